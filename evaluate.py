@@ -28,12 +28,13 @@ from imagesets.augmentation import add_noise
 from imagesets.data_set import is_path
 from imagesets.pictures import images_at
 from models import model_class
-from report.bits import describe_bits, measure_bits
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
-from report.export import VECTORS, collect_arrays, write_arrays
-from report.nir import write_nir
-from report.page import PAGE, write_drawing_page, write_page
+from report.exports.bits import describe_bits, measure_bits
+from report.exports.draw import write_drawing_page
+from report.exports.export import VECTORS, collect_arrays, write_arrays
+from report.exports.nir import write_nir
+from report.page import PAGE, write_page
 from report.report import Report
 from report.run_folder import write_start
 from training.checkpoint import Checkpoint, RunRecord

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,6 @@ import torch
 from PIL import Image
 
 import imagesets
-from benchmarks.measure import format_header, format_row, learn
-from benchmarks.operations import count_operations, find_last_steps, measure_plain_additions
 from benchmarks.reference import Reference, make_waves
 from benchmarks.timing import measure_per_image
 from models.mozafari2018 import Mozafari2018
@@ -24,8 +23,8 @@ from utils import ROOT, describe_environment, get_peak_memory, set_threads
 TRAINED_ON = 10_000  # images that each phase learns from before it is measured
 REFERENCE_IMAGES = 20
 IMAGES = 2000
+BATCH = 1000
 DEFAULT_ENCODER = S1C1()
-LINE = "In brackets: the fraction of a time that grows in proportion to the first column."
 
 START = """
 import time
@@ -49,7 +48,7 @@ print(time.perf_counter() - start)
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--output", default=str(ROOT / "results" / "logs" / "speed.md"))
-    parser.add_argument("--quick", action="store_true", help="measure two tables with few images, as a test")
+    parser.add_argument("--quick", action="store_true", help="measure one table with few images, as a test")
     args = parser.parse_args(argv)
     global REFERENCE_IMAGES, IMAGES, TRAINED_ON
     if args.quick:
@@ -63,10 +62,7 @@ def main(argv=None):
         "Milliseconds per image: the median of seven repeats after a warm-up, and the range; in tables of growth the "
         "median of five.\n",
     ]
-    sections = [make_stage_table, make_operations_table]
-    if not args.quick:
-        sections += [make_start_table, make_images_table, make_steps_table, make_channels_table]
-        sections += [make_firing_table, make_features_table, make_size_table]
+    sections = [make_stage_table] if args.quick else [make_stage_table, make_start_table, make_growth_tables]
     network = Trained(imagesets.load("mnist"))
     for section in sections:
         lines = "\n".join(section(network))
@@ -75,6 +71,23 @@ def main(argv=None):
     if get_peak_memory():
         text += [f"Peak memory of this benchmark: {get_peak_memory():,.0f} MB."]
     Path(args.output).write_text("\n".join(text) + "\n", encoding="utf-8")
+
+
+def learn(model, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+    """Train the last phase for one epoch, in batches; ``inputs`` are the maps that its first stage reads."""
+    rng = np.random.default_rng(0)
+    for part, those in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
+        model.phases[-1].learn(model, part, those, rng=rng)
+
+
+def format_row(cells: Sequence) -> str:
+    """Return the row of a Markdown table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def format_header(cells: Sequence) -> str:
+    """Return the two rows with which a Markdown table begins."""
+    return f"{format_row(cells)}\n{'|---' * len(cells)}|"
 
 
 class Trained:
@@ -99,9 +112,9 @@ class Trained:
     def reset(self):
         self.model.load_state_dict(self.state)
 
-    def list_event_work(self, count=None):
+    def list_event_work(self):
         """Return {row of the table: (work, images)} of the event backend."""
-        count = min(count or IMAGES, len(self.s1))
+        count = min(IMAGES, len(self.s1))
         s1, s2, s3, labels = self.s1[:count], self.s2[:count], self.s3[:count], self.labels[:count]
         return {
             "s1 STDP step": (lambda: self.model.phases[0].learn(self.model, s1), count),
@@ -166,48 +179,6 @@ def make_stage_table(network):
     return lines
 
 
-def make_operations_table(network):
-    """Count synaptic operations per image, and measure their speed as a fraction of that of plain additions."""
-    set_threads(1)
-    limit = measure_plain_additions()
-    model, count = network.model, min(IMAGES, len(network.s1))
-    s1, s2, s3 = (model.stages[name] for name in ("s1", "s2", "s3"))
-    maps = [inputs[:count] for inputs in (network.s1, network.s2, network.s3)]
-    last = []
-    for layer, inputs in zip((s1, s2), maps, strict=False):
-        network.reset()
-        last.append(find_last_steps(layer.learn_features(inputs, layer.stage.rule), model.time_steps))
-    network.reset()
-    fast = network.list_event_work()
-    rows = {
-        "s1 STDP step": (fast["s1 STDP step"], count_operations(s1, maps[0], last[0])),
-        "s2 STDP step": (fast["s2 STDP step"], count_operations(s2, maps[1], last[1])),
-        "s3 R-STDP step": (fast["s3 R-STDP step"], count_operations(s3, maps[2])),
-        "s1 firing": ((lambda: s1.fire(maps[0], 2), count), count_operations(s1, maps[0])),
-        "s2 firing": ((lambda: s2.fire(maps[1], 3), count), count_operations(s2, maps[1])),
-        "s3 deciding": ((lambda: s3.peaks(maps[2]), count), count_operations(s3, maps[2])),
-    }
-    header = "", "operations per image", "ms per image", "giga-operations per second", "fraction of plain"
-    lines = [
-        "## Synaptic operations, one thread\n\nOne addition of one weight is one operation. Learning follows an image "
-        "only to the time step of its last winner, so it needs fewer than firing (at most as many as counted here: "
-        "operations that are skipped at inhibited positions are counted too). Plain additions (`p += w`, float32, "
-        f"innermost cache) on this core, in this run: {limit:.1f} giga-operations per second.\n",
-        format_header(header),
-    ]
-    total_operations = total_time = 0.0
-    for row, (work, operations) in rows.items():
-        timing = measure_per_image(*work, prepare=network.reset)
-        speed = operations / timing.median / 1e6
-        lines.append(format_row((row, f"{operations:,.0f}", timing, f"{speed:.1f}", f"{speed / limit:.2f}")))
-        if "step" not in row:
-            total_operations, total_time = total_operations + operations, total_time + timing.median
-    speed = total_operations / total_time / 1e6
-    total = "whole network", f"{total_operations:,.0f}", f"{total_time:.3f}", f"{speed:.1f}", f"{speed / limit:.2f}"
-    set_threads(0)
-    return [*lines, format_row(total)]
-
-
 def make_start_table(network):
     """Measure the time until each phase has learned, at a first start, which compiles, and at a later start."""
     lines = [
@@ -223,65 +194,41 @@ def make_start_table(network):
     return lines
 
 
-def make_growth_table(title, unit, cases, power=0):
-    """Measure the event backend, with a column for each case {name: (size, network, number of images)}.
-
-    power: a time that grows in proportion is a constant times size ** power.
-    """
-    sizes, rows = [], {}
-    for size, network, count in cases.values():
-        sizes.append(size)
-        for row, work in network.list_event_work(count).items():
-            rows.setdefault(row, []).append(measure_per_image(*work, prepare=network.reset, repeats=5).median)
-    lines = [f"## Growth with {title}\n\nAll {torch.get_num_threads()} threads, ms per image. {LINE}\n"]
-    lines.append(format_header((unit, *cases)))
-    for row, values in rows.items():
-        line = [values[0] * (size / sizes[0]) ** power for size in sizes]
-        cells = [f"{value:.3f} ({value / expected:.2f})" for value, expected in zip(values, line, strict=True)]
-        lines.append(format_row((row, *cells)))
+def make_growth_tables(network):
+    """Measure how the times of the event backend grow with each size of the network and of its input."""
+    data = network.data
+    filters = [(window, window / 9 * small, window / 9 * 2 * small) for small in (1, 0.8, 1.2) for window in (3, 7, 13)]
+    encoders = [S1C1(filters=filters[:count]) for count in (1, 3, 9)]
+    cases = {
+        "time steps": {steps: {"encoder": S1C1(time_steps=steps)} for steps in (5, 15, 30)},
+        "channels of the encoder": {encoder.channels: {"encoder": encoder} for encoder in encoders},
+        "features of s2, which s3 reads": {
+            count: {"overrides": {"s2.out_channels": count}} for count in (60, 250, 1000)
+        },
+        "features of s3": {count: {"overrides": {"s3.out_channels": count}} for count in (50, 200, 800)},
+        "pixels of an image": {side**2: {"images": resize(data.train_images[:1000], side)} for side in (28, 56, 112)},
+    }
+    lines = [
+        f"## Growth\n\nAll {torch.get_num_threads()} threads, ms per image. In brackets: the fraction of a time that "
+        "grows in proportion to the first column."
+    ]
+    for title, sizes in cases.items():
+        rows = {}
+        for options in sizes.values():
+            trained = Trained(data, **options)
+            for row, work in trained.list_event_work().items():
+                rows.setdefault(row, []).append(measure_per_image(*work, prepare=trained.reset, repeats=5).median)
+        lines.append(f"\n{format_header((title, *sizes))}")
+        for row, (first, *others) in rows.items():
+            smallest, *larger = sizes
+            shares = [value / first * smallest / size for value, size in zip(others, larger, strict=True)]
+            cells = [f"{value:.3f} ({share:.2f})" for value, share in zip(others, shares, strict=True)]
+            lines.append(format_row((row, f"{first:.3f}", *cells)))
     return lines
 
 
-def make_images_table(network):
-    whole = Trained(network.data, images=network.data.train_images)
-    cases = {f"{count:,}": (count, whole, count) for count in (1000, 10_000, 60_000)}
-    return make_growth_table("the number of images", "images", cases)
-
-
-def make_steps_table(network):
-    cases = {}
-    for steps in (5, 15, 30):
-        cases[str(steps)] = steps, Trained(network.data, encoder=S1C1(time_steps=steps)), IMAGES
-    return make_growth_table("the time steps", "T", cases, power=1)
-
-
-def make_channels_table(network):
-    filters = [(window, window / 9 * small, window / 9 * 2 * small) for small in (1, 0.8, 1.2) for window in (3, 7, 13)]
-    cases = {}
-    for count in (1, 3, 9):
-        encoder = S1C1(filters=filters[:count])
-        cases[str(encoder.channels)] = encoder.channels, Trained(network.data, encoder=encoder), IMAGES
-    return make_growth_table("the channels of the encoder", "channels", cases, power=1)
-
-
-def make_firing_table(network):
-    cases = {str(f): (f, Trained(network.data, {"s2.out_channels": f}), IMAGES) for f in (60, 250, 1000)}
-    return make_growth_table("the features of s2, which s3 reads", "features", cases, power=1)
-
-
-def make_features_table(network):
-    cases = {str(f): (f, Trained(network.data, {"s3.out_channels": f}), IMAGES) for f in (50, 200, 800)}
-    return make_growth_table("the features of the decision layer", "features", cases, power=1)
-
-
-def make_size_table(network):
-    cases = {}
-    for size in (28, 56, 112):
-        pictures = [
-            np.asarray(Image.fromarray(image).resize((size, size))) for image in network.data.train_images[:1000]
-        ]
-        cases[f"{size}×{size}"] = size, Trained(network.data, images=np.stack(pictures)), 1000
-    return make_growth_table("the size of the images, a network trained on 1,000", "size", cases, power=2)
+def resize(images, side):
+    return np.stack([np.asarray(Image.fromarray(image).resize((side, side))) for image in images])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Compare ``mozafari2018`` with other programs: ``python -m benchmarks.peers``, on a quiet machine.
 
+It writes the table of speeds of results/README.md.
+
 Each program has the same weights, of a network that learned from 10,000 digits of MNIST, and reads the same digits. It
 computes a step of s1, s2 and s3 from the input up, and the evaluation. The event backend keeps the maps of the stages
 that do not learn, as in a training run.
@@ -18,10 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import imagesets
-from benchmarks.__main__ import Trained
-from benchmarks.measure import format_header, format_row
+from benchmarks.__main__ import Trained, format_header, format_row
 from benchmarks.timing import Timing, measure_per_image
 from utils import ROOT, describe_environment, set_threads
 
@@ -33,10 +35,13 @@ IMAGES = 64  # which the other programs read
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--spyker", metavar="PYTHON", help="an interpreter whose environment has numpy and spyker")
-    parser.add_argument("--spyketorch", metavar="DIR", help="a checkout of the original SpykeTorch")
+    parser.add_argument("--script", action="store_true", help="print the times of a script on SpykeTorch, as JSON")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "logs" / "peers.md")
     args = parser.parse_args(argv)
+    if args.script:
+        print(json.dumps(measure_script(*args.threads)))
+        return
     record = describe_environment()
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     text = [
@@ -66,17 +71,9 @@ def save_network(network: Trained, path: Path) -> Path:
 
 def make_table(network: Trained, shared: Path, threads: int, args: argparse.Namespace) -> str:
     """Return the table of all programs with a number of threads."""
-    scripts = {"SpykeTorch, original": args.spyketorch, "SpykeTorch, this repository's package": ROOT}
-    found = {}
-    for title, folder in scripts.items():
-        if folder is None:
-            found[title] = None
-            continue
-        (found[title],) = run_peer(sys.executable, "peer_spyketorch.py", shared, threads, folder).values()
-    if args.spyker is None:
-        found["Spyker"] = None
-    else:
-        found |= run_peer(args.spyker, "peer_spyker.py", shared, threads)
+    found = run_peer([sys.executable, "-m", "benchmarks.peers", "--script", "--threads"], threads)
+    if args.spyker is not None:
+        found |= run_peer([args.spyker, HERE / "peer_spyker.py", shared], threads)
     set_threads(threads)
     own = {}
     for row, (work, images) in network.list_event_work().items():
@@ -86,9 +83,6 @@ def make_table(network: Trained, shared: Path, threads: int, args: argparse.Name
     decisions = network.model.predict(network.s1[:IMAGES]).tolist()
     lines = [format_header(("program", *ROWS, "same decisions"))]
     for title, result in found.items():
-        if result is None:
-            lines.append(format_row((title, *["not run"] * (len(ROWS) + 1))))
-            continue
         timings = [Timing(*result["times"][row]) for row in ROWS]
         ratios = [timing.median / own[row].median for row, timing in zip(ROWS, timings, strict=True)]
         cells = [f"{timing}, × {ratio:.0f}" for timing, ratio in zip(timings, ratios, strict=True)]
@@ -98,12 +92,22 @@ def make_table(network: Trained, shared: Path, threads: int, args: argparse.Name
     return "\n".join(lines)
 
 
-def run_peer(python: str, script: str, shared: Path, threads: int, *arguments) -> dict:
-    """Run a program by path; return what it prints."""
-    words = [python, HERE / script, shared, str(threads), *arguments]
+def run_peer(command: list, threads: int) -> dict:
+    """Run another program; return what it prints."""
     environment = os.environ | {"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": str(threads)}
-    printed = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
-    return json.loads(printed)
+    words = [*command, str(threads)]
+    return json.loads(subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def measure_script(threads: int) -> dict:
+    """Measure a script on SpykeTorch: {its name: times and decisions}."""
+    network = Trained(imagesets.load("mnist"))
+    torch.set_num_threads(threads)
+    work = network.list_reference_work()
+    evaluate, _ = work["evaluation"]
+    decisions = evaluate()
+    times = {row: measure_per_image(*work[row]) for row in ROWS}
+    return {"SpykeTorch, this repository's package": {"times": times, "decisions": decisions}}
 
 
 if __name__ == "__main__":

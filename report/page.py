@@ -1,7 +1,7 @@
 """``index.html`` in a run's folder: a page about the run, which needs no network connection and no server.
 
 Numbers and figures are those of the folder's files. The page contains the activation maps and the weights as bytes, and
-its script draws them. The template, ``page.html``, escapes all texts of a run.
+its script, ``page.js``, draws them. The template, ``page.html``, escapes all texts of a run.
 """
 
 import base64
@@ -9,17 +9,14 @@ import json
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
 from encoders import name_unit
 from engine.encoder import Encoder
-from engine.stages import INPUT, Branches, Region
-from errors import InputError
+from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
@@ -30,7 +27,6 @@ from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, read_record, read_rows, read_text
 from report.sheets import group_scales, make_color_table
-from s1c1 import S1C1
 from utils import join_words, write_text
 
 PAGE = "index.html"
@@ -59,21 +55,33 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
 
     Returns the path. Raises InputError if it cannot be written.
     """
-    model = report.model
     if results is None:
         results = lift_results(read_record(folder / "results.json"))
-    unit = name_unit(report.encoder.colours)
     left_out = []
-    images = read_maps(maps, model, report.images, left_out)
+    images = read_maps(maps, report.model, report.images, left_out)
     data = {"images": images}
     if images:
         data |= collect_data(report)
+    names = list(map(str, report.class_names))
+    more = {"class_names": names, "data": data, "left_out": left_out}
+    return _write(folder, report.model, report.encoder, report.title, results, **more)
+
+
+def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
+    """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
+
+    An earlier end of the run may have left a results.json, which is not shown.
+    """
+    return _write(folder, model, encoder, title, {}, data={})
+
+
+def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, results: dict, **more: object) -> Path:
+    unit = name_unit(encoder.colours)
     page = load_template("page.html").render(
         model=model,
-        title=report.title,
+        title=title,
         unit=unit,
         description=" ".join((type(model).__doc__ or "").split()),
-        class_names=list(map(str, report.class_names)),
         evaluations=find_evaluations(results),
         results=results,
         assumptions=ASSUMPTIONS,
@@ -83,36 +91,11 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         args=read_record(folder / "args.json"),
         commands=list_commands(folder, results, unit),
         files=list_files(folder),
-        data=data,
-        left_out=left_out,
+        **more,
     )
     path = folder / PAGE
     write_text(path, page)
     return path
-
-
-def write_drawing_page(path: Path, network: Any, **more: object) -> None:
-    """Write a page on which images are drawn. The network answers in the browser, by ``draw.js``.
-
-    Args:
-        network: a ``TrainedNetwork`` that decides.
-        more: what the template ``draw.html`` also reads. ``arrays``: those of ``collect_arrays`` for some test images;
-            ``indices`` of these images in ``test``, the data set; ``settings``: those of the command.
-
-    Raises InputError if the page cannot compute the network, or if the file cannot be written.
-    """
-    model = network.model
-    encoder = network.encoder
-    if type(encoder) is not S1C1 or encoder.colours > 1:
-        raise InputError(f"the page of --draw encodes grey images by S1C1; it cannot compute {encoder}")
-    for name, stage in model.declaration.items():
-        if isinstance(stage, Branches):
-            raise InputError(f"the page of --draw cannot compute branches, which {name} of {model.name} has")
-    is_double = any(layer.weight.dtype == torch.float64 for _, layer in model.named_layers())
-    if is_double and not more["settings"].bits:
-        raise InputError(f"the page of --draw cannot compute float64 weights, which {model.name} has: add --bits 8")
-    more |= {"data": collect_data(network), "network": network, "encode": encode}
-    write_text(path, load_template("draw.html").render(more))
 
 
 def collect_data(report: Report) -> dict:
@@ -133,16 +116,6 @@ def collect_data(report: Report) -> dict:
         "times": make_color_table("plasma", model.time_steps, 0.95).tolist(),
         "potentials": make_color_table("Blues", 64).tolist(),
     }
-
-
-def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
-    """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
-
-    An earlier end of the run may have left a results.json, which is not shown.
-    """
-    no_images = np.empty(0, np.uint8)
-    report = Report(model, encoder, no_images, no_images, torch.from_numpy(no_images), (), title)
-    return write_page(folder, report, results={})
 
 
 def find_evaluations(results: dict) -> list[tuple[str, dict]]:

@@ -17,8 +17,10 @@ HEIGHT = 800  # largest height of all rows of tiles …
 LOWEST = 40  # … unless a row would be lower than this
 MARGIN = 14  # pixels around the sheet
 LINE = 20  # pixels from a line of text to the next
-GAP = 3  # pixels between tiles
+GAP = 3  # pixels between tiles …
+GROUP_GAP = 14  # … and between groups of tiles
 GROUND = 200, 205, 210  # between tiles, and where a map has no neurons
+PAPER = 255  # white
 INK = 34, 34, 34
 SILENCE = 234, 236, 239
 LEVELS = 100  # colours of potentials
@@ -35,20 +37,29 @@ def draw_sheet(
     caption: str,
     rows: Sequence[str] = (),
     key: Sequence[tuple[np.ndarray, str]] = (),
+    group: int = 1,
 ) -> Image.Image:
     """Draw tiles in a grid, below a title, a caption and a key of colours.
 
     Args:
         tiles: uint8 (N, H, W, 3).
+        columns: number of tiles in a row, or of groups of tiles.
         title: the name of the sheet and, below it, lines about it.
         rows: names of the rows of tiles; none: the numbers of their first tiles.
         key: colours, uint8 (n, 3), and what they mean.
+        group: number of tiles side by side that belong together.
     """
-    _, height, width, _ = tiles.shape
-    rows = rows or [f"feature {first}" for first in range(0, len(tiles), columns)]
-    zoom = min((WIDTH // columns - GAP) // width, max(LOWEST, HEIGHT // len(rows)) // height)
+    count, height, width, _ = tiles.shape
+    rows = rows or [f"feature {first}" for first in range(0, count // group, columns)]
+    gap = GROUP_GAP if group > 1 else 0
+    room = (WIDTH // columns - gap) // group - GAP
+    zoom = min(room // width, max(LOWEST, HEIGHT // len(rows)) // height)
     tiles = tiles.repeat(max(1, zoom), 1).repeat(max(1, zoom), 2)
-    mosaic = make_mosaic(tiles, columns)
+    if group > 1:
+        groups = np.split(tiles, count // group)
+        mosaic = make_mosaic(np.stack([make_mosaic(each, group) for each in groups]), columns, gap, PAPER)
+    else:
+        mosaic = make_mosaic(tiles, columns)
     name, *lines = *title.split("\n"), caption
     font = load_font(12)
     name_font = load_font(15, "-Bold")
@@ -66,24 +77,31 @@ def draw_sheet(
     for number, line in enumerate(lines, start=1):
         brush.text((MARGIN, MARGIN + 4 + LINE * number), line, INK, font)
     for strip, (_, text) in zip(strips, key, strict=True):
+        brush.rectangle((x - 1, y - 1, x + strip.width, y + strip.height), outline=GROUND)
         sheet.paste(strip, (x, y))
         brush.text((x + strip.width + 6, y + 6), text, INK, font, "lm")
         x += strip.width + 22 + math.ceil(font.getlength(text))
     for number, row in enumerate(rows):
-        middle = top + (number + 0.5) * (tiles.shape[1] + GAP)
+        middle = top + (number + 0.5) * len(mosaic) / len(rows)
         brush.text((left - 8, middle), row, INK, font, "rm")
     sheet.paste(Image.fromarray(mosaic), (left, top))
     return sheet
 
 
-def make_mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
-    """Arrange tiles uint8 (N, H, W, 3) in a grid with this number of columns."""
-    rows = math.ceil(len(tiles) / columns)
-    _, height, width, _ = tiles.shape
-    mosaic = np.full((rows, columns, height + GAP, width + GAP, 3), GROUND, np.uint8)
-    mosaic.reshape(-1, *mosaic.shape[2:])[: len(tiles), :height, :width] = tiles
-    mosaic = mosaic.swapaxes(1, 2).reshape(rows * (height + GAP), columns * (width + GAP), 3)
-    return mosaic[:-GAP, :-GAP]
+def make_mosaic(tiles: np.ndarray, columns: int, gap: int = GAP, ground: int | Sequence[int] = GROUND) -> np.ndarray:
+    """Arrange tiles uint8 (N, H, W, 3) in a grid with this number of columns. Each has a frame of the ground."""
+    count, height, width, _ = tiles.shape
+    rows = math.ceil(count / columns)
+    cells = np.full((rows * columns, height + gap, width + gap, 3), PAPER, np.uint8)
+    cells[:count, :height, :width] = tiles
+    cells[:count, height:] = ground  # only the frames: to fill all with a colour takes longer than to draw the tiles
+    cells[:count, :, width:] = ground
+    cells = cells.reshape(rows, columns, height + gap, width + gap, 3).swapaxes(1, 2)
+    mosaic = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), PAPER, np.uint8)
+    mosaic[:gap] = ground
+    mosaic[:, :gap] = ground
+    mosaic[gap:, gap:] = cells.reshape(len(mosaic) - gap, -1, 3)
+    return mosaic
 
 
 @cache
@@ -150,16 +168,15 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
         scales: names of the scales. If their number does not fit, the scales are numbered.
     """
     groups = group_scales(polarity)
-    pictures = []
-    for channels in groups:
-        pictures.append(mix_colors({polarity[channel]: weight[:, channel] for channel in channels}))
-        pictures.append(np.full_like(pictures[-1][:, :, :1], GROUND))
-    strips = np.concatenate(pictures[:-1], 2)
+    amounts = ({polarity[channel]: weight[:, channel] for channel in channels} for channels in groups)
+    pictures = np.stack([mix_colors(each) for each in amounts], 1)
     if len(scales) != len(groups):
         scales = [str(number) for number in range(1, len(groups) + 1)]
     columns = math.ceil(math.sqrt(2 * len(weight) / len(groups)))
     key = make_key(polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"}, "both strong")
-    return draw_sheet(strips, columns, title, f"in each, from the left, the scales {', '.join(scales)}", key=key)
+    caption = f"in each, from the left, the scales {', '.join(scales)}"
+    tiles = pictures.reshape(-1, *weight.shape[2:], 3)
+    return draw_sheet(tiles, columns, title, caption, key=key, group=len(groups))
 
 
 def group_scales(polarity: Sequence[int]) -> list[list[int]]:

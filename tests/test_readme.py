@@ -377,14 +377,3 @@ def check(path):
 def test_the_figures_are_in_the_repository():
     for name in NAMES:
         check(FOLDER / f"{name}.png")
-
-
-@pytest.mark.slow
-def test_the_figures_are_drawn_and_nothing_else(tmp_path):
-    """The script draws into a folder; matplotlib's warnings (a missing sign, …) are errors."""
-    command = [sys.executable, "-W", "error::UserWarning", FOLDER / "draw.py", "."]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-    assert sorted(path.stem for path in tmp_path.iterdir()) == ["networks", "networks-2026"]
-    for path in tmp_path.iterdir():
-        check(path)

@@ -9,12 +9,10 @@ Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 
 import csv
 import io
-import json
 import re
 import statistics
 import sys
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,38 +20,43 @@ HERE = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # as a script, it finds its own folder only
     sys.path.insert(0, str(HERE.parent))
 
-from results.scripts import hyperparameters, learning_page, other_data, shallow  # noqa: E402
-from results.scripts.other_data import format_mean  # noqa: E402
-
-RUN_COLUMNS = (
-    *("network", "log", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"),
+from results.scripts import features, hyperparameters  # noqa: E402
+from results.scripts.runs import (  # noqa: E402
+    OFFICIAL,
+    TITLES,
+    Group,
+    format_mean,
+    get_accuracies,
+    read_groups,
+    read_pixel_classifiers,
+    read_scores,
+    read_shallow,
 )
-SEED_COLUMNS = "network", "epochs (seeds)", "test, best epoch, %", "test, last epoch, %"
+
+GROUPS = read_groups()
+OTHER_DATA = "nmnist", "faces", "kmnist", "usps"  # columns of a table; the digits are only in means.csv
+RUN_COLUMNS = (
+    *("data", "network", "log", "epochs", "seed", "validation, %", "test, best epoch, %", "test, last epoch, %"),
+    *("best epoch", "silent, %", "memory, MB"),
+)
 MEAN_COLUMNS = (
-    *("network", "epochs", "logs", "validation, %", "test, best epoch, %", "test, last epoch, %"),
-    *("lowest to highest, %", "settings from test images"),
+    *("data", "network", "epochs", "logs", "validation, %", "test, best epoch, %", "test, last epoch, %"),
+    *("lowest to highest, %", "linear readout, %", "settings from test images"),
 )
 TIME_COLUMNS = (
     *("log", "test accuracy, %", "wall time, s", "processor time, s", "threads", "processor", "load average", "commit"),
 )
-# Whether test images had a part in the design and the settings of our own networks on MNIST
+# whether test images of MNIST had a part in the design and the settings of our own networks
 USED_FOR_SETTINGS = {
     "mozafari2018_margin": "yes",
     "multiscale2026": "partly",
     "control2026": "partly",
     "deepr2024_greedy": "as published but for the warm-up, from validation images",
 }
-CONTROL = "control2026 without moved copies"
-# What is different in runs whose logs have these parts in their names
-VARIANTS = {
-    "-constant": "with constant rates in the warm-up of s3",
-    "-adaptive": "with adaptive thresholds",
-    "-60000-images": "with all 60,000 images",
-}
-# parts of the rows, names and epochs, that are not the network with its default settings
-CHANGED = " with ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
-# not in the table of results/README.md: other warm-ups of deepr2024, and ten epochs of the networks of 2024
-UNUSUAL = "in the warm-up", *CHANGED[1:], "deep2024|2 4 4 10|", "inception2024|2 4 4 10|", "majority2024|2 4 10|"
+# rows that are not the networks with their default settings: "constant", and other warm-ups of deepr2024
+CHANGED = "constant", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
+# nor in the table of results/README.md: ten epochs of the networks of 2024
+UNUSUAL = *CHANGED, "deep2024|2 4 4 10|", "inception2024|2 4 4 10|", "majority2024|2 4 10|"
 # the panels of labels.png: title, and number of images with all labels
 LABELLED = {
     "mnist": ("MNIST", 55_000),
@@ -61,23 +64,28 @@ LABELLED = {
     "kannada": ("Kannada-MNIST", 6400),
     "cifar": ("CIFAR-10", 45_000),
 }
+SHALLOW = {
+    "shallow": "`mozafari2018_shallow`",
+    "multiscale2026": "`multiscale2026`",
+    "KNeighborsClassifier": "nearest neighbour, pixels",
+    "LogisticRegression": "logistic regression, pixels",
+}
 QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
-ALONE = " without moved copies"
 OWN = "control2026", "mozafari2018_margin", "multiscale2026"  # beside the quoted networks
 PAPER = "Mozafari et al. 2018"
 TIMES = HERE / "times"
 EXAMPLE = TIMES / "mozafari2018_margin-seed0.log"  # the output of the README's first command
 WHOLE = HERE / "runs" / "mozafari2018-680-epochs-60000-images.json"  # learned from as many images as the script
 REPRODUCED = "mozafari2018"  # what the README compares with its paper and with SpykeTorch's script
-# The README's table: a network, the epochs of its last phase, and what it is
+# The README's table: the name of a group, its last epoch, and what it is
 SHOWN = (
-    (CONTROL, 25, "no features"),
+    ("control2026", 25, "no features"),
     (REPRODUCED, 680, "STDP and R-STDP, 680 epochs"),
     ("mozafari2018_margin", 25, "the same features, the margin rule"),
     ("kheradpisheh2018", 20, "STDP and a support vector machine"),
-    ("multiscale2026 without moved copies", 30, "features of four scales, the margin rule"),
-    ("multiscale2026", 55, "the same, and moved copies"),
+    ("multiscale2026", 30, "features of four scales, the margin rule"),
+    ("multiscale2026 with copies", 55, "the same, and moved copies"),
 )
 
 
@@ -127,7 +135,7 @@ def make_time_table() -> str:
     """Return the table of all measured runs as CSV."""
     rows = []
     for name, times in read_all_times().items():
-        scores = json.loads((TIMES / f"{name}.json").read_text(encoding="utf-8"))
+        scores = read_scores(TIMES / f"{name}.json")
         accuracies = get_accuracies(scores)
         rows.append(
             (
@@ -144,137 +152,93 @@ def make_time_table() -> str:
     return to_csv(TIME_COLUMNS, rows)
 
 
-def read_runs() -> list[tuple[Path, dict]]:
-    """Return (path of the scores, scores) of all runs, by network, then by number of epochs and seed."""
-    runs = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in (HERE / "runs").glob("*.json")]
-    return sorted(runs, key=lambda run: [run[1]["flags"][key] for key in ("model", "epochs", "seed")])
-
-
-def describe(path: Path, scores: dict) -> str:
-    """Return the name of a run's network, data and variant, without epochs and seed."""
-    flags = scores["flags"]
-    words = [flags["model"]]
-    if flags["dataset"] != "mnist":
-        words.append(f"on {flags['dataset']}")
-    if flags.get("augment", "none") in ("none", ["none"]) and flags["model"] in ("multiscale2026", "control2026"):
-        words.append("without moved copies")
-    words += [variant for part, variant in VARIANTS.items() if part in path.stem]
-    return " ".join(words)
-
-
-def get_accuracies(scores: dict) -> dict[str, float]:
-    """Return the accuracies of a run in per cent: "validation", "best" and "last" (test images; best and last epoch).
-
-    A network without a decision stage has only those of its readout, after the last epoch. Without validation images,
-    no epoch is the best.
-    """
-    if "readout" in scores:
-        readout = scores["readout"]
-        values = {"validation": readout["validation"], "last": readout["test"]}
-    elif scores["best_epoch"]:
-        values = {"validation": scores["validation"]["best"], **scores["test"]}
-    else:
-        values = {"last": scores["test"]["last"]}
-    return {name: 100 * value["accuracy"] for name, value in values.items()}
-
-
-def format_run(path: Path, scores: dict) -> tuple[str, ...]:
-    """Return the cells of one run."""
-    flags = scores["flags"]
-    accuracies = {name: f"{value:.2f} %" for name, value in get_accuracies(scores).items()}
-    silent = "–"
-    if "readout" in scores:
-        accuracies["validation"] += f" ({scores['readout']['name']})"
-    else:
-        silent = f"{100 * scores['test']['best']['silent']:.2f} %"
-    if "best" in accuracies:
-        accuracies["validation"] += f" (epoch {scores['best_epoch']['epoch']})"
-    return (
-        describe(path, scores),
-        path.with_suffix(".log").name,
-        " ".join(map(str, flags["epochs"])),
-        str(flags["seed"]),
-        accuracies.get("validation", "–"),
-        accuracies.get("best", "–"),
-        accuracies["last"],
-        silent,
-        f"{scores['peak_memory_mb']:,.0f} MB",
-    )
-
-
 def to_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     return text.getvalue()
 
 
-def group_runs() -> list[tuple[str, list[tuple[Path, dict]]]]:
-    """Return (name, runs) of all networks with several seeds, by name and number of epochs."""
-
-    def key(run):
-        return describe(*run), run[1]["flags"]["epochs"]
-
-    groups = [(name, list(group)) for (name, _), group in groupby(sorted(read_runs(), key=key), key=key)]
-    return [(name, group) for name, group in groups if len(group) > 1]
-
-
-def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
-    """Return the means and standard deviations over the seeds of one network: {column: text}."""
-    flags = runs[0][1]["flags"]
-    accuracies = [get_accuracies(scores) for _, scores in runs]
-    texts = dict.fromkeys(("validation", "best", "last"), "–")
-    for split in accuracies[0]:
-        texts[split] = format_mean([each[split] for each in accuracies])
-    reported = "best" if "best" in accuracies[0] else "last"
-    tested = [each[reported] for each in accuracies]
-    logs = [path.with_suffix(".log") for path, _ in runs]
-    measured = read_all_times()
-    minutes = [format_time(measured[log.stem].wall) for log in logs if log.stem in measured]
-    used = "as published"
-    if flags["model"] in USED_FOR_SETTINGS:
-        used = USED_FOR_SETTINGS[flags["model"]] if flags["dataset"] == "mnist" else "no"
-    return {
-        "network": name,
-        "log": str(logs[0].relative_to(HERE)),
-        "logs": " ".join(log.name for log in logs),
-        "epochs": " ".join(map(str, flags["epochs"])),
-        "seeds": str(len(runs)),
-        "validation, %": texts["validation"],
-        "test, best epoch, %": texts["best"],
-        "test accuracy": f"**{texts[reported]} %**",
-        "test, last epoch, %": texts["last"],
-        "lowest to highest, %": f"{min(tested):.2f} to {max(tested):.2f}",
-        "time": ", ".join(minutes) or "–",
-        "settings from test images": used,
-    }
+def make_run_table() -> str:
+    """Return the table of all runs as CSV."""
+    rows = []
+    for group in GROUPS:
+        for log, scores in zip(group.logs, group.runs.values(), strict=True):
+            found = get_accuracies(scores)
+            accuracies = [f"{found[split]:.2f}" if split in found else "" for split in ("validation", "best", "last")]
+            epoch = (scores.get("best_epoch") or {}).get("epoch", "")
+            tested = scores.get("test", {})
+            scored = tested.get("best", tested.get("last"))
+            silent = f"{100 * scored['silent']:.2f}" if scored else ""
+            memory = f"{scores['peak_memory_mb']:.0f}"
+            seed = scores["flags"]["seed"]
+            rows.append((group.data, group.name, log, group.epochs, seed, *accuracies, epoch, silent, memory))
+    return to_csv(RUN_COLUMNS, rows)
 
 
 def make_mean_table() -> str:
-    """Return the table of the means over the seeds as CSV."""
-    rows = [summarize_runs(*group) for group in group_runs()]
-    return to_csv(MEAN_COLUMNS, [[row[column] for column in MEAN_COLUMNS] for row in rows])
+    """Return the table of the means over seeds or folds as CSV, with the classifiers of pixels."""
+    rows = []
+    for group in GROUPS:
+        means = [format_mean(group.collect(split)) for split in ("validation", "best", "last")]
+        readouts = [scores["readout"]["test"] for scores in group.runs.values() if "readout" in scores]
+        readout = format_mean([100 * each["accuracy"] for each in readouts])
+        used = ""
+        if group.data in OFFICIAL:
+            used = USED_FOR_SETTINGS.get(group.name.split()[0], "as published")
+            if group.data != "mnist" and used != "as published":
+                used = "no"
+        rows.append((*group[:3], " ".join(group.logs), *means, format_range(group.tested), readout, used))
+    for data in TITLES:
+        for name, found in read_pixel_classifiers(data).items():
+            last = format_mean(found), format_range(found)
+            rows.append((data, name, "", "../logs/baselines.log", "", "", *last, "", ""))
+    return to_csv(MEAN_COLUMNS, rows)
+
+
+def format_range(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
 
 
 def make_seed_table() -> str:
     """Return the table of the means over the seeds, without ``UNUSUAL`` rows, and classifiers of pixels."""
     rows = []
-    for name, runs in group_runs():
-        if is_any_in_row(UNUSUAL, name, runs):
-            continue
-        row = summarize_runs(name, runs)
-        network = f"[{name}]({row['log']})"
-        means = row["test, best epoch, %"], row["test, last epoch, %"]
-        rows.append((network, f"{row['epochs']} ({row['seeds']})", *means))
-    for data in ("mnist", "fashion-mnist"):
-        for classifier, (accuracy,) in other_data.read_pixel_classifiers(data).items():
-            rows.append((f"{classifier} of {data}", "–", "–", f"{accuracy:.2f}"))
-    return to_markdown(SEED_COLUMNS, rows)
+    for data in OFFICIAL:
+        title = TITLES[data]
+        for group in GROUPS:
+            if group.data == data and len(group.runs) > 1 and not is_any_in(UNUSUAL, group):
+                means = [format_mean(group.collect(split)) or "–" for split in ("best", "last")]
+                network = f"[{group.name}](runs/{group.logs[0]})"
+                rows.append((title, network, f"{group.epochs} ({len(group.runs)})", *means))
+        for classifier, accuracies in read_pixel_classifiers(data).items():
+            rows.append((title, classifier, "–", "–", format_mean(accuracies)))
+    return to_markdown(("data", "network", "epochs (seeds)", "test, best epoch, %", "test, last epoch, %"), rows)
 
 
-def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]) -> bool:
-    """Return whether any of the parts is in NAME|EPOCHS| of a row."""
-    epochs = " ".join(map(str, runs[0][1]["flags"]["epochs"]))
-    return any(part in f"{name}|{epochs}|" for part in parts)
+def is_any_in(parts: Sequence[str], group: Group) -> bool:
+    """Return whether any of the parts is in NAME|EPOCHS| of a group."""
+    return any(part in f"{group.name}|{group.epochs}|" for part in parts)
+
+
+def make_data_table(datasets: Sequence[str]) -> str:
+    """Return the table of the accuracies on other data, a column for each data set."""
+    rows = {}
+    for group in sorted(GROUPS, key=lambda group: group.name):
+        if group.data in datasets and "longer" not in group.name:
+            rows.setdefault(group.name, {})[group.data] = format_mean(group.tested)
+    for data in datasets:
+        for name, accuracies in read_pixel_classifiers(data).items():
+            rows.setdefault(name, {})[data] = format_mean(accuracies)
+    cells = [(name, *(means.get(data, "") for data in datasets)) for name, means in rows.items()]
+    return to_markdown(("test accuracy, %", *(TITLES[data] for data in datasets)), cells)
+
+
+def make_shallow_table() -> str:
+    """Return the table of ``logs/shallow.log``: the means over the seeds, a row for each split."""
+    rows = []
+    for split, found in read_shallow().items():
+        values = [found.get(name, []) for name in SHALLOW]
+        rows.append((split, *(f"{format_mean(each)} ({len(each)})" for each in values)))
+    return to_markdown(("test accuracy, %", *SHALLOW.values()), rows)
 
 
 def shorten(processor: str) -> str:
@@ -291,20 +255,19 @@ def read_quoted(quantity: str) -> list[dict[str, str]]:
 def read_few() -> dict[tuple[str, str], str]:
     """Return {(data, number of images): accuracy in %} of others whose features learn from few images."""
     names = {title: data for data, (title, _) in LABELLED.items()}
-    rows = [row for row in read_quoted(learning_page.FEW) if row["data"] in names]
+    rows = [row for row in read_quoted(features.FEW) if row["data"] in names]
     return {(names[row["data"]], row["training images"].replace(",", "")): row["value"] for row in rows}
 
 
 def make_quoted_table() -> str:
     """Return the table of own and quoted accuracies: a row for each method, a column for each data set."""
     rows = {}
-    for name, runs in group_runs():
-        network, _, data = name.removesuffix(ALONE).partition(" on ")
-        if network in OWN:
-            key = f"this repository: `{network}`{ALONE if name.endswith(ALONE) else ''}", "measured here"
-            mean = summarize_runs(name, runs)["test, best epoch, %"].partition(" ")[0]
-            column = "Fashion-MNIST" if data else "MNIST"
-            rows.setdefault(key, {}).setdefault(column, []).append(mean)
+    for group in GROUPS:
+        if group.data in OFFICIAL and group.name.removesuffix(" with copies") in OWN:
+            network, *copies = group.name.split(maxsplit=1)
+            key = " ".join([f"this repository: `{network}`", *copies]), "measured here"
+            mean = f"{statistics.mean(group.tested):.2f}"
+            rows.setdefault(key, {}).setdefault(TITLES[group.data], []).append(mean)
     for row in read_quoted("accuracy, %"):
         if "Tsetlin" in row["network"] or row["network"] == SCRIPT:
             continue
@@ -324,15 +287,16 @@ def make_quoted_table() -> str:
 
 def make_first_table() -> str:
     """Return the README's table: classifiers of pixels, networks on MNIST, and quoted numbers of one of them."""
-    linear, nearest = read_references()
-    rows = [("no spikes: logistic regression; nearest neighbour", "–", f"{linear:.2f}; {nearest:.2f} %", "–")]
-    groups = {(name, runs[0][1]["flags"]["epochs"][-1]): runs for name, runs in group_runs()}
-    for name, epochs, text in SHOWN:
-        row = summarize_runs(name, groups[name, epochs])
-        network = f"[`{name.removesuffix(ALONE)}`](results/{row['log']}): {text}"
-        rows.append((network, row["seeds"], row["test accuracy"], row["time"]))
+    (nearest, linear) = (format_mean(found) for found in read_pixel_classifiers("mnist").values())
+    rows = [("no spikes: logistic regression; nearest neighbour", "–", f"{linear}; {nearest} %", "–")]
+    measured = read_all_times()
+    for name, epoch, text in SHOWN:
+        (group,) = (each for each in GROUPS if each[:2] == ("mnist", name) and each.epochs.split()[-1] == str(epoch))
+        minutes = [format_time(measured[path.stem].wall) for path in group.runs if path.stem in measured]
+        network = f"[`{name.removesuffix(' with copies')}`](results/runs/{group.logs[0]}): {text}"
+        rows.append((network, str(len(group.runs)), f"**{format_mean(group.tested)} %**", ", ".join(minutes) or "–"))
         if name == REPRODUCED:
-            rows += make_paper_rows(row["test, last epoch, %"])
+            rows += make_paper_rows(format_mean(group.collect("last")))
     return to_markdown(("on MNIST", "seeds", "test accuracy", "training"), rows)
 
 
@@ -342,7 +306,7 @@ def make_paper_rows(last: str) -> list[tuple[str, ...]]:
     last: its own accuracy after the last epoch, as in the logs of the script.
     """
     log = WHOLE.with_suffix(".log")
-    whole = get_accuracies(json.loads(WHOLE.read_text(encoding="utf-8")))["last"]
+    whole = get_accuracies(read_scores(WHOLE))["last"]
     measured = read_times(log)
     (paper,) = (row["value"] for row in read_quoted("accuracy, %") if row["network"].startswith(PAPER))
     script = [row["value"] for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
@@ -362,24 +326,6 @@ def make_paper_rows(last: str) -> list[tuple[str, ...]]:
             f"{min(hours):g} h to {max(hours):g} h, other machines",
         ),
     ]
-
-
-def read_references() -> tuple[float, float]:
-    """Return the test accuracies of logistic regression and of the nearest neighbour on the pixels of MNIST."""
-    found = other_data.read_pixel_classifiers("mnist")
-    return found["logistic regression, pixels"][0], found["nearest neighbour, pixels"][0]
-
-
-def name_references() -> dict[str, float]:
-    """Return the lines of the pictures on MNIST: {text: accuracy}."""
-    linear, nearest = read_references()
-    (control,) = (runs for name, runs in group_runs() if name == CONTROL)
-    accuracies = [get_accuracies(scores)["best"] for _, scores in control]
-    return {
-        "logistic regression on the pixels": linear,
-        "nearest neighbour on the pixels": nearest,
-        "control2026: no features, no copies": statistics.mean(accuracies),
-    }
 
 
 def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -425,56 +371,39 @@ def count_additions(scores: dict) -> float | None:
     return sum(stage.get("synaptic_additions", 0) for stage in counts.values()) / 1e6
 
 
-def find_operations() -> list[tuple[str, str, list[float], list[float]]]:
-    """Return (network, epochs of the last phase, additions, test accuracies) of each network on MNIST."""
+def find_operations() -> list[tuple[str, list[float], list[float]]]:
+    """Return (network and epochs of its last phase, additions, test accuracies) of each network on MNIST."""
     points = []
-    for name, runs in group_runs():
-        flags = runs[0][1]["flags"]
-        counted = [count_additions(scores) for _, scores in runs]
+    for group in GROUPS:
+        counted = [count_additions(scores) for scores in group.runs.values()]
         additions = [value for value in counted if value is not None]
-        if not additions or flags["dataset"] != "mnist" or is_any_in_row(CHANGED, name, runs):
-            continue
-        accuracies = [get_accuracies(scores) for _, scores in runs]
-        tested = [each.get("best", each["last"]) for each in accuracies]
-        points.append((name, str(flags["epochs"][-1]), additions, tested))
+        is_usual = len(group.runs) > 1 and not is_any_in((*CHANGED, "adaptive"), group)
+        if additions and group.data == "mnist" and is_usual:
+            points.append((f"{group.name}, {group.epochs.split()[-1]}", additions, group.tested))
     return points
 
 
-def find_features() -> list[tuple[str, bool, bool, list[float]]]:
-    """Return (data, has features, has moved copies, test accuracies) of the runs of multiscale2026 and control2026."""
-    titles = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
-    groups = [(titles.get(runs[0][1]["flags"]["dataset"]), runs, "best") for _, runs in group_runs()]
-    for data, name, runs in other_data.read_groups():  # trained without validation images
-        if "adaptive" not in name:
-            groups.append((other_data.TITLES[data], runs, "last"))
-    found = []
-    for title, runs, epoch in groups:
-        flags = runs[0][1]["flags"]
-        if title and flags["model"] in ("control2026", "multiscale2026"):
-            has_copies = flags["augment"] not in ("none", ["none"])
-            accuracies = [100 * scores["test"][epoch]["accuracy"] for _, scores in runs]
-            found.append((title, flags["model"] == "multiscale2026", has_copies, accuracies))
-    with_features = {title for title, has_features, *_ in found if has_features}
-    order = [*titles.values(), *other_data.TITLES.values()]
-    return sorted((row for row in found if row[0] in with_features), key=lambda row: (order.index(row[0]), row[1:3]))
-
-
-def find_times() -> list[tuple[str, str, float, float]]:
-    """Return (network, epochs of the last phase, minutes, test accuracy) of the runs of MNIST on one thread."""
+def find_times() -> list[tuple[str, list[float], list[float]]]:
+    """Return (network and epochs of its last phase, [minutes], [test accuracy]) of the runs of MNIST on one thread."""
     points = []
     for name, times in read_all_times().items():
-        scores = json.loads((TIMES / f"{name}.json").read_text(encoding="utf-8"))
+        scores = read_scores(TIMES / f"{name}.json")
         flags = scores["flags"]
         if flags["dataset"] == "mnist" and scores["machine"]["threads"] == 1:
-            accuracies = get_accuracies(scores)
-            points.append((flags["model"], str(flags["epochs"][-1]), times.wall / 60, accuracies["best"]))
+            label = f"{flags['model']}, {flags['epochs'][-1]}"
+            points.append((label, [times.wall / 60], [get_accuracies(scores)["best"]]))
     return points
 
 
-def find_quoted_runs() -> tuple[list[float], list[float]]:
-    """Return the minutes of all public logs of SpykeTorch's script, and the accuracies of all."""
-    minutes = [60 * float(row["value"]) for row in read_quoted("680 epochs, h")]
-    return minutes, [float(row["value"]) for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
+def find_references(names: Sequence[str]) -> dict[str, float]:
+    """Return the lines of the pictures on MNIST: {text: accuracy}, those of the classifiers of pixels and of groups."""
+    found = {
+        f"{name.partition(',')[0]} on the pixels": mean for name, (mean,) in read_pixel_classifiers("mnist").items()
+    }
+    for group in GROUPS:
+        if group.data == "mnist" and group.name in names:
+            found[f"{group.name}, without copies"] = statistics.mean(group.tested)
+    return found
 
 
 def fill(path: Path, parts: dict[str, str]) -> None:
@@ -498,30 +427,28 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "seeds": make_seed_table(),
             "quoted": make_quoted_table(),
             "speed": read_speed(),
-            "data": to_markdown(*other_data.make_grey_table()),
+            "data": make_data_table(OTHER_DATA),
         },
-        HERE / "experiments.md": {"colour": to_markdown(*other_data.make_colour_table())},
-        HERE / "shallow.md": {"shallow": to_markdown(*shallow.make_table())},
+        HERE / "experiments.md": {"colour": make_data_table(["cifar"])},
+        HERE / "shallow.md": {"shallow": make_shallow_table()},
         HERE.parent / "docs" / "hyperparameters.md": {
             "networks": to_markdown(hyperparameters.COLUMNS, hyperparameters.make_rows()),
             "rules": to_markdown(("rule", "default values"), hyperparameters.make_defaults()),
             "encoders": to_markdown(("encoder", "default values"), hyperparameters.make_encoders()),
         },
         HERE.parent / "docs" / "learning.md": {
-            "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
-            "controls": to_markdown(learning_page.CONTROL_COLUMNS, learning_page.make_control_table()),
-            "labels": to_markdown(learning_page.LABEL_COLUMNS, learning_page.make_label_table(read_few())),
+            "learning": to_markdown(features.COLUMNS, features.make_table()),
+            "controls": to_markdown(features.CONTROL_COLUMNS, features.make_control_table()),
+            "labels": to_markdown(features.LABEL_COLUMNS, features.make_label_table(read_few())),
         },
     }
 
 
 def make_files() -> dict[Path, str]:
     """Return {file: its whole text}."""
-    runs = [format_run(*run) for run in read_runs()]
     return {
-        HERE / "runs" / "runs.csv": to_csv(RUN_COLUMNS, runs),
+        HERE / "runs" / "runs.csv": make_run_table(),
         HERE / "runs" / "means.csv": make_mean_table(),
-        HERE / "runs" / "data.csv": to_csv(other_data.COLUMNS, other_data.make_table()),
         TIMES / "times.csv": make_time_table(),
     }
 
@@ -533,10 +460,11 @@ if __name__ == "__main__":
         fill(page, tables)
     for path, text in make_files().items():
         path.write_text(text, encoding="utf-8")
-    pixels = {text: accuracy for text, accuracy in name_references().items() if "pixels" in text}
-    pictures.draw_operations(HERE / "operations.png", find_operations(), pixels)
-    pictures.draw_times(HERE / "times.png", find_times(), name_references(), find_quoted_runs())
-    pictures.draw_data(HERE / "data.png", other_data.read_groups())
-    pictures.draw_features(HERE / "features.png", find_features())
+    pictures.draw_operations(HERE / "operations.png", find_operations(), find_references([]))
+    quoted = [[float(row["value"]) for row in read_quoted("680 epochs, h")]]
+    quoted.append([float(row["value"]) for row in read_quoted("accuracy, %") if row["network"] == SCRIPT])
+    pictures.draw_times(HERE / "times.png", find_times(), find_references(["control2026"]), quoted)
+    pictures.draw_data(HERE / "data.png", GROUPS)
+    pictures.draw_features(HERE / "features.png", GROUPS)
     pictures.draw_learning(HERE / "learning.png")
     pictures.draw_labels(HERE / "labels.png", LABELLED)

@@ -1,52 +1,35 @@
-"""Is it the learning? A network with the features that STDP has learned, and with features that it has not learned.
+"""Is it the learning? The decision stage of a run learns again, on features that have not learned.
 
-    python -m results.scripts.controls NETWORK DATASET --epochs N N … [--seeds S …] [--set NAME=VALUE …]
-        [--images N] [--augment copies=N …] [--kinds KIND …] [--table FILE]
-        [--labels N …] [--test] [--features FOLDER]
+    python -m results.scripts.controls RUN [RUN …] [--kinds KIND …] [--plugin FILE.py …]
 
-NETWORK, DATASET and --augment are those of train.py; --epochs has one number for each phase. NETWORK learns from at
-most 10,000 of the training images (--images; 0: from all) and classifies at most 5,000 others (a fifth, if there are
-fewer than 25,000). No test image is read. Then the features are replaced, bottom up, and the decision stage learns
-anew:
+RUN is a finished run of train.py, whose last phase trains the decision stage alone. The stages below, each a single
+convolution, are replaced, bottom up. Then train.py trains the last phase with the flags and the seed of the run, in a
+folder RUN-KIND for each kind; a folder that is there is not trained again. The last epochs are compared: on the
+validation images, if there are some, so that a choice between networks reads no test image. The kinds:
 
-* STDP: the features as they have learned.
 * imprinted: each feature has the same weights in another order. A random position of a random image is drawn at which
   at least as many inputs spike as the feature has weights above 0.5. The inputs receive the weights in the order of
   their spikes, the earliest input the greatest weight. Inputs that spike together are in random order.
 * random: each feature has the same weights in random order.
 
-So all three have the same number of strong synapses. The thresholds of a stage are multiplied by a factor, so that the
-same fraction of its neurons spikes as with STDP, on 500 training images. (Most weights are near 0 or 1, and so are
-potentials near whole numbers. Therefore the fractions can differ a little.)
+So both have the same number of strong synapses. The thresholds of a stage are multiplied by a factor, so that the same
+fraction of its neurons spikes as in RUN, on 500 training images. (Most weights are near 0 or 1, and so are potentials
+near whole numbers. Therefore the fractions can differ a little; they are printed.)
 
 These two take the number of strong synapses and the activity from the learned features. Two others take nothing:
 
 * patch: as imprinted, but 10 % of the weights of each feature are 1 and the others 0.
 * ones: 10 % of the weights, chosen at random, are 1 and the others 0.
 
-Their thresholds let 5 % of the neurons of each stage spike. Both numbers were fixed before anything was measured.
-
-* none: the decision neurons of control2026 read the encoder's map. If NETWORK is control2026, with its --set.
-
-With --labels, the decision stage learns from N of the images, those that train.py --labels N chooses, and the features
-from all of them; N may be "all". Further kinds:
-
-* labelled: as STDP, but the features learn from the labelled images alone, until they have converged as in train.py.
-* logistic regression, nearest neighbour, SVM, label spreading: classifiers of the pixels (baselines.py). Label
-  spreading also reads images without labels. The held-out images choose the setting of each row.
-
-With --test, the test images are classified, too, after the last epoch.
-
-With --table, a row for each kind of features and number of labels is added to the file, and what has a row is left
-out, so an interrupted command continues. With --features, networks that have learned features are kept in FOLDER, by
-network, data set and seed.
+Their thresholds let 5 % of the neurons of each stage spike. Both numbers were fixed before anything was measured. For a
+network without features, train control2026.
 """
 
 import argparse
 import copy
-import csv
-import time
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,26 +37,19 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-import imagesets
-from encoders import choose_encoder, encode_chunks
-from engine.decision import Outcome, allow_rounding
 from engine.layers import Layer
 from engine.stages import INPUT
-from imagesets.augmentation import MovedCopy, make_copies
-from imagesets.splits import choose_labelled, stratified_split
-from models import model_class
-from network_trainer import LatencyDataset, NetworkTrainer, Progress
-from results.scripts.baselines import FEW_LABELS, FewLabels
-from training.plan import read_augmentation
-from training.settings import read_pairs
-from training.trained import load_network, save_network
+from errors import InputError
+from models import import_plugin
+from network_trainer import NetworkTrainer
+from report.run_folder import RunFolder, find_run, read_record, read_rows
+from train import train
+from training.command import command_line, print_output
+from training.plan import Data, load_data, resolve
+from training.settings import TrainSettings
+from training.trained import TrainedNetwork, compute_maps, load_network, save_network
+from utils import join_words
 
-CONTROL = "control2026"
-KEY = "network", "data", "images", "copies", "epochs", "seed", "features", "labels"
-COLUMNS = *KEY, "last", "best", "test", "activity", "seconds"
-ALL = "all"
-IMAGES = 10_000
-HELD_OUT = 5000
 MEASURED = 500  # images on which the activity of a stage is measured
 DRAWS = 100  # positions that are drawn for a feature, before the one with the most spikes is used
 STRONG = 0.5
@@ -109,337 +85,159 @@ def imprint(layer: Layer, latency: torch.Tensor, rng: np.random.Generator) -> No
         feature[torch.from_numpy(order)] = feature.sort(descending=True).values
 
 
+class Kind(NamedTuple):
+    """How features are replaced: a function that reorders their weights, and whether it takes nothing from learning."""
+
+    reorder: Callable
+    is_fixed: bool = False
+
+
+KINDS = {
+    "imprinted": Kind(imprint),
+    "random": Kind(shuffle),
+    "patch": Kind(imprint, is_fixed=True),
+    "ones": Kind(shuffle, is_fixed=True),
+}
+
+
 def measure_activity(layer: Layer, latency: torch.Tensor) -> float:
     """Return the fraction of the neurons that spike."""
     return float((layer.fire(latency) < layer.time_steps).double().mean())
 
 
-def scale_thresholds(layer: Layer, factor: float) -> None:
-    """Multiply the thresholds of all features."""
-    layer.threshold *= factor
-    layer.raised *= factor
-
-
 def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
-    """Scale the thresholds until the fraction ``wanted`` of the neurons spikes, by bisection.
-
-    Weights are not negative, so a neuron spikes if its potential at the last time step exceeds its threshold.
-    """
-    spikes = (latency < layer.time_steps).to(layer.weight.dtype)
-    potentials = F.conv2d(spikes, layer.weight, padding=layer.stage.padding)
-    limits = allow_rounding(layer.thresholds, layer.weight.dtype)
-    potentials /= limits.to(potentials.dtype)[:, None, None]
+    """Scale the thresholds of all features until the fraction ``wanted`` of the neurons spikes, by bisection."""
+    threshold = layer.threshold
+    raised = layer.raised.clone()
     lowest = 0.01
     highest = 10.0
     for _ in range(20):
         factor = (lowest * highest) ** 0.5
-        if int((potentials > factor).count_nonzero()) > wanted * potentials.numel():
+        layer.threshold = threshold * factor
+        layer.raised.copy_(raised * factor)
+        if measure_activity(layer, latency) > wanted:
             lowest = factor
         else:
             highest = factor
-    scale_thresholds(layer, factor)
 
 
 def set_ones(layer: Layer) -> None:
     """Set ``ONES`` of the weights of each feature to 1 and the others to 0, and all its thresholds to one number."""
     layer.raised.zero_()
-    for feature in layer.weight.flatten(1):
-        feature.zero_()
-        feature[: round(ONES * len(feature))] = 1
+    layer.weight.zero_()
+    flat = layer.weight.flatten(1)
+    flat[:, : round(ONES * flat.shape[1])] = 1
 
 
-class Kind(NamedTuple):
-    """How features are replaced: a function that reorders their weights, and whether it takes nothing from learning."""
-
-    reorder: object
-    is_fixed: bool = False
+def list_features(model: NetworkTrainer) -> list[str]:
+    """Return the names of the stages that learn without labels, bottom up."""
+    return [name for phase in model.phases if not phase.needs_labels for name in phase.stages]
 
 
-KINDS = {
-    "STDP": Kind(None),
-    "imprinted": Kind(imprint),
-    "random": Kind(shuffle),
-    "patch": Kind(imprint, True),
-    "ones": Kind(shuffle, True),
-}
-NONE = "none"
-LABELLED = "labelled"
+def replace_features(model: NetworkTrainer, kind: Kind, latency: torch.Tensor, rng: np.random.Generator) -> None:
+    """Replace the features of all stages that learn without labels.
 
-
-def replace_features(model: NetworkTrainer, kind: Kind, latency: torch.Tensor, rng: np.random.Generator) -> list[str]:
-    """Replace the features of all stages that learn without labels. Returns a text for each stage."""
+    latency: the encoded images on which the activity is measured, uint8 (N, C, H, W).
+    """
     learned = copy.deepcopy(model)
-    texts = []
-    for phase in model.phases:
-        if phase.needs_labels:
-            continue
-        for name in phase.stages:
-            below = model.input_name(name)
-            wanted = measure_activity(learned.stages[name], learned.map_of({INPUT: latency}, below))
-            inputs = model.map_of({INPUT: latency}, below)
-            layer = model.stages[name]
-            if kind.is_fixed:
-                set_ones(layer)
-                wanted = RATE
-            if kind.reorder is not None:
-                kind.reorder(layer, inputs, rng)
-                match_activity(layer, inputs, wanted)
-            found = measure_activity(layer, inputs)
-            texts.append(f"{name} {100 * found:.1f} % spike, threshold {float(layer.thresholds.mean()):.3g}")
-    return texts
-
-
-def choose_images(labels: np.ndarray, seed: int, images: int = IMAGES) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of the training images to learn from, and of those held out, stratified and sorted.
-
-    images: number of images to learn from at most; 0: all.
-    """
-    rest, held_out = stratified_split(labels, min(HELD_OUT, len(labels) // 5), seed)
-    if images and len(rest) > images:
-        _, chosen = stratified_split(labels[rest], images, seed)
-        rest = rest[chosen]
-    return rest, held_out
-
-
-def encode_splits(
-    data: imagesets.DataSet, encoder, seed: int, images: int = IMAGES
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return (latencies, labels) of the images to learn from, and of those held out. Fits the encoder."""
-    train, held_out = choose_images(data.train_labels, seed, images)
-    encoder = encoder.with_state(encoder.fit(data.train_images[train]))
-    splits = []
-    for chosen in (train, held_out):
-        parts = [latencies for _, latencies in encode_chunks(encoder, data.train_images[chosen])]
-        splits.append((torch.cat(parts), torch.from_numpy(data.train_labels[chosen])))
-    return splits
-
-
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser of what ``Experiment`` reads."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network")
-    parser.add_argument("dataset")
-    parser.add_argument("--epochs", type=int, nargs="+", required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--data-dir", default=imagesets.DATA_DIR, metavar="DIR")
-    parser.add_argument(
-        "--images", type=int, default=IMAGES, metavar="N", help="to learn from; 0: all (default: 10,000)"
-    )
-    parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="moved copies, as of train.py")
-    parser.add_argument("--test", action="store_true", help="classify the test images, too, after the last epoch")
-    parser.add_argument("--features", type=Path, metavar="FOLDER", help="of networks that have learned features")
-    return parser
-
-
-def read_count(text: str) -> str | int:
-    """Parse a number of labelled images, or "all"."""
-    return text if text == ALL else int(text)
-
-
-class Scores(NamedTuple):
-    """Accuracies in %: on the held-out images after the last and the best epoch, and on the test images."""
-
-    last: float
-    best: float | None
-    test: float | None
-
-
-class Experiment:
-    """The images of a seed, and networks that learn from them.
-
-    args: of ``make_parser``.
-    """
-
-    def __init__(self, args: argparse.Namespace, seed: int):
-        self.args = args
-        self.seed = seed
-        self.data = imagesets.load(args.dataset, args.data_dir)
-        values = read_pairs(args.set)
-        self.overrides = {name: value for name, value in values.items() if not name.startswith("encoder")}
-        of_encoder = {name: value for name, value in values.items() if name.startswith("encoder.")}
-        encoder = choose_encoder(model_class(args.network).encoder, None, of_encoder, self.data.colours)
-        self.splits = encode_splits(self.data, encoder, seed, args.images)
-        self.chosen, _ = choose_images(self.data.train_labels, seed, args.images)
-        self.encoder = encoder.with_state(encoder.fit(self.data.train_images[self.chosen]))
-        if args.test:
-            parts = [latencies for _, latencies in encode_chunks(self.encoder, self.data.test_images)]
-            self.splits.append((torch.cat(parts), torch.from_numpy(self.data.test_labels)))
-        self.learned = None
-        self.pixels = None
-
-    def build(self, network: str, overrides: dict) -> NetworkTrainer:
-        """Return a new network for these images."""
-        return model_class(network)(
-            self.splits[0][0].shape[1],
-            self.data.num_classes,
-            self.seed,
-            time_steps=self.encoder.time_steps,
-            overrides=overrides,
-            image_size=self.data.image_size,
-        )
-
-    def make_copies(self, labelled: np.ndarray) -> list[MovedCopy]:
-        """Return the moved copies of the labelled images, from which the decision stage learns, too."""
-        augmentation = read_augmentation(" ".join(self.args.augment))
-        images = self.data.train_images[self.chosen[labelled]]
-        return make_copies(images, augmentation, self.seed, self.encoder.encode)
-
-    def choose_labelled(self, count: str | int) -> np.ndarray:
-        """Return the positions of the labelled images among those to learn from, sorted."""
-        labels = self.splits[0][1].numpy()
-        return np.arange(len(labels)) if count == ALL else choose_labelled(labels, count, self.seed)
-
-    def make_inputs(self, model: NetworkTrainer, labelled: np.ndarray) -> list[LatencyDataset]:
-        """Return what the decision stage reads of the labelled, the held-out and the test images."""
-        name = model.input_name(model.decision)
-        (latencies, labels), *others = self.splits
-        datasets = []
-        for part, of_part in ((latencies[labelled], labels[labelled]), *others):
-            dataset = LatencyDataset(part, of_part)
-            dataset.maps = {name: model.map_of(part, name)}
-            datasets.append(dataset)
-        return datasets
-
-    def decide(self, model: NetworkTrainer, datasets: list[LatencyDataset], copies: list[MovedCopy]) -> Scores:
-        """Train the decision stage from the labelled images of the first data set.
-
-        datasets: of ``make_inputs``. If all images of the first have labels, the best epoch is measured, too.
-        """
-        train, *scored = datasets
-        count = len(model.phases) - 1
-        validation = scored[0] if train.labelled is None else None
-        numbers = (*(0,) * count, self.args.epochs[-1])
-        progress = model.fit(train, validation, numbers, seed=self.seed, progress=Progress(phase=count), copies=copies)
-        last, *test = (100 * Outcome.of(model.decide(each.maps)[0], each.labels).fraction("correct") for each in scored)
-        best = None if progress.best is None else 100 * progress.best["accuracy"]
-        return Scores(last, best, *test or [None])
-
-    def learn_features(self, labelled: np.ndarray | None = None) -> NetworkTrainer:
-        """Return the network after all its phases but the last.
-
-        labelled: positions of the images to learn from until the features have converged; None: all, for their epochs.
-        """
-        model = self.build(self.args.network, self.overrides)
-        folder = self.args.features
-        path = None
-        if folder is not None and labelled is None:
-            path = folder / f"{self.args.network}-{Path(self.args.dataset).stem}-seed{self.seed}.safetensors"
-            if path.exists():
-                model.load_state_dict(load_network(path).model.state_dict())
-                return model
-        epochs = (*self.args.epochs[: len(model.phases) - 1], 0)
-        converge = 0.0
-        chosen = slice(None)
-        if labelled is not None:
-            converge = model.converge
-            chosen = labelled
-        train = LatencyDataset(*(each[chosen] for each in self.splits[0]))
-        model.fit(train, None, epochs, seed=self.seed, converge=converge)
-        if path is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_network(path, model, encoder=self.encoder, image_size=self.data.image_size)
-        return model
-
-    def make_model(self, name: str, labelled: np.ndarray | None) -> tuple[NetworkTrainer, list[str]]:
-        """Return a network with a kind of features, and a text for each of its stages.
-
-        labelled: positions of the images from which features of the kind "labelled" learn.
-        """
-        network = self.args.network
-        if name == NONE:
-            return self.build(CONTROL, self.overrides if network == CONTROL else {}), []
-        kind = KINDS.get(name, Kind(None))
+    for name in list_features(model):
+        below = model.input_name(name)
+        inputs = model.map_of(latency, below)
+        layer = model.stages[name]
+        wanted = RATE
         if kind.is_fixed:
-            model = self.build(network, self.overrides)
-        elif name == LABELLED:
-            model = self.learn_features(labelled)
+            set_ones(layer)
         else:
-            self.learned = self.learned or self.learn_features()
-            model = copy.deepcopy(self.learned)
-        return model, replace_features(model, kind, self.splits[0][0][:MEASURED], np.random.default_rng(self.seed))
-
-    def measure(self, name: str, counts: list[str | int]) -> Iterator[tuple[Scores, list[str]]]:
-        """Yield the scores of a kind of features, and texts about it, for each number of labelled images."""
-        if name in FEW_LABELS:
-            yield from self.classify_pixels(name, counts)
-            return
-        model = None
-        for count in counts:
-            labelled = self.choose_labelled(count)
-            if model is None or name == LABELLED:
-                model, texts = self.make_model(name, labelled)
-                candidates = max((self.choose_labelled(each) for each in counts), key=len)
-                if name == LABELLED:
-                    candidates = labelled
-                inputs = self.make_inputs(model, candidates)
-            inputs[0].labelled = None if count == ALL else np.searchsorted(candidates, labelled)
-            copies = self.make_copies(labelled)
-            yield self.decide(copy.deepcopy(model), inputs, copies), texts
-
-    def classify_pixels(self, name: str, counts: list[str | int]) -> Iterator[tuple[Scores, list[str]]]:
-        """Do the work of ``measure`` for a classifier of the pixels."""
-        if self.pixels is None:
-            data = self.data
-            _, held_out = choose_images(data.train_labels, self.seed, self.args.images)
-            largest = max((self.choose_labelled(each) for each in self.args.labels), key=len)
-            scored = [(data.train_images[held_out], data.train_labels[held_out])]
-            if self.args.test:
-                scored.append((data.test_images, data.test_labels))
-            self.pixels = FewLabels(data.train_images[self.chosen], data.train_labels[self.chosen], largest, scored)
-        for count in counts:
-            accuracies, setting = self.pixels.score(name, self.choose_labelled(count))
-            yield Scores(accuracies[0], None, *accuracies[1:] or [None]), [setting]
+            wanted = measure_activity(learned.stages[name], learned.map_of(latency, below))
+        kind.reorder(layer, inputs, rng)
+        match_activity(layer, inputs, wanted)
 
 
-def read_done(table: Path | None) -> set[tuple[str, ...]]:
-    """Return the columns ``KEY`` of the rows of the table, which is begun if it is missing."""
-    if table is None:
-        return set()
-    if not table.exists():
-        table.write_text("\t".join(COLUMNS) + "\n", encoding="utf-8")
-    with open(table, encoding="utf-8", newline="") as file:
-        return {tuple(row[name] for name in KEY) for row in csv.DictReader(file, delimiter="\t")}
+def describe_features(model: NetworkTrainer, latency: torch.Tensor) -> str:
+    """Return a text about each stage that learns without labels: its activity and its mean threshold."""
+    texts = []
+    for name in list_features(model):
+        layer = model.stages[name]
+        activity = measure_activity(layer, model.map_of(latency, model.input_name(name)))
+        texts.append(f"{name} {100 * activity:.1f} % spike, threshold {float(layer.thresholds.mean()):.3g}")
+    return "; ".join(texts)
 
 
-def format_score(score: float | None) -> str:
-    return "" if score is None else f"{score:.2f}"
+def load_run(run: Path) -> TrainedNetwork:
+    """Load a finished run. Raises InputError if its features cannot be replaced."""
+    network = load_network(run)
+    read_accuracy(run)
+    model = network.model
+    if model.decision is None or model.phases[-1].stages != (model.decision,):
+        raise InputError(f"{run} contains {model.name}, whose last phase does not train the decision stage alone")
+    for name in list_features(model):
+        if not isinstance(model.stages[name], Layer):
+            raise InputError(f"{run} contains {model.name}; {name} is not a single convolution, so it is not replaced")
+    return network
 
 
-def main() -> None:
-    parser = make_parser(__doc__)
-    names = [*KINDS, NONE, LABELLED, *FEW_LABELS]
-    parser.add_argument("--kinds", nargs="+", choices=names, default=names[:3], help="(default: STDP imprinted random)")
-    parser.add_argument("--table", type=Path, metavar="FILE")
-    parser.add_argument("--labels", type=read_count, nargs="+", default=[ALL], metavar="N", help="(default: all)")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    data = Path(args.dataset).stem
-    for seed in args.seeds:
-        start = time.process_time()
-        experiment = None
-        for name in args.kinds:
-            epochs = " ".join(map(str, args.epochs))
-            key = args.network, data, str(args.images), " ".join(args.augment), epochs, str(seed), name
-            done = read_done(args.table)
-            counts = [count for count in args.labels if (*key, str(count)) not in done]
-            if not counts:
-                continue
-            experiment = experiment or Experiment(args, seed)
-            results = experiment.measure(name, counts)
-            for count, (scores, texts) in zip(counts, results, strict=True):
-                sizes = " + ".join(f"{len(labels):,}" for _, labels in experiment.splits)
-                row = f"{args.network:19} {data:14} seed {seed} {sizes} images, {count} labels  {name:9}"
-                known = {part: value for part, value in scores._asdict().items() if value is not None}
-                shown = ", ".join(f"{part} {value:.2f} %" for part, value in known.items())
-                print(f"{row} {shown}  {'; '.join(texts)}", flush=True)
-                if args.table is not None:
-                    seconds = time.process_time() - start
-                    values = *map(format_score, scores), "; ".join(texts), f"{seconds:.0f}"
-                    with open(args.table, "a", encoding="utf-8", newline="") as file:
-                        csv.writer(file, delimiter="\t", lineterminator="\n").writerow((*key, str(count), *values))
-                start = time.process_time()
+def read_accuracy(run: Path) -> str:
+    """Return the accuracy of the last epoch in words. Raises InputError if the run is not finished, or has none."""
+    found = {}
+    rows = read_rows(run / "metrics.csv")
+    if rows and RunFolder(run).is_finished:
+        results = read_record(run / "results.json")
+        found["validation"] = rows[-1]["val_accuracy"]
+        found["test"] = results.get("test", {}).get("last", {}).get("accuracy", "")
+    for split, accuracy in found.items():
+        if accuracy != "":
+            return f"{100 * float(accuracy):.2f} % of the {split} images"
+    hint = "finish it (train.py --resume), or train a run with a decision stage and with validation images"
+    raise InputError(f"{run} has no accuracy of a last epoch: {hint}")
+
+
+def train_control(run: Path, network: TrainedNetwork, kind: str) -> Path:
+    """Train the decision stage of a run anew, on features of a kind. Returns the folder of the new run."""
+    folder = run.with_name(f"{run.name}-{kind}")
+    if folder.exists():
+        return folder
+    settings = TrainSettings.from_dict(network.checkpoint.run.flags)
+    data = load_data(settings)
+    images = data.train_images[Data(settings, data).splits["train"][:MEASURED]]
+    latency = compute_maps(network.model, network.encoder, images, INPUT)
+    features = copy.deepcopy(network.model)
+    replace_features(features, KINDS[kind], latency, np.random.default_rng(settings.seed))
+    print_output(f"{folder.name}: {describe_features(features, latency)}")
+    names = list_features(features)
+    thresholds = tuple(f"{name}.threshold={features.stages[name].threshold}" for name in names)
+    settings = replace(settings, set=settings.set + thresholds)
+    _, _, model = resolve(settings, data)  # with the first weights of the decision stage
+    for name in names:
+        model.stages[name].load_state_dict(features.stages[name].state_dict())
+    path = folder.with_name(f"{folder.name}.safetensors")
+    save_network(path, model, data.class_names, network.encoder, data.image_size)
+    epochs = (*[0] * (len(settings.epochs) - 1), settings.epochs[-1])
+    location = {"output": str(folder.parent), "name": folder.name}
+    command = join_words(["-m", "results.scripts.controls", str(run), "--kinds", kind])
+    train(replace(settings, init_from=str(path), epochs=epochs, converge=0.0, command_line=command, **location))
+    return folder
+
+
+@command_line
+def main(words: list[str]) -> None:
+    """Train the controls of runs, as the words of a command line request."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a folder, or its name in runs/")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["imprinted", "random"])
+    parser.add_argument("--plugin", nargs="+", default=[], metavar="FILE.py", help="the files that the runs imported")
+    args = parser.parse_args(words)
+    for file in args.plugin:
+        import_plugin(file)
+    networks = {}
+    for name in args.runs:
+        run = find_run(name)
+        networks[run] = load_run(run)
+    for run, network in networks.items():
+        print_output(f"{run.name}: {read_accuracy(run)}, last epoch")
+        for kind in args.kinds:
+            folder = train_control(run, network, kind)
+            print_output(f"{folder.name}: {read_accuracy(folder)}, last epoch")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,7 +31,8 @@ from engine.rules import STDP, MarginRule
 from engine.stages import Pool, SpikingConv, SpikingDense
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer
-from results.scripts.controls import KINDS, MEASURED, encode_splits, replace_features
+from results.scripts.controls import KINDS, MEASURED, replace_features
+from results.scripts.experiment import encode_splits
 from training.log import RunLog
 from training.readout import find_spikes, train_readout
 
@@ -41,7 +42,7 @@ FASHION, MNIST, PUBLISHED, NONE = "fashion-mnist", "mnist", "kheradpisheh2018", 
 SEEDS = 0, 1, 2  # of the table; --seeds adds others
 WIDTHS = "8", "32", "128", "512"
 DEPTHS = "32-128", "32-128-128"
-REPLACED = {name: KINDS[name] for name in ("STDP", "imprinted", "random")}
+REPLACED = {"STDP": None, "imprinted": KINDS["imprinted"], "random": KINDS["random"]}
 ALL_LABELS = 1000  # of each class
 FEW_LABELS = 10, 100
 NOISE = 0.05, 0.1, 0.2
@@ -147,7 +148,8 @@ def measure(data: imagesets.DataSet, name: str, seed: int) -> Iterator[tuple]:
     learned.fit(LatencyDataset(latency, of_train), None, epochs, seed=seed)
     for kind, change in REPLACED.items():
         model = copy.deepcopy(learned)
-        replace_features(model, change, latency[:MEASURED], np.random.default_rng(seed))
+        if change is not None:
+            replace_features(model, change, latency[:MEASURED], np.random.default_rng(seed))
         maps = [model.map_of(each, [*model.declaration][-1]) for each in inputs]
         spikes = 100 * float((maps[0] < encoder.time_steps).double().mean())
         if name == PUBLISHED:

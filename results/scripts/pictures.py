@@ -1,283 +1,242 @@
-"""The pictures of ``results/``, in the style of those of ``images/``: the colour shows how a network decides."""
+"""The pictures of ``results/``: accuracies, most of them on axes that are logarithmic in the errors."""
 
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from images.draw import BLUE, GREY, INK, ORANGE, PALE, PURPLE, STYLE
-from results.scripts import learning_page
-from results.scripts.other_data import TITLES, format_mean, get_test_accuracies, read_pixel_classifiers
+from report.figures import BLUE, GREY, INK, ORANGE, create_figure, create_panels, save, use_style
+from results.scripts import features
+from results.scripts.runs import OFFICIAL, TITLES, Group, format_mean, read_pixel_classifiers
 
+PURPLE = "#8A3A6B"
 RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "other classifier": GREY}
-LEFT = (
-    "multiscale2026 without copies, 30",
-    "mozafari2018, 680",
-    "deepr2024_greedy, 12",
-    "inception2024, 10",
-    "inception2024, 100",
-)  # of their points
-BELOW = "mozafari2018, 10", "deepr2024, 12", "mozafari2018, 680"
-BELOW_TIMES = "deep2024, 10", "deepr2024_greedy, 12", "mozafari2018, 10", "mozafari2018, 680"
+ACCURACIES = 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99, 99.5  # the ticks
+HIGHEST = 0.4  # error in % at the upper end of features.png
+BELOW = "mozafari2018, 10", "mozafari2018, 680", "deepr2024, 12"  # the text is below these points
+LEFT = "mozafari2018, 680", "inception2024, 10", "inception2024, 100"  # and here left, among the additions
+WIDTHS = "8", "32", "128", "512"
+DEPTHS = {"128": 1, "32-128": 2, "32-128-128": 3}
+# the panels of learning.png: title, label of the axis, and {x: data, network, labels and noise of its rows}
+PANELS = (
+    ("Fashion-MNIST", "features of one layer", {int(n): ("fashion-mnist", n, "1000", "0") for n in WIDTHS}),
+    ("MNIST", "features of one layer", {int(n): ("mnist", n, "1000", "0") for n in WIDTHS}),
+    (
+        "Fashion-MNIST: depth",
+        "layers, the highest with 128 features",
+        {layers: ("fashion-mnist", network, "1000", "0") for network, layers in DEPTHS.items()},
+    ),
+    (
+        "Fashion-MNIST: labels",
+        "labelled images of each class",
+        {int(count): ("fashion-mnist", "128", count, "0") for count in ("10", "100", "1000")},
+    ),
+    (
+        "Fashion-MNIST: noise",
+        "standard deviation of the noise",
+        {float(noise): ("fashion-mnist", "128", "1000", noise) for noise in ("0", "0.05", "0.1", "0.2")},
+    ),
+)
 
 
 def choose_colour(network: str) -> str:
     if network.startswith(("kheradpisheh2018", "nearest neighbour", "logistic regression")):
         return RULES["other classifier"]
-    if network.startswith(("multiscale2026", "colour2026", "control2026")) or "margin" in network:
-        return RULES["margin rule"]
-    return RULES["R-STDP"]
+    is_margin = network.startswith(("multiscale2026", "colour2026", "control2026")) or "margin" in network
+    return RULES["margin rule" if is_margin else "R-STDP"]
 
 
-def add_legend(axes, names: Sequence[str], place: str) -> None:
-    marks = [Line2D([], [], marker="o", ls="", color=RULES[name], label=name) for name in names]
-    axes.legend(handles=marks, loc=place, frameon=False, title="decision by", alignment="left")
+def make_marks() -> list[Line2D]:
+    """Return the entries of a legend of ``RULES``."""
+    return [Line2D([], [], marker="o", ls="", color=colour, label=name) for name, colour in RULES.items()]
 
 
-def draw_operations(
-    path: Path, points: Sequence[tuple[str, str, list[float], list[float]]], references: dict[str, float]
-) -> None:
-    """Draw accuracies against additions: (network, epochs, additions in millions, test accuracies) of each point.
+def plot(axes: Axes, x: float, accuracies: Sequence[float], **style) -> None:
+    """Draw the mean of accuracies in %, and their standard deviation as a bar."""
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
+    axes.errorbar(x, 100 - statistics.mean(accuracies), deviation, capsize=3, **style)
 
-    references: accuracies in %, each a line, {its text: accuracy}. The vertical axis is logarithmic in the fraction of
-    errors. Bars are standard deviations over the seeds.
+
+def finish(axes: Axes, **more) -> None:
+    """Label a vertical axis of errors with accuracies."""
+    axes.set(yscale="log", **more)
+    axes.invert_yaxis()
+    low, high = sorted(axes.get_ylim())
+    shown = [accuracy for accuracy in ACCURACIES if low <= 100 - accuracy <= high]
+    axes.set_yticks([100 - accuracy for accuracy in shown], [f"{accuracy:g}" for accuracy in shown])
+    axes.minorticks_off()
+    axes.grid()
+
+
+@use_style()
+def draw_points(
+    title: str, points: Sequence[tuple], references: dict[str, float], ticks: Sequence[float], left: Sequence[str] = ()
+) -> Figure:
+    """Draw accuracies against another quantity, on a logarithmic axis.
+
+    points: (network and epochs, values of the quantity, test accuracies in %). references: {text of a line: accuracy}.
+    left: points with their text on the left.
     """
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(10, 6.4), layout="constrained")
-        axes = figure.add_subplot()
-        for network, epochs, additions, accuracies in points:
-            colour = choose_colour(network)
-            x = statistics.mean(additions)
-            y = 100 - statistics.mean(accuracies)
-            deviation = statistics.stdev(additions) if len(additions) > 1 else 0
-            axes.errorbar(x, y, statistics.stdev(accuracies), deviation, color=colour, fmt="o", capsize=3)
-            label = f"{network.replace('moved ', '')}, {epochs}"
-            right = -9 if label in LEFT else 9
-            up = -13 if label in BELOW else 5
-            side = "right" if label in LEFT else "left"
-            axes.annotate(label, (x, y), (right, up), textcoords="offset points", ha=side, color=INK, fontsize=10)
-        draw_references(axes, references, 0.105)
-        axes.set(xscale="log", xlim=(0.1, 60))
-        set_axes(axes, (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50))
-        axes.set(
-            xlabel="synaptic additions for a test image, millions (logarithmic); without encoder and linear readout"
-        )
-        axes.set_title("MNIST: accuracy and additions of each network, with the epochs of its last phase")
-        add_legend(axes, [*RULES], "lower right")
-        figure.savefig(path, dpi=150)
-
-
-def draw_references(axes, references: dict[str, float], x: float) -> None:
-    """Draw a dashed line for each accuracy in %, with its text at x, on a vertical axis of errors."""
+    figure = create_figure(10, 6, title)
+    axes = figure.add_subplot()
+    for label, values, accuracies in points:
+        x = statistics.mean(values)
+        plot(axes, x, accuracies, color=choose_colour(label), fmt="o")
+        side, right = ("right", -7) if label in left else ("left", 7)
+        up = -13 if label in BELOW else 4
+        mean = 100 - statistics.mean(accuracies)
+        axes.annotate(label, (x, mean), (right, up), textcoords="offset points", ha=side)
     for text, accuracy in references.items():
         axes.axhline(100 - accuracy, color=GREY, ls="--", lw=1)
-        axes.text(x, 100 - accuracy, text, color=GREY, va="bottom", fontsize=10)
-
-
-def set_axes(axes, ticks: Sequence[float]) -> None:
-    """Set the ticks of a logarithmic horizontal axis, and a vertical axis of accuracies, logarithmic in the errors."""
-    axes.set(yscale="log", ylim=(40, 0.5), ylabel="test accuracy, % (errors logarithmic)")
+        axes.text(ticks[-1], 100 - accuracy, text, color=GREY, va="bottom", ha="right")
+    finish(axes, xscale="log", xlim=(ticks[0], ticks[-1]), ylabel="test accuracy, % (errors logarithmic)")
     axes.set_xticks(ticks, map(str, ticks))
-    accuracies = (60, 70, 80, 90, 95, 98, 99, 99.5)
-    axes.set_yticks([100 - accuracy for accuracy in accuracies], map(str, accuracies))
-    axes.minorticks_off()
-    axes.grid(color=PALE)
-    axes.set_axisbelow(True)
+    axes.legend(handles=make_marks(), loc="lower right", title="decision by")
+    return figure
 
 
-def draw_times(
-    path: Path, points: Sequence[tuple[str, str, float, float]], references: dict[str, float], quoted
-) -> None:
-    """Draw accuracies on MNIST against the minutes of training.
-
-    Args:
-        points: (network, epochs of the last phase, minutes, test accuracy in %) of each measured run.
-        references: see ``draw_operations``.
-        quoted: minutes, and accuracies in %, of the public logs of SpykeTorch's script. They do not belong together.
-    """
-    minutes, accuracies = quoted
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(10, 5.6), layout="constrained")
-        axes = figure.add_subplot()
-        for network, epochs, time, accuracy in points:
-            axes.plot(time, 100 - accuracy, "o", color=choose_colour(network))
-            label = f"{network}, {epochs}"
-            up = -14 if label in BELOW_TIMES else 5
-            axes.annotate(label, (time, 100 - accuracy), (7, up), textcoords="offset points", fontsize=10)
-        draw_references(axes, references, 8)
-        errors = [100 - accuracy for accuracy in accuracies]
-        axes.fill_between((min(minutes), max(minutes)), min(errors), max(errors), color=GREY, alpha=0.4, lw=0)
-        words = "SpykeTorch's script, 680 epochs,\nother machines (quoted)"
-        axes.text(max(minutes), max(errors) * 1.07, words, ha="right", va="top", fontsize=10, color=INK)
-        axes.set(xscale="log", xlim=(1, 8000))
-        set_axes(axes, (1, 2, 5, 10, 30, 60, 120, 600, 6000))
-        axes.set(xlabel="training, minutes on one thread of an Intel Xeon (logarithmic)")
-        axes.set_title("MNIST, seed 0: accuracy and time of each timed network, with the epochs of its last phase")
-        add_legend(axes, ["R-STDP", "margin rule"], "lower right")
-        figure.savefig(path, dpi=150)
+def draw_operations(path: Path, points: Sequence[tuple], references: dict[str, float]) -> None:
+    title = "Accuracy and additions\nof each network on MNIST, with the epochs of its last phase; bars: seeds"
+    figure = draw_points(title, points, references, (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100), LEFT)
+    figure.axes[0].set_xlabel("synaptic additions for a test image, millions; without encoder and linear readout")
+    save(figure, path)
 
 
-def draw_data(path: Path, groups) -> None:
-    """Draw the accuracy of each network on each data set: a pale point for each run, mean and standard deviation."""
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(10, 10), layout="constrained")
-        axes = figure.add_subplot()
-        line = 0
-        names = {}  # {line: text}
-        for data, title in TITLES.items():
-            names[line] = title
-            rows = [(network, get_test_accuracies(runs)) for found, network, runs in groups if found == data]
-            rows += read_pixel_classifiers(data).items()
-            for network, accuracies in sorted(rows, key=lambda row: statistics.mean(row[1])):
-                line += 1
-                names[line] = network
-                colour = choose_colour(network)
-                axes.plot(accuracies, [line] * len(accuracies), "o", color=colour, alpha=0.25, ms=6, mew=0)
-                deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
-                axes.errorbar(statistics.mean(accuracies), line, xerr=deviation, fmt="|", color=colour, ms=15, mew=3)
-                axes.text(101.5, line, f"{format_mean(accuracies)} %", va="center", fontsize=10)
-            line += 1.6
-        axes.set_yticks(list(names), names.values())
-        for label in axes.get_yticklabels():
-            if label.get_text() in TITLES.values():
-                label.set(fontweight="bold", color=INK)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.set(ylim=(line - 1, -0.8), xlim=(30, 100), xlabel="test accuracy after the last epoch, %")
-        axes.grid(axis="x", color=PALE)
-        axes.set_axisbelow(True)
-        axes.set_title("Each fold or seed (pale), mean and standard deviation")
-        add_legend(axes, [*RULES], "upper left")
-        figure.savefig(path, dpi=150)
+def draw_times(path: Path, points: Sequence[tuple], references: dict[str, float], quoted: Sequence[list]) -> None:
+    """quoted: hours, and accuracies in %, of the public logs of SpykeTorch's script. They do not belong together."""
+    title = "Accuracy and time\nof each timed network on MNIST, seed 0, with the epochs of its last phase"
+    figure = draw_points(title, points, references, (1, 2, 5, 10, 30, 60, 120, 600, 6000), ["deepr2024_greedy, 12"])
+    (axes,) = figure.axes
+    axes.set_xlabel("training, minutes on one thread of an Intel Xeon")
+    hours, accuracies = quoted
+    errors = [100 - accuracy for accuracy in accuracies]
+    axes.fill_between([60 * min(hours), 60 * max(hours)], min(errors), max(errors), color=GREY, alpha=0.4, lw=0)
+    axes.text(
+        60 * max(hours), max(errors), "SpykeTorch's script, 680 epochs,\nother machines (quoted)", ha="right", va="top"
+    )
+    save(figure, path)
 
 
-HIGHEST_BAR = 0.5  # errors in %, beside which a text above the bar has no place
-
-
-def draw_features(path: Path, groups: Sequence[tuple[str, bool, bool, list[float]]]) -> None:
-    """Draw what features and moved copies gain, for multiscale2026 and for control2026, which has no features.
-
-    groups: (data, whether the network has features, whether it learned from moved copies, accuracies in %). The
-    vertical axis is logarithmic in the fraction of errors.
-    """
-    data = [*dict.fromkeys(name for name, *_ in groups)]
-    colours = {False: GREY, True: PURPLE}
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(10, 6), layout="constrained")
-        axes = figure.add_subplot()
-        for name, has_features, has_copies, accuracies in groups:
-            x = data.index(name) + 0.22 * (2 * has_features + has_copies - 1.5)
-            mean = statistics.mean(accuracies)
-            fill = colours[has_features] if has_copies else "white"
+@use_style()
+def draw_data(path: Path, groups: Sequence[Group]) -> None:
+    """Draw the accuracy of each network on each data set but MNIST's: each run, mean and standard deviation."""
+    figure = create_figure(10, 9.5, "Other data\neach fold or seed (pale), mean and standard deviation")
+    axes = figure.add_subplot()
+    names = []
+    for data, title in TITLES.items():
+        if data in OFFICIAL:
+            continue
+        names += [""] * bool(names)
+        axes.text(0, len(names), title, ha="right", va="center", weight="bold", transform=axes.get_yaxis_transform())
+        names.append("")
+        rows = {group.name: group.tested for group in groups if group.data == data} | read_pixel_classifiers(data)
+        for name, accuracies in sorted(rows.items(), key=lambda row: statistics.mean(row[1])):
+            colour = choose_colour(name)
+            line = len(names)
+            axes.plot(accuracies, [line] * len(accuracies), "o", color=colour, alpha=0.25, mew=0)
             deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
-            axes.errorbar(
-                x, 100 - mean, deviation, color=colours[has_features], fmt="o", ms=9, mew=2, mfc=fill, capsize=3
-            )
-            end = 100 - mean - deviation if has_features else 100 - mean + deviation
-            offset, side = (0, 9 if has_features else -9), "center"
-            if end < HIGHEST_BAR:  # the bar leaves the picture
-                end = 100 - mean
-                offset, side = (9, 0), "left"
-            axes.annotate(
-                f"{mean:.1f}", (x, end), offset, textcoords="offset points", ha=side, va="center", fontsize=10
-            )
-        set_axes(axes, range(len(data)))
-        axes.set_xticks(range(len(data)), [name.replace(", ", "\n") for name in data])
-        axes.set(ylim=(20, 0.4), xlim=(-0.6, len(data) - 0.4))
-        axes.grid(visible=False, axis="x")
-        axes.set_title("The same decision neurons without and with features, without and with moved copies")
-        marks = []
-        for has_features, text in ((False, "control2026: no features"), (True, "multiscale2026: features")):
-            for has_copies, more in ((False, ""), (True, ", moved copies")):
-                colour = colours[has_features]
-                fill = colour if has_copies else "white"
-                marks.append(Line2D([], [], marker="o", ls="", ms=9, mew=2, color=colour, mfc=fill, label=text + more))
-        title = "mean and standard deviation over seeds or folds"
-        figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, title=title)
-        figure.savefig(path, dpi=150)
+            axes.errorbar(statistics.mean(accuracies), line, xerr=deviation, fmt="|", color=colour, ms=12, mew=3)
+            axes.text(101, line, f"{format_mean(accuracies)} %", va="center")
+            names.append(name)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set(ylim=(len(names), -1), xlim=(30, 100), xlabel="test accuracy after the last epoch, %")
+    axes.grid(axis="x")
+    axes.legend(handles=make_marks(), loc="upper left", title="decision by")
+    save(figure, path)
 
 
+@use_style()
+def draw_features(path: Path, groups: Sequence[Group]) -> None:
+    """Draw what features and moved copies gain, for multiscale2026 and for control2026, which has no features."""
+    kinds = {
+        "control2026": {"color": GREY, "mfc": "white"},
+        "control2026 with copies": {"color": GREY},
+        "multiscale2026": {"color": PURPLE, "mfc": "white"},
+        "multiscale2026 with copies": {"color": PURPLE},
+    }
+    compared = {group.data for group in groups if group.name.startswith("multiscale2026")}
+    data = [name for name in TITLES if name in compared]
+    figure = create_figure(
+        10, 6, "The same decision neurons\nwithout features (control2026) and with features; bars: seeds or folds"
+    )
+    axes = figure.add_subplot()
+    for number, (name, style) in enumerate(kinds.items()):
+        label = name
+        for group in groups:
+            if group.data in data and group.name == name:
+                x = data.index(group.data) + 0.22 * (number - 1.5)
+                plot(axes, x, group.tested, fmt="o", ms=9, mew=2, label=label, **style)
+                mean = statistics.mean(group.tested)
+                deviation = statistics.stdev(group.tested)
+                end, up = (deviation, -14) if "control" in name else (-deviation, 7)
+                if 100 - mean + end < HIGHEST:
+                    end, up = deviation, -14
+                text = f"{mean:.1f}"
+                axes.annotate(text, (x, 100 - mean + end), (0, up), textcoords="offset points", ha="center")
+                label = None
+    finish(axes, ylim=(HIGHEST, 20), ylabel="test accuracy, % (errors logarithmic)")
+    axes.set_xticks(range(len(data)), [TITLES[name].replace(", ", "\n") for name in data])
+    figure.legend(loc="outside lower center", ncols=4)
+    save(figure, path)
+
+
+@use_style()
 def draw_labels(path: Path, sizes: dict[str, tuple[str, int]]) -> None:
     """Draw the test accuracy against the number of labelled images, each kind of features and classifiers of pixels.
 
-    sizes: {data: (title, number of images with all labels)}, a panel each. Bars are standard deviations over the seeds;
-    the vertical axes are logarithmic in the errors.
+    sizes: {data: (title, number of images with all labels)}, a panel each. Bars are standard deviations over the seeds.
     """
     styles = {
-        "STDP": {"color": BLUE, "lw": 2.5},
-        "imprinted": {"color": PURPLE},
-        "random": {"color": ORANGE},
-        "none": {"color": INK, "ls": "--"},
-        **{name: {"color": GREY, "lw": 0.8} for name in learning_page.PIXELS},
+        "STDP": {"color": BLUE, "lw": 2.5, "marker": "o"},
+        "imprinted": {"color": PURPLE, "marker": "o"},
+        "random": {"color": ORANGE, "marker": "o"},
+        "none": {"color": INK, "ls": "--", "marker": "o"},
     }
-    marks = dict(zip(learning_page.PIXELS, "vs^d", strict=True))
-    found = learning_page.read_labels()
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(13, 9.5), layout="constrained")
-        for axes, (data, (title, total)) in zip(figure.subplots(2, 2).flat, sizes.items(), strict=True):
-            counts = {
-                total if count == learning_page.ALL else int(count): kinds for count, kinds in found[data].items()
-            }
-            for kind, form in styles.items():
-                points = [(x, [*kinds[kind].values()]) for x, kinds in sorted(counts.items()) if kind in kinds]
-                if not points:
-                    continue
-                errors = [100 - statistics.mean(values) for _, values in points]
-                bars = [statistics.stdev(values) if len(values) > 1 else 0 for _, values in points]
-                mark = marks.get(kind, "o")
-                axes.errorbar([x for x, _ in points], errors, bars, marker=mark, ms=5, capsize=2, label=kind, **form)
-            axes.set(xscale="log", yscale="log", xlabel="labelled images")
-            axes.invert_yaxis()
-            low, high = sorted(axes.get_ylim())
-            ticks = [e for e in (0.5, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80) if low <= e <= high]
-            axes.set_yticks(ticks, [f"{100 - e:g}" for e in ticks])
-            axes.set_xticks([*counts], [f"{x:,}" for x in counts], rotation=45, ha="right", fontsize=10)
-            axes.minorticks_off()
-            axes.grid(color=PALE)
-            axes.set_axisbelow(True)
-            axes.set_title(title)
-        figure.axes[0].set_ylabel("test accuracy, % (errors logarithmic)")
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
-        figure.suptitle(
-            "Few labels: features learn from all images without labels, decision neurons from those with labels"
-        )
-        figure.savefig(path, dpi=150)
+    marks = zip(features.PIXELS, "vs^d", strict=True)
+    styles |= {name: {"color": GREY, "lw": 0.8, "marker": mark} for name, mark in marks}
+    found = features.read_labels()
+    figure = create_figure(
+        13, 9, "Few labels\nfeatures learn from all images without labels, decision neurons from those with labels"
+    )
+    for axes, (data, (title, total)) in zip(figure.subplots(2, 2).flat, sizes.items(), strict=True):
+        of_data = {count: kinds for (name, count), kinds in found.items() if name == data}
+        counts = {total if count == features.ALL else int(count): kinds for count, kinds in of_data.items()}
+        for kind, style in styles.items():
+            xs = [x for x in sorted(counts) if kind in counts[x]]
+            values = [[*counts[x][kind].values()] for x in xs]
+            axes.plot(xs, [100 - statistics.mean(each) for each in values], label=kind, ms=5, **style)
+            for x, each in zip(xs, values, strict=True):
+                plot(axes, x, each, color=style["color"], fmt="none")
+        finish(axes, xscale="log", xlabel="labelled images", ylabel="test accuracy, %", title=title)
+        axes.set_xticks([*counts], [f"{x:,}" for x in counts], rotation=45, ha="right")
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    save(figure, path)
 
 
+@use_style()
 def draw_learning(path: Path) -> None:
     """Draw how much STDP leads over each other kind of features in each panel, paired by seed, with 95 % intervals."""
-    found = learning_page.read_table()
-    panels = learning_page.list_panels()
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(13, 7), layout="constrained")
-        for axes in figure.subplots(2, 3).flat[len(panels) :]:
-            axes.remove()
-        for axes, (title, label, keys) in zip(figure.axes, panels, strict=True):
-            axes.axhline(0, color=INK, lw=1)
-            for kind, colour in zip(("imprinted", "random"), (PURPLE, GREY), strict=True):
-                differences = [learning_page.subtract(found[key]["STDP"], found[key][kind]) for key in keys.values()]
-                means, halves = zip(*map(learning_page.compute_interval, differences), strict=True)
-                axes.errorbar(list(keys), means, halves, fmt="o-", color=colour, capsize=3, label=f"STDP − {kind}")
-            if label == learning_page.NUMBER:
-                (data, *_), *_ = keys.values()
-                without = found[data, "none", learning_page.ALL_LABELS, "0"]["none"]
-                differences = [learning_page.subtract(found[key]["STDP"], without) for key in keys.values()]
-                means, halves = zip(*map(learning_page.compute_interval, differences), strict=True)
-                axes.errorbar(list(keys), means, halves, fmt="o--", color=ORANGE, capsize=3, label="STDP − none")
-            if max(keys) > 3:
-                axes.set(xscale="log")
-                axes.minorticks_off()
-            axes.set_xticks(list(keys), [f"{x:,}" for x in keys])
-            axes.set_title(title)
-            axes.set(xlabel=label, ylabel="difference, points")
-            axes.grid(color=PALE)
-            axes.set_axisbelow(True)
-            axes.legend(frameon=False, loc="best")
-        figure.suptitle(
-            "Lead of learned features, paired by seed: mean and 95 % interval by t; above 0, learning is better"
-        )
-        figure.savefig(path, dpi=150)
+    found = features.read_learning()
+    colours = {"imprinted": PURPLE, "random": GREY, "none": ORANGE}
+    title = "Lead of learned features\nmean and 95 % interval by t, paired by seed; above 0, learning is better"
+    figure, grid = create_panels(len(PANELS), 3, 4.2, 3.3, title)
+    for axes, (title, label, rows) in zip(grid, PANELS, strict=True):
+        axes.axhline(0, color=INK, lw=1)
+        for kind, colour in colours.items():
+            if kind == "none" and "features" not in label.split()[0]:
+                continue
+            leads = [features.subtract(found[row]["STDP"], found[row][kind]) for row in rows.values()]
+            means, halves = zip(*map(features.compute_interval, leads), strict=True)
+            axes.errorbar([*rows], means, halves, fmt="o-", color=colour, capsize=3, label=f"STDP − {kind}")
+        axes.set(title=title, xlabel=label, ylabel="difference, points", xscale="log" if max(rows) > 3 else "linear")
+        axes.minorticks_off()
+        axes.set_xticks([*rows], [f"{x:,}" for x in rows])
+        axes.grid()
+        axes.legend()
+    save(figure, path)

@@ -13,9 +13,7 @@ repeated. A line for each run contains its test accuracy.
 
 import argparse
 import json
-import re
 import shutil
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -42,12 +40,6 @@ SHALLOW = {
 MULTISCALE = "--model multiscale2026 --augment none --epochs 2 4 4 2 10 --converge 0.01 --image-size 32 32"
 COMMON = "--val-split 0 --no-figures --no-references --readout none --threads 1 --device cpu"
 MODELS = "shallow", "pixels", "multiscale2026"
-COLUMNS = {
-    "shallow": "`mozafari2018_shallow`",
-    "multiscale2026": "`multiscale2026`",
-    "KNeighborsClassifier": "nearest neighbour, pixels",
-    "LogisticRegression": "logistic regression, pixels",
-}
 
 
 def prepare(folder: Path, data: str, split: str, seed: int) -> str:
@@ -98,24 +90,6 @@ def measure(folder: Path, model: str, data: str, split: str, seed: int) -> None:
     words += f" --dataset {source} --seed {seed} {COMMON}"
     accuracy = train(words.split(), folder / "runs" / f"{model}-{data}-{split}-{seed}")
     print(f"{row}: {model} {100 * accuracy:.2f} %", flush=True)
-
-
-def make_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the columns and the rows of ``logs/shallow.log``: the means over the seeds, a row for each split."""
-    found = {}
-    for line in (ROOT / "results" / "logs" / "shallow.log").read_text(encoding="utf-8").splitlines():
-        if match := re.fullmatch(r"(.*), seed \d+: (\S+) ([\d.]+) %", line):
-            row, name, accuracy = match.groups()
-            found.setdefault(row, {}).setdefault(name, []).append(float(accuracy))
-    rows = []
-    for row, of_row in found.items():
-        cells = []
-        for name in COLUMNS:
-            values = of_row.get(name, [])
-            spread = f" ± {statistics.stdev(values):.2f}" if len(set(values)) > 1 else ""
-            cells.append(f"{statistics.mean(values):.2f}{spread} ({len(values)})" if values else "")
-        rows.append((row, *cells))
-    return ("test accuracy, %", *COLUMNS.values()), rows
 
 
 def main() -> None:

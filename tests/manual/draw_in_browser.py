@@ -23,7 +23,7 @@ from support.browser import answer_in_browser, centre_in_browser  # noqa: E402
 import evaluate  # noqa: E402
 import imagesets  # noqa: E402
 from imagesets.image_files import read_image  # noqa: E402
-from report.bits import quantize  # noqa: E402
+from report.exports.bits import quantize  # noqa: E402
 from training.trained import load_network  # noqa: E402
 
 COMPARED = 20  # images of which all first spikes are compared

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 import evaluate
 from engine.rules import MarginRule
 from models import build_model, network_names
-from report.bits import describe_bits, quantize, to_whole_weights
-from report.export import collect_arrays, write_arrays
+from report.exports.bits import describe_bits, quantize, to_whole_weights
+from report.exports.export import collect_arrays, write_arrays
 from s1c1 import S1C1
 from utils import ROOT
 

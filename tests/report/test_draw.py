@@ -28,9 +28,9 @@ from engine.stages import Inhibit, SpikingConv
 from imagesets.image_files import read_image
 from models import build_model
 from network_trainer import NetworkTrainer
-from report.bits import quantize
-from report.export import collect_arrays
-from report.page import write_drawing_page
+from report.exports.bits import quantize
+from report.exports.draw import write_drawing_page
+from report.exports.export import collect_arrays
 from s1c1 import S1C1
 from training.checkpoint import RunRecord
 from training.trained import TrainedNetwork
@@ -126,7 +126,7 @@ def test_the_page_of_the_documentation():
     """If ``draw.js`` has changed, the commands of docs/outputs.md write the page again."""
     text = (ROOT / "docs" / "draw.html").read_text(encoding="utf-8")
     assert len(text) < 2e6
-    assert (ROOT / "report" / "draw.js").read_text(encoding="utf-8").strip() in text
+    assert (ROOT / "report" / "exports" / "draw.js").read_text(encoding="utf-8").strip() in text
 
 
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium to compute with")

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import imagesets
 from models import build_model
-from report.nir import write_nir
+from report.exports.nir import write_nir
 from SpykeTorch.functional import latency_to_wave
 from training.trained import load_network
 from utils import ROOT

@@ -1,32 +1,31 @@
-"""The scripts that measure what features are worth, and the statistics of their tables."""
+"""Controls of a run, and the statistics of the tables of features."""
 
-import csv
 import math
 
 import numpy as np
 import pytest
 import torch
-from support.command import FEW_DIGITS, results, start
-from support.run_folders import only_run
+from support.command import FEW_DIGITS, MACHINE, contents, read_csv, results, start
 
 from engine.layers import Layer
 from engine.rules import STDP
 from engine.stages import SpikingConv
-from results.scripts import baselines, controls, learning_page
+from results.scripts import controls, features
+from training.trained import load_network
 
 
 def test_intervals_are_those_of_student():
     """By hand: the standard deviation of 1, 2, 3 is 1, and t(0.975; 2 degrees of freedom) is 4.3027."""
-    mean, half = learning_page.compute_interval([1.0, 2.0, 3.0])
+    mean, half = features.compute_interval([1.0, 2.0, 3.0])
     assert mean == 2
     assert half == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
-    assert learning_page.format_difference([1.0, 2.0, 3.0]) == "+2.00 ± 2.48"
-    assert learning_page.format_difference([-3.1, -3.0, -2.9]) == "**-3.00 ± 0.25**"
-    assert learning_page.format_difference([0.5]) == "+0.50"
+    assert features.format_difference([1.0, 2.0, 3.0]) == "+2.00 ± 2.48"
+    assert features.format_difference([-3.1, -3.0, -2.9]) == "**-3.00 ± 0.25**"
+    assert features.format_difference([0.5]) == "+0.50"
 
 
 def test_differences_are_paired_by_seed():
-    differences = learning_page.subtract({"0": 3.0, "1": 5.0, "2": 1.0}, {"1": 4.0, "0": 1.0})
+    differences = features.subtract({"0": 3.0, "1": 5.0, "2": 1.0}, {"1": 4.0, "0": 1.0})
     assert differences == [2.0, 1.0]
 
 
@@ -34,78 +33,71 @@ def test_features_that_take_nothing_from_learning_have_a_fixed_number_of_ones():
     layer = Layer(SpikingConv(4, 5, threshold=3, rule=STDP(winners=1, radius=0)), 2)
     controls.set_ones(layer)
     controls.shuffle(layer, torch.empty(0), np.random.default_rng(0))
-    features = layer.weight.flatten(1)
-    assert features.sum(1).tolist() == [5] * 4  # a tenth of 50
-    assert set(features.unique().tolist()) == {0, 1}
-    assert len({tuple(feature.tolist()) for feature in features}) > 1
+    weights = layer.weight.flatten(1)
+    assert weights.sum(1).tolist() == [5] * 4  # a tenth of 50
+    assert set(weights.unique().tolist()) == {0, 1}
+    assert len({tuple(feature.tolist()) for feature in weights}) > 1
 
 
-@pytest.mark.slow
-def test_the_table_is_continued(tmp_path, monkeypatch, capsys):
-    """A kind whose row is there is not measured again."""
-    table = tmp_path / "controls.tsv"
-    words = f"controls mozafari2018_margin digits --epochs 1 1 1 --images 200 --table {table} --kinds none ones"
-    monkeypatch.setattr("sys.argv", words.split())
-    controls.main()
-    assert len(capsys.readouterr().out.splitlines()) == 2
-    monkeypatch.setattr("sys.argv", [*words.split(), "patch", "STDP"])
-    controls.main()
-    assert len(capsys.readouterr().out.splitlines()) == 2
-    with open(table, newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    assert [row["features"] for row in rows] == ["none", "ones", "patch", "STDP"]
-    assert all(0 <= float(row["best"]) <= 100 for row in rows)
+FLAGS = (
+    f"--model mozafari2018_margin --dataset {FEW_DIGITS} --epochs 2 2 8 --augment none --labels 30 --val-split 30 "
+    "--set s1.threshold=45 s2.threshold=10 encoder.threshold=50 --seed 1 --no-figures --no-references --name run "
+    f"{MACHINE}"
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run. Its threshold of the encoder is not the default, and so is part of what a control repeats."""
+    output = tmp_path_factory.mktemp("runs")
+    assert start(FLAGS, output) == 0
+    return output / "run"
+
+
+@pytest.mark.parametrize("kind", ["imprinted", "ones"])
+def test_a_run_learns_again_on_other_features(kind, run, capsys):
+    """Its decision stage learns from the same images; the features are others, but as many of their weights are 1."""
+    assert controls.main([str(run), "--kinds", kind]) == 0
+    folder = run.with_name(f"run-{kind}")
+    learned, other = (load_network(path).model for path in (run, folder))
+    for name in ("s1", "s2"):
+        weights = learned.stages[name].weight, other.stages[name].weight
+        assert not torch.equal(*weights)
+        if kind == "imprinted":
+            assert torch.equal(*(weight.flatten(1).sort(1).values for weight in weights))
+    lines = capsys.readouterr().out.splitlines()
+    for path in (run, folder):
+        accuracy = float(read_csv(path / "metrics.csv")[-1]["val_accuracy"])
+        assert f"{path.name}: {100 * accuracy:.2f} % of the validation images, last epoch" in lines
+
+
+def test_a_control_is_trained_once_and_without_test_images(run, tmp_path, capsys):
+    assert start(f"{FLAGS} --epochs 2 2 2 --no-test --continue-from {run}", tmp_path) == 0
+    assert controls.main([str(tmp_path / "run"), "--kinds", "random"]) == 0
+    assert "test" not in results(tmp_path / "run-random")
+    before = contents(tmp_path / "run-random")
+    first = capsys.readouterr().out.splitlines()[-1]
+    assert controls.main([str(tmp_path / "run"), "--kinds", "random"]) == 0
+    assert contents(tmp_path / "run-random") == before
+    assert capsys.readouterr().out.splitlines()[-1] == first
 
 
 @pytest.mark.parametrize(
-    ("network", "flags", "kind"),
+    ("flags", "error"),
     [
-        (
-            "mozafari2018_margin",
-            "--epochs 2 2 20 --augment none --set s1.threshold=45 s2.threshold=10 encoder.threshold=50",
-            "STDP",
-        ),
-        ("control2026", "--epochs 4 --augment none --set s1.rule.decay=0.5", "none"),
-        ("control2026", "--epochs 4 --augment copies=2 turn=9 shift=2", "none"),
+        ("--model inception2024 --epochs 0 0 0 1", "s3 is not a single convolution"),
+        ("--model deepr2024 --epochs 0 0 0 1", "deepr2024, whose last phase does not train the decision stage alone"),
+        ("--model mozafari2018 --epochs 1 0 0 --until s1 --no-test", "run has no accuracy of a last epoch"),
     ],
 )
-def test_few_labels_are_those_of_train_py(network, flags, kind, tmp_path, monkeypatch, capsys):
-    """The same images teach the features and the decision stage, in the same order: equal accuracies, above chance."""
-    table = tmp_path / "labels.tsv"
-    words = f"controls {network} {FEW_DIGITS} {flags} --images 0 --labels 30 --test --table {table} --seeds 1"
-    monkeypatch.setattr("sys.argv", [*words.split(), "--kinds", kind])
-    controls.main()
-    with open(table, newline="") as file:
-        (row,) = csv.DictReader(file, delimiter="\t")
-    words = f"--model {network} --dataset {FEW_DIGITS} {flags} --labels 30 --val-split 30 --seed 1 --no-references"
-    assert start(words, tmp_path / "runs") == 0
-    found = results(only_run(tmp_path / "runs"))
-    assert float(row["test"]) == pytest.approx(100 * found["test"]["last"]["accuracy"])
-    assert 15 < float(row["test"]) < 90
-
-
-def test_features_of_the_labelled_images_alone_are_others(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "features"
-    words = f"controls mozafari2018_margin {FEW_DIGITS} --epochs 1 1 1 --images 0 --labels 20 40 --features {folder}"
-    monkeypatch.setattr("sys.argv", [*words.split(), "--kinds", "STDP", "labelled"])
-    controls.main()
-    assert [path.name for path in folder.iterdir()] == ["mozafari2018_margin-few_digits-seed0.safetensors"]
-    activities = [line.rpartition("  ")[2] for line in capsys.readouterr().out.splitlines()]
-    assert activities[0] == activities[1]  # learned from all images
-    assert len({*activities}) == 3
-
-
-def test_classifiers_of_pixels_learn_from_the_labelled_images():
-    """Two groups of images, dark and bright. Three images of each have a label."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(40) % 2
-    images = (200 * labels[:, None, None] + rng.integers(0, 40, (40, 4, 4))).astype(np.uint8)
-    chosen = np.arange(4, 10)
-    scored = [(images[:30], labels[:30]), (images[30:], labels[30:])]
-    few = baselines.FewLabels(images, labels, chosen, scored)
-    for name in baselines.FEW_LABELS:
-        accuracies, _ = few.score(name, chosen)
-        assert accuracies == [100, 100], name
+def test_a_run_whose_features_cannot_be_replaced_is_refused(flags, error, tmp_path, capsys):
+    assert start(f"{flags} {MACHINE} --dataset {FEW_DIGITS} --no-figures --no-references --name run", tmp_path) == 0
+    capsys.readouterr()
+    assert controls.main([str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("controls.py: ")
+    assert error in line
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == ["run"]
 
 
 def test_thresholds_let_a_fraction_of_the_neurons_spike():
@@ -121,10 +113,10 @@ def test_the_table_of_few_labels_compares_with_the_best_classifier_of_pixels(tmp
     lines = ["data\tlabels\tfeatures\tseed\ttest"]
     for kind, values in accuracies.items():
         lines += [f"mnist\t1000\t{kind}\t{seed}\t{value}" for seed, value in enumerate(values)]
-    monkeypatch.setattr(learning_page, "LABELS", tmp_path / "labels.tsv")
-    learning_page.LABELS.write_text("\n".join(lines) + "\n")
-    (row,) = learning_page.make_label_table({("mnist", "1000"): "84.08"})
-    cells = dict(zip(learning_page.LABEL_COLUMNS, row, strict=True))
+    monkeypatch.setattr(features, "RESULTS", tmp_path)
+    (tmp_path / "labels.tsv").write_text("\n".join(lines) + "\n")
+    (row,) = features.make_label_table({("mnist", "1000"): "84.08"})
+    cells = dict(zip(features.LABEL_COLUMNS, row, strict=True))
     assert cells["STDP, % (seeds)"] == "87.0 (2)"
     assert cells["− imprinted"].startswith("+3.00 ± ")
     assert cells["− pixels"].startswith("+6.00 ± ")

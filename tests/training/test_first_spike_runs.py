@@ -8,8 +8,8 @@ from support.run_folders import only_run
 
 import train
 from models import build_model
-from report.export import collect_arrays
-from report.nir import write_nir
+from report.exports.export import collect_arrays
+from report.exports.nir import write_nir
 from s1c1 import S1C1
 from training.trained import load_network
 

@@ -14,7 +14,7 @@ from engine.declaration import to_plain
 from engine.encoder import Encoder
 from errors import InputError
 from network_trainer import NetworkTrainer
-from report.bits import quantize
+from report.exports.bits import quantize
 from utils import write_atomically
 
 VECTORS = 20  # test vectors
@@ -33,8 +33,8 @@ def collect_arrays(
     Args:
         encoder: the encoder, whose name, fields and fitted tensors are described.
         latencies: uint8 (N, C, H, W), the inputs of the test vectors.
-        bits: the number of bits of the weights, which are then whole numbers (``report/bits.py``); None: the weights
-            are those of the network.
+        bits: the number of bits of the weights, which are then whole numbers (``bits.py``); None: the weights are those
+            of the network.
 
     Test vectors of floats are computed in float64. Raises InputError if the first spike decides.
     """
