@@ -108,7 +108,7 @@ class Evaluation:
         )
 
     def describe_balance(self, class_names: Sequence[str], images: str) -> Iterator[str]:
-        """Yield the balanced accuracy and the classes of which no image is correctly classified, if the classes are unequal.
+        """Yield the balanced accuracy and the classes without a correctly classified image, if the classes are unequal.
 
         images: what was classified, such as "test images".
         """

@@ -49,7 +49,8 @@ def compute_preferred_features(
             continue
         below, step = maps[model.inputs_of(name)[0]]
         if not stage.convs:
-            pooled = [get_deep_feature(colour, step, stage.size, stage.size) for colour in below]
+            _, size = stage.receptive_field(1, 1)
+            pooled = [get_deep_feature(colour, step, size, size) for colour in below]
             maps[name] = torch.stack([pictures for pictures, _ in pooled]), pooled[0][1]
             continue
         weights = [layer.weight.detach().cpu().float() for _, layer in model.named_layers([name])]
