@@ -304,8 +304,8 @@ def _list_parts(network: NetworkTrainer) -> dict[str, Any]:
     parts = {f"the phase {phase.name}": (phase.stages, phase.rules) for phase in network.phases}
     for name, module in network.stages.items():
         parts[name] = (network.declaration.get(name), type(module), module.stage, module.channels, module.time_steps)
-    for label, layer in network.named_layers():
-        parts[f"{label}.raised"] = layer.raised
+    for layer_name, layer in network.named_layers():
+        parts[f"{layer_name}.raised"] = layer.raised
     return parts | network.state_dict()
 
 
