@@ -9,8 +9,8 @@ LEVELS = 3, 6, 10  # time steps
 class Control2026(NetworkTrainer, name="control2026"):
     """A control without features: the decision neurons of multiscale2026 read the encoder's map itself.
 
-    What a network reaches beyond it, its features are worth. The number of epochs, the levels and the decay were chosen
-    on validation images (results/README.md).
+    What multiscale2026, which has the same decision layer, reaches beyond it, the features are worth. The levels were
+    chosen on validation images (results/README.md).
     """
 
     epochs = (55,)  # s1

@@ -3,7 +3,7 @@
 The flags of all texts are one command, because a flag replaces that of the run (``join_advice``). All texts are about
 measured numbers of this run. The published networks get no text on MNIST. Each advice was followed on data for which it
 was not made, and increased the accuracy there: results/logs/advice.log. The text on borders only names a flag, because
-another border gained in one of four comparisons: results/logs/own-data.log.
+another border gained nothing significant: results/logs/own-data.log.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
