@@ -192,8 +192,8 @@ def test_what_has_learned_has_learned_after_the_advised_command(flags, learned, 
     monkeypatch.setattr("engine.phases.MAX_PRESENTATIONS", 0, raising=False)
     monkeypatch.setattr("report.diagnosis.LONGER", 4)
     (tmp_path / "own.py").write_text(CONVERGING)
-    words = f"--dataset {FEW_DIGITS} --threads 1 --no-test --no-figures --plugin {tmp_path / 'own.py'} {flags}"
-    words += f" s2.out_channels=50 s2.rule.double_every={0 if learned else 1000}"
+    words = f"--dataset {FEW_DIGITS} --threads 1 --no-test --no-figures --no-references"
+    words += f" --plugin {tmp_path / 'own.py'} {flags} s2.out_channels=50 s2.rule.double_every={0 if learned else 1000}"
     with forgetting():
         assert start(f"{words} --name before", tmp_path) == 0
         assert list_learned(tmp_path / "before") == learned
