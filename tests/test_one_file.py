@@ -13,10 +13,10 @@ from network_trainer import LatencyDataset
 from SpykeTorch import functional as sf
 from tutorial.one_file import T, compete, decide, main, train
 
-IMAGES = 12
+IMAGES = 8
 EPOCHS = 1, 1, 3
-DOUBLE_EVERY = 5
-BATCH = 8  # and a batch of four
+DOUBLE_EVERY = 3
+BATCH = 5  # and a batch of three
 load = functools.cache(imagesets.load)
 
 
@@ -36,7 +36,7 @@ def learn(seed):
     return train(*load_images(seed), EPOCHS, seed, DOUBLE_EVERY, BATCH)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("backend", "seed"), [("event", 0), ("event", 1), ("torch", 1)])
 def test_the_program_learns_the_same_to_the_last_bit(seed, backend):
     weights, decisions = learn(seed)
     images, labels = load_images(seed)

@@ -72,6 +72,7 @@ def exact_reference(encoder, image):
     return bin_by_rank(torch.where(maps > 0, relative, 0.0)[:, 0], encoder.time_steps)
 
 
+@pytest.mark.other_numba
 def test_reproduces_every_golden_encoding_of_the_original():
     latencies = S1C1().encode(mnist("train")[GOLDEN["index"]])
     assert latencies.dtype == torch.uint8

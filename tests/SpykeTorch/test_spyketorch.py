@@ -254,12 +254,20 @@ def test_pre_post_ordering():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_stdp_with_stabilizer(dtype):
-    layer, stdp, call = one_neuron(dtype)
+@pytest.mark.parametrize(
+    ("lower", "upper", "stabilizers"),
+    [
+        (0, 1, [0.25, 0.24, 0.21, 0.16]),
+        (-0.5, 2, [1.5, 1.54, 1.56, 1.56]),  # (w + 0.5) (2 - w)
+    ],
+)
+def test_stdp_with_stabilizer(lower, upper, stabilizers, dtype):
+    layer, stdp, call = one_neuron(dtype, lower_bound=lower, upper_bound=upper)
     assert stdp(*call) is None
-    expected = [0.5 + 0.1 * 0.25, 0.6 + 0.1 * 0.24, 0.7 - 0.05 * 0.21, 0.8 - 0.05 * 0.16]
+    steps = [0.1, 0.1, -0.05, -0.05]
+    expected = [w + step * s for w, step, s in zip([0.5, 0.6, 0.7, 0.8], steps, stabilizers, strict=True)]
     # feature 1 does not win, but the first update clamps all weights
-    expected = torch.tensor([expected, [0.9, 0.95, 1.0, 0.0]], dtype=dtype)
+    expected = torch.tensor([expected, [0.9, 0.95, 1.5, -0.5]], dtype=dtype).clamp(lower, upper)
     torch.testing.assert_close(layer.weight.detach().view(2, 4), expected)
 
 

@@ -13,6 +13,7 @@ from SpykeTorch import functional as sf
 from SpykeTorch import snn, utils
 from SpykeTorch import visualization as vis
 
+pytestmark = pytest.mark.other_torch
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "ops.npz")
 INPUTS = {"filter/in", "norm/in", "lateral/in", "latency/in", "wave", "conv/weight", "deep_feature/in"}
 RESULTS = [key for key in GOLDEN.files if key not in INPUTS]

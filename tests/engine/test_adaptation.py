@@ -55,13 +55,13 @@ def test_both_backends_choose_the_same_winners(fields):
     """Each winner, weight and threshold of two batches of digits, then all first spikes."""
     one, two = (make_adaptive(backend, **fields) for backend in ("event", "torch"))
     for batch in range(2):
-        winners = [learn(layer, DIGITS[:30], batch) for layer in (one, two)]
+        winners = [learn(layer, DIGITS[:8], batch) for layer in (one, two)]
         assert torch.equal(*winners)
-        assert (winners[0][..., 0] >= 0).sum() > 50
+        assert (winners[0][..., 0] >= 0).sum() > 13
     torch.testing.assert_close(one.weight, two.weight, rtol=0, atol=1e-12)
     torch.testing.assert_close(one.thresholds, two.thresholds, rtol=0, atol=1e-12)
     assert (one.thresholds.std() > 0) == ("target" in fields)
-    assert torch.equal(one.fire(DIGITS, 2), two.fire(DIGITS, 2))
+    assert torch.equal(one.fire(DIGITS[:20], 2), two.fire(DIGITS[:20], 2))
 
 
 def test_neurons_win_only_at_open_positions():

@@ -18,7 +18,7 @@ from SpykeTorch import functional as sf
 
 NETWORKS = network_names()
 # Images of each phase; the tensor path needs up to 50 ms for an image
-IMAGES = {"mozafari2018": 150, "multiscale2026": 9, "colour2026": 9}
+IMAGES = {"mozafari2018": 150, **dict.fromkeys(["deepr2024_greedy", "majority2024", "multiscale2026", "colour2026"], 9)}
 LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = torch.from_numpy(GOLDEN["label"])
 
@@ -41,7 +41,7 @@ def test_both_backends_learn_the_same(name):
         np.testing.assert_array_equal(tensor.map_of(LATENCIES[few], name)[:], inputs[few])
         if not phase.needs_labels:
             for a, b in zip(event.stages[first].layers, tensor.stages[first].layers, strict=True):
-                a.images_seen.fill_(490), b.images_seen.fill_(490)  # the rates double after ten images
+                a.images_seen.fill_(495), b.images_seen.fill_(495)  # the rates double after five images
                 rule = a.stage.rules[0]
                 winners = a.learn_features(inputs, rule)
                 assert (winners[..., 0] >= 0).any()
@@ -81,10 +81,10 @@ def test_weights_that_are_views_learn(backend, rule):
     for make_view in (lambda weight: weight[..., 1:-1, 1:-1], lambda weight: weight[:, :, 1:-1, 1:-1].transpose(2, 3)):
         ends = []
         for is_copied in (True, False):
-            weight = make_view(torch.rand((20, 6, 7, 7), generator=torch.Generator().manual_seed(0)))
+            weight = make_view(torch.rand((20, 6, 7, 7), generator=torch.Generator().manual_seed(0)).double())
             weight = weight.contiguous() if is_copied else weight
             threshold = math.inf if rule.needs_labels else 3
-            layer = Layer(SpikingConv(20, 5, threshold=threshold, rule=rule), 6, backend=backend)
+            layer = Layer(SpikingConv(20, 5, threshold=threshold, rule=rule), 6, backend=backend, dtype=torch.float64)
             layer.weight = torch.nn.Parameter(weight, requires_grad=False)
             before = weight.clone()
             if rule.needs_labels:
@@ -126,7 +126,7 @@ def test_networks_that_require_gradients_learn_the_same(name, backend):
     """An optimizer of a user's may switch gradients on; no gradient is computed here."""
     ends = []
     for is_required in (False, True):
-        model = build_model(name, backend=backend).requires_grad_(is_required)
+        model = build_model(name, backend=backend, dtype=torch.float64).requires_grad_(is_required)
         model.train_unsupervised(LATENCIES[:3], "s1")
         model.stages["s1"].layers[0].learn_features(LATENCIES[:3], model.declaration["s1"].rule)
         model.stages["s1"].fire(LATENCIES[:3])

@@ -236,10 +236,11 @@ def test_learning_by_hand(backend):
     assert weight[0, 0].tolist() == [[0.5 + 0.125, 0.5 - 0.0625], [0.5 + 0.125, 0.5 - 0.0625]]
 
 
+@pytest.mark.parametrize("others", [(1.25, -0.5), (0.75, -0.5), (1.25, 0.25)], ids=str)
 @pytest.mark.parametrize("dtype", TYPES)
-def test_the_first_update_clips_everything(backend, dtype):
+def test_the_first_update_clips_everything(backend, dtype, others):
     """Weights outside the bounds stay while nothing wins; the first winner clips also the features that did not win."""
-    weight = np.array([0.5, 1.25, -0.5], dtype).reshape(3, 1, 1, 1) * np.ones((3, 1, 3, 3), dtype)
+    weight = np.array([0.5, *others], dtype).reshape(3, 1, 1, 1) * np.ones((3, 1, 3, 3), dtype)
     before = weight.copy()
     silent, rates = np.full((1, 1, 5, 5), 15, np.uint8), (0.004, -0.003)
     assert learn(backend, weight, 15, 1, 2, silent, 1, 0, rates) == [[]]
@@ -249,9 +250,8 @@ def test_the_first_update_clips_everything(backend, dtype):
     images = np.concatenate([silent, spikes])
     # the middle sees all nine spikes
     assert learn(backend, weight, 15, 1, 2, images, 1, 0, rates) == [[], [(1, 2, 2, 0)]]
-    np.testing.assert_array_equal(weight[0], before[0])
-    assert (weight[2] == 0).all()
-    assert (weight[1] == 1).all()  # 1.25 + 0.004 · 1.25 · (1 - 1.25), clipped
+    before[1] += 0.004 * before[1] * (1 - before[1])
+    np.testing.assert_allclose(weight, before.clip(0, 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -439,10 +439,10 @@ def test_decision_by_hand(backend, label, winner_channels):
 
 @pytest.mark.parametrize("learning", slow_except([True], [True, False]))
 def test_joint_learning_on_digits(backend, learning):
-    """24 digits, blank ones among them: every winner and weight of both layers equals the reference."""
+    """Twelve digits, blank ones among them: every winner and weight of both layers equals the reference."""
     rng = np.random.default_rng(1)
-    images, labels, classes = DIGITS[:24].copy(), rng.integers(0, 2, 24), np.arange(8) // 4
-    images[[0, 17]] = 15
+    images, labels, classes = DIGITS[:12].copy(), rng.integers(0, 2, 12), np.arange(8) // 4
+    images[[0, 9]] = 15
     lower, upper = random_weight(20, 6, 5, 5, seed=2) * 1.2 - 0.1, random_weight(8, 20, 5, 5, seed=3)
     rule = RSTDP(winners=6, radius=0, bounds=(0.0, 1.0))
     lower_rates = np.array([[0.02, -0.015], [-0.02, 0.0025]])
@@ -462,7 +462,7 @@ def test_joint_learning_on_digits(backend, learning):
             lower = reference.update(image, lower, expected, 15, 2, lower_rates[outcomes[-1]], rule)
             if learning:
                 upper = reference.update(between, upper, [(*decision, 14)], 15, 2, RATES[outcomes[-1]], REWARDED)
-    assert len(outcomes) == 22
+    assert len(outcomes) == 10
     assert set(outcomes) == {0, 1}
     np.testing.assert_allclose(found[0], lower, rtol=0, atol=1e-12)
     np.testing.assert_allclose(found[1], upper, rtol=0, atol=1e-12)

@@ -90,15 +90,15 @@ def test_a_stage_that_is_replaced_computes_the_maps():
 def test_it_trains_phase_by_phase(backend):
     """``steps`` gives the weights of training each phase on its whole input, batch by batch, in both backends."""
     model, other = fork(dtype=torch.float64, backend=backend), fork(dtype=torch.float64)
-    train = LatencyDataset(LATENCIES, LABELS)
+    train = LatencyDataset(LATENCIES[:20], LABELS[:20])
     validation = LatencyDataset(LATENCIES[:9], LABELS[:9])
-    for _ in model.steps(train, validation, (1, 1, 1, 1, 2), batch_size=16, seed=5):
+    for _ in model.steps(train, validation, (1, 1, 1, 1, 2), batch_size=8, seed=5):
         pass
     assert list(train.maps) == [model.input_name("e")]
     for number, phase in enumerate(other.phases):
         for epoch in range((1, 1, 1, 1, 2)[number]):
-            order = np.random.default_rng([5, number, epoch]).permutation(40)
-            for batch, chosen in enumerate(torch.from_numpy(order).split(16)):
+            order = np.random.default_rng([5, number, epoch]).permutation(20)
+            for batch, chosen in enumerate(torch.from_numpy(order).split(8)):
                 inputs = other.map_of(LATENCIES[chosen], other.input_name(phase.stages[0]))
                 rng = np.random.default_rng([5, number, epoch, batch])
                 phase.learn(other, inputs, LABELS[chosen], epoch, rng)

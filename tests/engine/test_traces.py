@@ -61,7 +61,10 @@ def learn_decisions(model, name, images):
     np.testing.assert_array_equal(torch.cat(found)[:, :columns], expected)
 
 
-@pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, NETWORKS))
+FIRST = pytest.param("mozafari2018", marks=pytest.mark.other_numba)
+
+
+@pytest.mark.parametrize("name", [FIRST, *slow_except(FAST_NETWORKS, NETWORKS[1:])])
 def test_event_backend_reproduces_the_original(name, deciding_winners):
     model = golden_network(name)
     learn_features(model, name, None)

@@ -123,13 +123,13 @@ def test_16_bits_of_any_kind_are_refused(colour_type, channels, depth, tmp_path)
 
 
 def test_colours(read):
-    """Green counts 0.587 of white (ITU-R BT.601)."""
-    green = np.zeros((28, 28, 3), np.uint8)
-    green[..., 1] = DIGIT
-    image, note = read(green)
+    """Red, green and blue count 0.299, 0.587 and 0.114 of white (ITU-R BT.601)."""
+    picture = np.zeros((28, 28, 3), np.uint8)
+    picture[9, 9:13] = [[100, 0, 0], [0, 100, 0], [0, 0, 100], [100, 200, 50]]
+    image, note = read(picture)
     assert note == "made grey"
-    assert np.array_equal(image, np.rint(0.587 * DIGIT))
-    assert np.array_equal(read(green, colours=3)[0], green)
+    assert image[9, 9:13].tolist() == [30, 59, 11, 153]
+    assert np.array_equal(read(picture, colours=3)[0], picture)
     assert np.array_equal(read(DIGIT, colours=3)[0], DIGIT[..., None].repeat(3, 2))
 
 

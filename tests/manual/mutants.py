@@ -30,17 +30,17 @@ LIMIT = 900  # seconds for the tests of a mutant
 
 EVENT = ["tests/engine/test_event.py -k 'event and by_hand'", "tests/engine/test_event.py -k event"]
 TRACES = "tests/engine/test_traces.py tests/engine/test_first_spikes.py"
-NETWORKS = "tests/engine/test_graph.py tests/test_networks.py tests/test_network_trainer.py"
+NETWORKS = "tests/engine/test_graph.py tests/models/test_networks.py tests/test_network_trainer.py"
 GOLDEN = "tests/training/test_golden_checkpoints.py tests/engine/test_random_networks.py"
 # Arguments of pytest for the files of a folder, or for one file; those whose tests are quick come first.
 TESTS = {
     "SpykeTorch/": ["tests/SpykeTorch"],
-    "encoders/": ["tests/encoders", "tests/training/test_encoders.py tests/imagesets/test_events.py"],
+    "encoders/": ["tests/encoders", "tests/imagesets/test_events.py"],
     "engine/": ["tests/test_refusals.py", NETWORKS, "tests/engine", GOLDEN],
     "engine/event/": [*EVENT, TRACES, GOLDEN],
     "engine/event/counting.py": ["tests/engine/test_counting.py"],
     "engine/event/simd.py": ["tests/engine/test_simd.py", *EVENT],
-    "engine/rules.py": ["tests/engine/test_rules.py", "tests/test_networks.py"],
+    "engine/rules.py": ["tests/engine/test_rules.py", "tests/models/test_networks.py"],
     "imagesets/": ["tests/imagesets", "tests/test_refusals.py"],
     "network_trainer.py": [NETWORKS, GOLDEN],
     "report/": ["tests/report", "tests/test_sweep.py"],

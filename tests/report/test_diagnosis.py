@@ -37,11 +37,20 @@ LOGS = {
 }
 
 
-def diagnose(model, latencies, encoder="s1c1", converge=0.0):
+AT_ONCE = torch.zeros(9, 6, 28, 28, dtype=torch.uint8)  # all spikes at the first time step
+
+
+def diagnose(model, latencies=AT_ONCE, encoder="s1c1", converge=0.0):
     """The diagnosis of a network that learns from 1,000 images by its own numbers of epochs."""
     labels = torch.arange(len(latencies)) % 10
     epochs = Epochs(model.phases, model.epochs, converge, 1000)
     return Diagnosis(model, ENCODERS[encoder](), LatencyDataset(latencies, labels), epochs)
+
+
+def diagnose_trained(name):
+    """The diagnosis of a trained network of the repository on 100 digits."""
+    network = load_network(TRAINED.with_stem(name))
+    return diagnose(network.model, network.encoder.encode(load("mnist").train_images[:100]))
 
 
 def row_of(phase, dead=0, convergence=0.0):
@@ -53,7 +62,7 @@ def row_of(phase, dead=0, convergence=0.0):
 def test_the_committed_runs_on_mnist_have_learned(name):
     """By their dead features in results/runs/*.log, after the first epoch of each phase already, and convergence."""
     model, counts = build_model(name), defaultdict(int)
-    diagnosis = diagnose(model, torch.zeros(2, 6, 28, 28, dtype=torch.uint8))
+    diagnosis = diagnose(model)
     phases = {phase.name: phase for phase in model.phases}
     assert LOGS[name]
     for log in LOGS[name]:
@@ -67,16 +76,14 @@ def test_the_committed_runs_on_mnist_have_learned(name):
 
 @pytest.mark.parametrize("name", ["mozafari2018", "deep2024", "multiscale2026"])
 def test_a_trained_network_of_the_repository_gets_no_text(name):
-    network, data = load_network(ROOT / "results" / "checkpoints" / f"{name}.safetensors"), load("mnist")
-    diagnosis = diagnose(network.model, network.encoder.encode(data.train_images[:100]))
-    for phase in network.model.phases:
+    diagnosis = diagnose_trained(name)
+    for phase in diagnosis.model.phases:
         assert [*diagnosis.diagnose(phase, row_of(phase))] == []
 
 
 def test_silent_stages_are_named_with_the_potentials_that_they_reach():
-    network, data = load_network(TRAINED), load("mnist")
-    model, phases = network.model, network.model.phases
-    diagnosis = diagnose(model, network.encoder.encode(data.train_images[:100]))
+    diagnosis = diagnose_trained("mozafari2018")
+    model, phases = diagnosis.model, diagnosis.model.phases
     model.stages["s2"].threshold = 40
     (found,) = diagnosis.diagnose(phases[1], row_of(phases[1], dead=100))
     reached, threshold = re.search(r"s2 is silent .* reach (\S+), .* (\S+)$", found.text).groups()
@@ -88,9 +95,8 @@ def test_silent_stages_are_named_with_the_potentials_that_they_reach():
 
 
 def test_a_high_threshold_below_a_silent_stage_is_named():
-    network, data = load_network(TRAINED), load("mnist")
-    model, phases = network.model, network.model.phases
-    diagnosis = diagnose(model, network.encoder.encode(data.train_images[:100]))
+    diagnosis = diagnose_trained("mozafari2018")
+    model, phases = diagnosis.model, diagnosis.model.phases
     model.stages["s1"].threshold = 24  # it is silent for few images, but spikes rarely
     assert [*diagnosis.diagnose(phases[0], row_of(phases[0]))] == []
     (found,) = diagnosis.diagnose(phases[1], row_of(phases[1]))
@@ -100,7 +106,7 @@ def test_a_high_threshold_below_a_silent_stage_is_named():
 
 def test_the_advice_for_a_silent_branch_is_accepted():
     model = build_model("inception2024", overrides={"s3.threshold": 1e6})
-    diagnosis = diagnose(model, torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
+    diagnosis = diagnose(model)
     phase = model.phases[2]
     texts = [*diagnosis.diagnose(phase, row_of(phase))]
     assert len(texts) == 3
@@ -110,7 +116,7 @@ def test_the_advice_for_a_silent_branch_is_accepted():
 
 
 def test_features_that_never_won_are_named():
-    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
+    diagnosis = diagnose(build_model("mozafari2018"))
     first = diagnosis.model.phases[0]
     (found,) = diagnosis.diagnose_features(first, row_of(first, dead=12))
     assert "12 of 30" in found.text
@@ -129,7 +135,7 @@ def test_features_that_never_won_are_named():
 )
 def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge, epoch, advised):
     model = build_model("mozafari2018", overrides={"s2.rule.stabilize": stabilize})
-    diagnosis = diagnose(model, torch.zeros(9, 6, 28, 28, dtype=torch.uint8), converge=converge)
+    diagnosis = diagnose(model, converge=converge)
     phase = diagnosis.model.phases[1]
     row = row_of(phase, convergence=0.2) | {"epoch": epoch}
     assert [found.advice for found in diagnosis.diagnose_features(phase, row)] == [advised] * bool(advised)
@@ -186,8 +192,8 @@ def test_what_has_learned_has_learned_after_the_advised_command(flags, learned, 
     monkeypatch.setattr("engine.phases.MAX_PRESENTATIONS", 0, raising=False)
     monkeypatch.setattr("report.diagnosis.LONGER", 4)
     (tmp_path / "own.py").write_text(CONVERGING)
-    words = f"--dataset {FEW_DIGITS} --threads 1 --no-test --no-figures --plugin {tmp_path / 'own.py'} {flags}"
-    words += f" s2.out_channels=50 s2.rule.double_every={0 if learned else 1000}"
+    words = f"--dataset {FEW_DIGITS} --threads 1 --no-test --no-figures --no-references"
+    words += f" --plugin {tmp_path / 'own.py'} {flags} s2.out_channels=50 s2.rule.double_every={0 if learned else 1000}"
     with forgetting():
         assert start(f"{words} --name before", tmp_path) == 0
         assert list_learned(tmp_path / "before") == learned
@@ -209,7 +215,7 @@ class Quartic(Additive):
 @pytest.mark.parametrize(("kind", "advised"), [(Quartic, 1), (Soft, 0)])
 def test_a_rule_of_a_user_that_has_hardly_learned_is_named_if_its_weights_stop_at_the_bounds(kind, advised):
     own = type("Own", (STDP,), {"plasticity": lambda self, number=float: kind(*map(number, self.bounds))})
-    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
+    diagnosis = diagnose(build_model("mozafari2018"))
     first = diagnosis.model.phases[0]
     first.rules["s1"] = own(winners=5, radius=3)
     found = [*diagnosis.diagnose_features(first, row_of(first, convergence=0.2))]
@@ -220,7 +226,7 @@ def test_a_rule_of_a_user_that_has_hardly_learned_is_named_if_its_weights_stop_a
 def test_chance_and_too_many_spikes_are_named_with_the_usual_encoder(encoder, advice):
     adapting = {"s1.rule.target": 0.75, "s1.threshold": 0.5}
     model = build_model("mozafari2018", overrides=adapting)
-    diagnosis = diagnose(model, torch.zeros(9, 6, 28, 28, dtype=torch.uint8), encoder)
+    diagnosis = diagnose(model, encoder=encoder)
     often = [*diagnosis.diagnose(model.phases[0], row_of(model.phases[0]))]
     assert [advice in found.text for found in often] == [True] * bool(advice)
     last = model.phases[-1]
@@ -233,7 +239,7 @@ def test_chance_and_too_many_spikes_are_named_with_the_usual_encoder(encoder, ad
 
 @pytest.mark.parametrize(("border", "encoder", "count"), [(65, "s1c1", 1), (64, "s1c1", 0), (200, "intensity", 0)])
 def test_light_borders_are_named_with_the_flag_of_s1c1(border, encoder, count):
-    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8), encoder)
+    diagnosis = diagnose(build_model("mozafari2018"), encoder=encoder)
     found = [*diagnosis.diagnose_border(border)]
     assert ["--set encoder.border=edge" in each.text for each in found] == [True] * count
     diagnosis.encoder = S1C1(border="edge")

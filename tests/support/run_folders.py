@@ -4,10 +4,13 @@ import csv
 import hashlib
 import json
 
+import pytest
 import torch
+from support.command import MACHINE, results, start_evaluation
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.checkpoint import load_checkpoint
+from training.trained import load_network
 
 
 def only_run(output):
@@ -16,6 +19,17 @@ def only_run(output):
 
 def files_in(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_read_alike(run, output, images, labels, plugin=None):
+    """Assert that evaluate.py and a loaded network decide the test images as the run did; return the decisions."""
+    words = f"{run} {MACHINE} --no-figures --name again {f'--plugin {plugin}' if plugin else ''}"
+    assert start_evaluation(words, output) == 0
+    best = results(run)["test"]["best"]
+    assert results(output / "again")["test"] == best
+    classes, scores = load_network(run, plugin=plugin).classify(images)
+    assert (classes.numpy() == labels).mean() == pytest.approx(best["accuracy"])
+    return classes, scores
 
 
 def events_of(run):

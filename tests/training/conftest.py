@@ -1,8 +1,10 @@
 """What several tests of the command line share: a finished run, and runs that do not draw."""
 
 import pytest
+from sklearn.linear_model import LogisticRegression
 from support.command import DIGITS, dont_draw, start
 from support.run_folders import only_run
+from threadpoolctl import threadpool_info
 
 from report import diagnosis
 from training import references
@@ -33,6 +35,20 @@ def stop_after(monkeypatch):
 
     monkeypatch.setattr(Run, "record", record)
     return set_limit
+
+
+@pytest.fixture
+def fit_threads(monkeypatch):
+    """The numbers of threads by which logistic regressions are fitted."""
+    threads = []
+    fit = LogisticRegression.fit
+
+    def count(*args):
+        threads.extend(pool["num_threads"] for pool in threadpool_info())
+        return fit(*args)
+
+    monkeypatch.setattr(LogisticRegression, "fit", count)
+    return threads
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command import MACHINE, results, start, start_evaluation
+from support.command import MACHINE, start, start_evaluation
 from support.refusals import assert_refuses, refuses
+from support.run_folders import assert_read_alike
 from support.simulated_events import write_part
 
 import evaluate
@@ -73,11 +74,8 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     assert (run / "figures" / "errors.png").is_file()
     assert '"shape": [34, 34]' in (run / "index.html").read_text()  # the picture of the counts
 
-    assert start_evaluation(f"{run} {MACHINE} --no-figures --name again", tmp_path) == 0
-    assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
     data = load(f"events:{simulated}")
-    classes, _ = load_network(run).classify(data.test_images)
-    assert (classes.numpy() == data.test_labels).mean() == pytest.approx(results(run)["test"]["best"]["accuracy"])
+    classes, _ = assert_read_alike(run, tmp_path, data.test_images, data.test_labels)
     capsys.readouterr()
     picture = Path(__file__).parent.parent.parent / "images" / "example-digit.png"
     for wrong, about in (("--noise gaussian=0.1", "--noise"), ("--dataset digits", "digits")):

@@ -11,6 +11,8 @@ from support.golden_checkpoints import EXPECTED, GOLDEN, NETWORKS, declared, des
 
 from training.checkpoint import load_checkpoint, rebuild_network
 
+pytestmark = [pytest.mark.other_torch, pytest.mark.other_numba]
+
 
 @pytest.fixture(autouse=True)
 def networks():

@@ -13,6 +13,7 @@ import pytest
 from support.command import SMALL, dont_draw, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.registries import forgetting
+from support.run_folders import assert_read_alike
 
 import evaluate
 import sweep
@@ -144,8 +145,7 @@ def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
     assert content.run.class_names == ["small", "large"]
     data = load("squares", image_size=(30, 32))
     assert content.run.fingerprint == data.fingerprint != load("squares").fingerprint
-    assert start_evaluation(f"{run} --threads 1 --no-figures --name again --plugin {own}", tmp_path) == 0
-    assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
+    assert_read_alike(run, tmp_path, data.test_images, data.test_labels, own)
     capsys.readouterr()
     assert_refuses(train.main, f"--model plug --dataset circles --plugin {own}", "squares", capsys)
 

@@ -7,11 +7,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from support import command
 from support.command import DIGITS, dont_draw, results, start
 from support.refusals import assert_refuses
-from threadpoolctl import threadpool_info
 
 import imagesets
 import train
@@ -78,19 +76,11 @@ def test_what_can_be_separated_is_read_without_an_error(name):
     assert (found["C"], found["converged"], found["test"]["accuracy"]) == (readout.DEFAULT_C, True, 1)
 
 
-def test_it_is_trained_by_the_threads_of_the_run(monkeypatch):
-    threads = []
-    fit = LogisticRegression.fit
-
-    def count(*args):
-        threads.extend(pool["num_threads"] for pool in threadpool_info())
-        return fit(*args)
-
-    monkeypatch.setattr(LogisticRegression, "fit", count)
+def test_it_is_trained_by_the_threads_of_the_run(fit_threads):
     torch.set_num_threads(1)
     inputs = readout.find_spikes(torch.eye(2, dtype=torch.uint8)[:, :, None, None], 1)
     readout.train_readout(Readout("logistic", C=1.0), {"train": (inputs, np.arange(2))}, 2, RunLog())
-    assert set(threads) == {1}
+    assert set(fit_threads) == {1}
 
 
 @pytest.mark.parametrize("name", KINDS)

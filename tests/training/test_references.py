@@ -7,9 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from support.command import FEW_DIGITS, SMALL
-from threadpoolctl import threadpool_info
 
 from report.evaluation import Accuracy
 from training import references
@@ -113,15 +111,7 @@ def test_the_control_is_not_compared_with_itself_nor_a_network_without_decisions
         assert [*references.compare_with_control(make_plan(f"--model {model}"), scored)] == []
 
 
-def test_the_classifiers_are_measured_by_the_threads_of_the_run(monkeypatch):
-    threads = []
-    fit = LogisticRegression.fit
-
-    def count(*args):
-        threads.extend(pool["num_threads"] for pool in threadpool_info())
-        return fit(*args)
-
-    monkeypatch.setattr(LogisticRegression, "fit", count)
+def test_the_classifiers_are_measured_by_the_threads_of_the_run(fit_threads):
     torch.set_num_threads(1)
     plan = make_plan("")
     measured = references.measure_pixels(plan)
@@ -133,4 +123,4 @@ def test_the_classifiers_are_measured_by_the_threads_of_the_run(monkeypatch):
     nearest = labels[train][distances.argmin(1)]
     assert measured["accuracies"]["largest class"] == (labels[validation] == np.bincount(labels[train]).argmax()).mean()
     assert measured["accuracies"]["nearest neighbour"] == (nearest == labels[validation]).mean()
-    assert set(threads) == {1}
+    assert set(fit_threads) == {1}

@@ -364,18 +364,6 @@ def test_the_summary_shows_rules_phases_thresholds_and_receptive_fields():
 # Some networks
 
 
-@every_network
-def test_threads_do_not_change_a_bit(name):
-    """A short training of every phase on one thread and on two gives the same state."""
-    states = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        model = build(name)
-        train_a_little(model, slice(0, 50))
-        states.append(state(model))
-        assert not changed(model, states[0])
-
-
 def test_deepr2024_greedy_takes_turns():
     """s3 alone moves in even batches and s4 alone in odd ones, counted over all calls and across a saved state."""
     model = build("deepr2024_2")  # the original's name

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import results, start, start_evaluation
+from support.command import NO_REFERENCES, dont_draw, results, start, start_evaluation
 from support.refusals import refuses
 from support.run_folders import only_run
 
@@ -124,7 +124,7 @@ def test_intensity():
     assert colour.encode(np.stack([images, images // 2, images * 0], 3)).shape == (1, 3, 1, 4)
 
 
-def test_a_run_with_latencies_of_another_size_than_its_images(tmp_path, undrawn, capsys):
+def test_a_run_with_latencies_of_another_size_than_its_images(tmp_path, monkeypatch, capsys):
     """Vertical and horizontal stripes of 40×50 pixels become maps of 12×16."""
     rng = np.random.default_rng(0)
     images = np.zeros((24, 40, 50), np.uint8)
@@ -134,7 +134,8 @@ def test_a_run_with_latencies_of_another_size_than_its_images(tmp_path, undrawn,
     data = tmp_path / "stripes.npz"
     np.savez(data, x_train=images[:16], y_train=np.arange(16) % 2, x_test=images[16:], y_test=np.arange(8) % 2)
     words = f"--dataset {data} --encoder gabor --set encoder.pool=3 encoder.stride=3 --device cpu --threads 1"
-    start(f"--model mozafari2018 {words} --epochs 1 1 1 --save-maps 1", tmp_path / "runs")
+    dont_draw(monkeypatch)
+    assert start(f"--model mozafari2018 {words} --epochs 1 1 1 --save-maps 1 {NO_REFERENCES}", tmp_path / "runs") == 0
     run = only_run(tmp_path / "runs")
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert (content.image_size, content.picture_size) == ((12, 16), (40, 50))
