@@ -25,6 +25,7 @@ from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, to_text
 from training.stopping import Stopped, offer_resume
+from training.testing import finish
 from utils import claim_folder, find_temporaries, lock_folder, put_in_place, to_folder_name
 
 
@@ -69,7 +70,7 @@ def train(settings: TrainSettings) -> None:
         run.folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(run.folder):
             learn(run)
-            run.finish()
+            finish(run)
 
 
 def learn(run: Run) -> None:
@@ -79,7 +80,7 @@ def learn(run: Run) -> None:
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
         for step in run.plan.model.steps(images, validation, settings.epochs, **options):
-            if step.phase not in run.phases:  # it comes after --until
+            if step.phase not in run.plan.phases:  # it comes after --until
                 break
             run.record(step)
 
@@ -112,7 +113,7 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
         run = Run(plan, folder.path, is_resumed=True)
         run.save()  # with these settings
         learn(run)
-        run.finish()
+        finish(run)
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ class Plan:
         trained = self.record.phases[: self.progress.phase]
         return make_keys(*run, self.data.set.fingerprint, images, weights, trained)
 
-    @property
+    @functools.cached_property
     def epochs(self) -> Epochs:
         """How many epochs the phases have."""
         settings = self.settings

@@ -82,7 +82,7 @@ def bad(trained, tmp_path_factory):
     (folder / "linked" / "mozafari2018-digits-seed0").symlink_to("nowhere")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(train, "learn", lambda run: None)
-        patched.setattr(train.Run, "finish", lambda run: None)
+        patched.setattr(train, "finish", lambda run: None)
         assert start(f"{LIKE_RUN} --name new", folder) == 0
     return folder
 

@@ -279,8 +279,8 @@ def send(number):
 
 PLACES = [  # (function, what disturbs it, the exit code, how often the test images are read in all)
     ("run.RunLog", send(signal.SIGTERM), 143, 1), ("testing.write_json", fill_disk, 2, 2),
-    ("testing.draw_figures", send(signal.SIGINT), 130, 2), ("run.write_page", send(signal.SIGTERM), 143, 2),
-    ("run.write_page", fill_disk, 2, 2),
+    ("testing.draw_figures", send(signal.SIGINT), 130, 2), ("testing.write_page", send(signal.SIGTERM), 143, 2),
+    ("testing.write_page", fill_disk, 2, 2),
 ]  # fmt: skip
 
 
@@ -316,7 +316,7 @@ def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
 
 def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(Run, "finish", lambda run: None)
+    monkeypatch.setattr(train, "finish", lambda run: None)
     monkeypatch.setattr(train, "learn", lambda run: seen.append(run.folder / "checkpoints" / "last.safetensors"))
     assert start(WORDS, tmp_path) == 0
     progress = load_checkpoint(seen[0]).progress
@@ -344,7 +344,7 @@ def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch,
 
 
 def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
-    monkeypatch.setattr(Run, "finish", lambda *_: None)
+    monkeypatch.setattr(train, "finish", lambda run: None)
     assert start(WORDS, tmp_path) == 0
     page = (only_run(tmp_path) / "index.html").read_text()
     assert "epoch 1 of s3" in page
