@@ -97,7 +97,7 @@ def resume(settings: TrainSettings) -> None:
 def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
     checkpoint = load_run(folder.last)
-    before = TrainSettings.from_dict(checkpoint.run.flags)
+    before = TrainSettings.from_dict(checkpoint.record.flags)
     resumed = apply_changes(before, settings)
     was_trained = checkpoint.progress.phase == len(resumed.epochs)
     if was_trained and resumed.epochs == before.epochs and folder.is_finished:
@@ -109,7 +109,7 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     with offer_resume(folder.path):
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        plan.notes += compare_code(folder.path, checkpoint.run.code) + compare_backends(before, plan.settings)
+        plan.notes += compare_code(folder.path, checkpoint.record.code) + compare_backends(before, plan.settings)
         run = Run(plan, folder.path, is_resumed=True)
         run.save()  # with these settings
         learn(run)

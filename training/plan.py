@@ -210,12 +210,12 @@ class Plan:
         device = prepare_machine(settings)
         model = rebuild_network(checkpoint, device, settings.backend)
         data = load_data(settings)
-        run = checkpoint.run
-        check_unchanged(run.fingerprint, data, "restore the images")
+        record = checkpoint.record
+        check_unchanged(record.fingerprint, data, "restore the images")
         progress = checkpoint.progress
         settings = replace(settings, device=str(device))
-        plan = cls(data, settings, checkpoint.build_encoder(), model, run, progress)
-        if progress.phase == len(model.phases) and run.flags["epochs"] != list(settings.epochs):
+        plan = cls(data, settings, checkpoint.build_encoder(), model, record, progress)
+        if progress.phase == len(model.phases) and record.flags["epochs"] != list(settings.epochs):
             continue_last_phase(plan)
         return plan
 

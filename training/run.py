@@ -63,7 +63,7 @@ class Run:
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
         data = plan.data.set
-        self.about = replace(
+        plan.record = replace(
             plan.record,
             flags=plan.settings.to_dict(),
             dataset=data.name,
@@ -109,7 +109,7 @@ class Run:
         if not plan.settings.dry_run:
             self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.epochs)
             if not self.is_resumed:
-                self.log_diagnosis(self.diagnosis.diagnose_border(self.about.border or 0.0))
+                self.log_diagnosis(self.diagnosis.diagnose_border(plan.record.border or 0.0))
                 self.log_diagnosis(advise_few_labels(plan))
                 taken = {row["phase"]: row for row in self.progress.history}  # from another run
                 for name, row in taken.items():
@@ -140,7 +140,8 @@ class Run:
             case ValidationStep():
                 self.log.show(step.title, step.total, step.total)
                 labels = self.validation.labels
-                board.log_validation(labels, step.decisions, progress.history, self.about.class_names)
+                names = self.plan.record.class_names
+                board.log_validation(labels, step.decisions, progress.history, names)
             case EpochStep():
                 self.pace.time_epoch(progress.history[-1]["seconds"])
                 self.finish_epoch(step)
@@ -193,24 +194,25 @@ class Run:
     def diagnose(self, phase: Phase, row: dict) -> None:
         """Log what is wrong after a phase, and what can be tried. ``row``: of its last epoch in the history."""
         if self.diagnosis:
-            before = self.about.advice
+            before = self.plan.record.advice
             self.log_diagnosis(self.diagnosis.diagnose(phase, row))
-            if self.about.advice != before:
+            if self.plan.record.advice != before:
                 self.log.info_all(f"up to now: {advice.text}" for advice in self.list_advice())
 
     def log_diagnosis(self, findings: Iterable[Finding]) -> None:
         """Log the texts of the diagnosis, and keep them for results.json, and their advice for the end of the run."""
+        record = self.plan.record
         texts = []
-        advice = dict(self.about.advice)
+        advice = dict(record.advice)
         for finding in findings:
             texts.append(finding.text)
             advice |= finding.advice
-        self.about = replace(self.about, diagnosis=[*self.about.diagnosis, *texts], advice=advice)
+        self.plan.record = replace(record, diagnosis=[*record.diagnosis, *texts], advice=advice)
         self.log.info_all(texts)
 
     def list_advice(self) -> list[Finding]:
         """Return the one finding that contains all advice on --epochs, --converge and --set, or []."""
-        flags = join_advice(self.about.advice, self.plan.epochs, self.plan.settings.set)
+        flags = join_advice(self.plan.record.advice, self.plan.epochs, self.plan.settings.set)
         return [Finding(f"try {flags}")] if flags else []
 
     def log_history(self, first: int = 0) -> None:
@@ -260,7 +262,7 @@ class Run:
         """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
-        save_checkpoint(path, self.plan.model, self.plan.encoder, self.about, progress, state)
+        save_checkpoint(path, self.plan.model, self.plan.encoder, self.plan.record, progress, state)
         self.saved_at = time.monotonic()
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:

@@ -42,8 +42,8 @@ def finish(run: Run) -> None:
         command = RunFolder(run.folder).resume_command
         run.log.info(f"ended after {plan.phases[-1].name}; train the rest with\n    {command}")
     else:
-        reads = run.about.test_reads + (plan.settings.scored_split == "test")
-        run.about = replace(run.about, test_reads=reads)
+        reads = plan.record.test_reads + (plan.settings.scored_split == "test")
+        plan.record = replace(plan.record, test_reads=reads)
         run.save()
         complete(run)
     run.log.close()
@@ -66,7 +66,7 @@ def complete(run: Run) -> None:
         facts |= read_features(plan, run.folder, run.log)
     run.seconds["since the last start"] = time.perf_counter() - run.began
     peak = get_peak_memory()
-    facts |= {"peak_memory_mb": peak, "flags": run.about.flags, "finished": run.about.flags["epochs"]}
+    facts |= {"peak_memory_mb": peak, "flags": plan.record.flags, "finished": plan.record.flags["epochs"]}
     results = collect_results(report.evaluations, facts)
     if draw:
         run.log.write(PAGE, partial(write_page, run.folder, report, maps, results))
@@ -103,7 +103,7 @@ def make_report(run: Run) -> Report:
         title=f"{plan.title}, {weights}",
         split=split,
         evaluations=evaluations,
-        facts={"diagnosis": run.about.diagnosis, "energy": energy, **collect_facts(run)},
+        facts={"diagnosis": plan.record.diagnosis, "energy": energy, **collect_facts(run)},
         shown=plan.map_images,
         maps="maps/end",
         history=run.progress.history,
@@ -166,18 +166,19 @@ def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> None:
 
 def collect_facts(run: Run) -> dict[str, Any]:
     """Return what results.json contains beside the scores."""
-    if run.plan.model.decision is None:
+    plan = run.plan
+    if plan.model.decision is None:
         scored = {"scores": NO_SCORES}
     else:
         best = dict(run.progress.best or {})
         best.pop("state", None)
-        scored = {"best_epoch": best or None, "test_reads": run.about.test_reads}
+        scored = {"best_epoch": best or None, "test_reads": plan.record.test_reads}
     run.seconds |= {f"phase {name}": value for name, value in run.progress.phase_seconds.items()}
     environment = describe_environment()
     return {
         **scored,
         "seconds": run.seconds,
-        "images": run.plan.data.count_images(),
+        "images": plan.data.count_images(),
         "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
     }
 

@@ -141,9 +141,9 @@ def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
     assert "12 of 72 images are held out" in log
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert content.image_size == (30, 32)
-    assert content.run.class_names == ["small", "large"]
+    assert content.record.class_names == ["small", "large"]
     data = load("squares", image_size=(30, 32))
-    assert content.run.fingerprint == data.fingerprint != load("squares").fingerprint
+    assert content.record.fingerprint == data.fingerprint != load("squares").fingerprint
     assert start_evaluation(f"{run} --threads 1 --no-figures --name again --plugin {own}", tmp_path) == 0
     assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
     capsys.readouterr()

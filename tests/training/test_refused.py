@@ -63,7 +63,7 @@ def bad(trained, tmp_path_factory):
         (folder / name).write_bytes(encode_checkpoint(replace(content, **changes)))
 
     save("model", model="gone")
-    save("bare", run=RunRecord())
+    save("bare", record=RunRecord())
     save("shape", state={**content.state, "stages.s2.weight": torch.zeros(250, 30, 5, 5)})
     (folder / "changed").write_bytes(best.read_bytes().replace(b"time_steps", b"time_stepz", 1))
     (folder / "truncated").write_bytes(best.read_bytes()[:-1000])
