@@ -112,7 +112,7 @@ def make_report(run: Run) -> Report:
 
 
 def evaluate(run: Run, latencies: LatencyMap, labels: np.ndarray) -> dict[str, Evaluation]:
-    """Evaluate the best and the last weights of a run. Afterwards the network has the best weights.
+    """Evaluate the last weights, which the network has, and the best weights. Afterwards it has the best weights.
 
     latencies, labels: of the split that is scored.
 
@@ -126,22 +126,18 @@ def evaluate(run: Run, latencies: LatencyMap, labels: np.ndarray) -> dict[str, E
     best = run.progress.best
     validation = run.validation
     phase = model.phases[-1]
-    last_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    below = model.input_name(phase.stages[0])
+    maps = {below: model.map_of(latencies, below)}  # the same for the last and for the best weights
+    last = Evaluation(model, maps, labels)
+    evaluations = {f"{split}.best": last, f"{split}.last": last}
     if best is not None:
         restore_state(model, best["state"])
-    below = model.input_name(phase.stages[0])
-    maps = {below: model.map_of(latencies, below)}  # the same for the best and for the last weights
-    evaluations = {f"{split}.best": Evaluation(model, maps, labels)}
-    evaluations[f"{split}.last"] = evaluations[f"{split}.best"]
-    if best is not None:
         if best["phase"] != phase.name:  # a later phase has trained stages below
             maps = latencies
             validation = run.encode_split("validation")
+        evaluations[f"{split}.best"] = Evaluation(model, maps, labels)
         if split == "test":
             evaluations["validation.best"] = Evaluation(model, validation.maps, validation.labels)
-        restore_state(model, last_state)
-        evaluations[f"{split}.last"] = Evaluation(model, maps, labels)
-        restore_state(model, best["state"])
     return evaluations
 
 
