@@ -185,8 +185,7 @@ def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[lis
 def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
     """Save the features of a data set, or of image files or recordings, in a new folder. Returns as ``predict``."""
     model = network.model
-    names = [name for name in model.declaration if name != model.decision]
-    stage = choose_stage(model, settings.save_features, names, 0)
+    stage = choose_stage(model, settings.save_features)
     code = 0
     more = {}
     if settings.predict:
@@ -200,7 +199,7 @@ def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
         data = divide(settings, network)
         title = data.set.name
         splits = {name: data.get_split(name) for name, chosen in data.splits.items() if len(chosen)}
-    choose_stage(model, stage, names, max(map(len, splits.values())))
+    choose_stage(model, stage, max(map(len, splits.values())))
     record = {"command_line": settings.command_line, "checkpoint": str(network.checkpoint.path)}
     title = f"{model.name}-{to_folder_name(title)}-features"
     with claim_folder(settings.output, title, settings.name) as claimed:
