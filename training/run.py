@@ -22,7 +22,7 @@ from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_classes
 from imagesets.pictures import find_border
-from network_trainer import BatchStep, ChunkStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
+from network_trainer import BatchStep, ChunkStep, EndStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, Finding, join_advice
 from report.page import PAGE, write_training_page
@@ -133,7 +133,8 @@ class Run:
                 outcome = Outcome(*progress.outcome) if step.learned.outcome else None
                 fraction = step.done / step.total
                 self.pace.time_batch(progress, fraction)
-                left = estimate_left(progress, self.plan.epochs, self.pace.seconds, fraction)
+                count = step.epochs - progress.epoch - fraction
+                left = estimate_left(progress, self.plan.epochs, self.pace.seconds, count)
                 self.log.show(step.title, step.done, step.total, outcome, left)
                 if outcome:
                     board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
@@ -145,9 +146,15 @@ class Run:
             case EpochStep():
                 self.pace.time_epoch(progress.history[-1]["seconds"])
                 self.finish_epoch(step)
-        is_epoch = isinstance(step, EpochStep)
+            case EndStep():
+                name = step.phase.name
+                row = progress.history[-1]
+                if step.gave_up:
+                    self.log.info(f"{name} ends after epoch {row['epoch']}, by --patience {settings.patience}")
+                self.diagnose(step.phase, row)
+        is_end = isinstance(step, EpochStep | EndStep)
         is_due = isinstance(step, BatchStep) and time.monotonic() - self.saved_at >= settings.save_every
-        if self.stop.asked or is_due or is_epoch:
+        if self.stop.asked or is_due or is_end:
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
         if self.stop.asked:
@@ -172,13 +179,6 @@ class Run:
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
-        patience = settings.patience if phase.needs_labels else 0
-        is_last = row["epoch"] >= self.plan.epochs.count(progress.phase, row)
-        gave_up = patience and progress.epochs_since_best >= patience
-        if gave_up and not is_last:
-            self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
-        if is_last or gave_up:
-            self.diagnose(phase, row)
         if settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
             self.log.write(PAGE, partial(write_training_page, self.folder, model, encoder, title))
