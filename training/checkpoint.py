@@ -77,7 +77,7 @@ class Checkpoint:
     """The content of a checkpoint.
 
     Args:
-        path: the file. It is not saved.
+        path: the file, whose name is not saved.
         model, in_channels, num_classes, time_steps, image_size, dtype: arguments of ``build_model``; ``dtype`` is a
             name such as "float32".
         declaration: {name: stage} as plain values. Other values in the file of the network do not change a saved
@@ -113,21 +113,6 @@ class Checkpoint:
         return read_encoder(self.encoding).with_state(self.encoder_state)
 
 
-def save_checkpoint(
-    path: Path,
-    model: NetworkTrainer,
-    encoder: Encoder,
-    record: RunRecord | None = None,
-    progress: Progress | None = None,
-    state: dict[str, torch.Tensor] | None = None,
-) -> None:
-    """Save a network, with the weights ``state`` (None: its current weights). ``Checkpoint`` describes the arguments.
-
-    Raises InputError if the file cannot be written.
-    """
-    write_checkpoint(path, collect_checkpoint(path, model, encoder, record, progress, state))
-
-
 def collect_checkpoint(
     path: Path,
     model: NetworkTrainer,
@@ -136,7 +121,7 @@ def collect_checkpoint(
     progress: Progress | None = None,
     state: dict[str, torch.Tensor] | None = None,
 ) -> Checkpoint:
-    """Return the content of the file that ``save_checkpoint`` writes."""
+    """Return a checkpoint of a network with the weights ``state`` (None: its current weights), see ``Checkpoint``."""
     state = model.state_dict() if state is None else state
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     return Checkpoint(
@@ -156,10 +141,10 @@ def collect_checkpoint(
     )
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint. Raises InputError if the file cannot be written."""
+def save_checkpoint(checkpoint: Checkpoint) -> None:
+    """Save a checkpoint. Raises InputError if the file cannot be written."""
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
-    write_atomically(path, lambda temporary: temporary.write_bytes(data), is_durable=True)
+    write_atomically(checkpoint.path, lambda temporary: temporary.write_bytes(data), is_durable=True)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

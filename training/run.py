@@ -29,7 +29,7 @@ from report.page import PAGE, write_training_page
 from report.report import add_values
 from report.run_folder import RunFolder
 from report.summary import summarize
-from training.checkpoint import save_checkpoint
+from training.checkpoint import collect_checkpoint, save_checkpoint
 from training.identity import describe_code
 from training.log import Pace, RunLog, estimate_left
 from training.plan import Plan, advise_few_labels
@@ -262,7 +262,8 @@ class Run:
         """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
-        save_checkpoint(path, self.plan.model, self.plan.encoder, self.plan.record, progress, state)
+        plan = self.plan
+        save_checkpoint(collect_checkpoint(path, plan.model, plan.encoder, plan.record, progress, state))
         self.saved_at = time.monotonic()
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ from training.checkpoint import (
     encode_checkpoint,
     load_checkpoint,
     rebuild_network,
-    write_checkpoint,
+    save_checkpoint,
 )
 
 OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
@@ -280,7 +280,7 @@ def save_network(
     changed = [name for name in ours if not _are_equal(ours[name], again.get(name))]
     if changed:
         raise InputError(f"{network.name} was changed after it was built: {', '.join(changed)} would not be loaded")
-    write_checkpoint(path, checkpoint)
+    save_checkpoint(checkpoint)
 
 
 def _check_network(network: Any) -> None:

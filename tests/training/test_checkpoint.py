@@ -24,6 +24,7 @@ from s1c1 import S1C1
 from training.checkpoint import (
     Checkpoint,
     RunRecord,
+    collect_checkpoint,
     compute_checksum,
     decode_checkpoint,
     encode_checkpoint,
@@ -93,11 +94,11 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
     path, best, network = tmp_path / "last.safetensors", LAST.progress.best["state"], rebuild_network(LAST)
     names = ["zero", "\udcff", "ä\n"]  # of files
     run = RunRecord(flags={"epochs": [1], "save_every": math.inf}, class_names=names)
-    save_checkpoint(path, network, LAST.build_encoder(), run, LAST.progress)
+    save_checkpoint(collect_checkpoint(path, network, LAST.build_encoder(), run, LAST.progress))
     declaration = {name: to_plain(stage) for name, stage in network.declaration.items()}
     saved = replace(LAST, path=path, declaration=declaration, encoding=to_plain(LAST.build_encoder()))
     assert plain(load_checkpoint(path)) == plain(replace(saved, record=run))
-    save_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), state=best)
+    save_checkpoint(collect_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), state=best))
     alone = load_checkpoint(path)
     assert plain(alone) == plain(replace(saved, record=RunRecord(), progress=None, state=best))
     assert plain(rebuild_network(alone).state_dict()) == plain(best)
@@ -113,7 +114,7 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
 )  # fmt: skip
 def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(name, changes, tmp_path, monkeypatch):
     model = build_model(name)
-    save_checkpoint(tmp_path / "saved", model, S1C1())
+    save_checkpoint(collect_checkpoint(tmp_path / "saved", model, S1C1()))
     build = type(model).build
     monkeypatch.setattr(type(model), "build", lambda self, num_classes: set_fields(build(self, num_classes), changes))
     assert build_model(name).declaration != model.declaration
