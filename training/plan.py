@@ -125,14 +125,14 @@ class Data:
 
         An image without a label has the label -1.
         """
+        if name == "labelled":
+            train = self.get_split("train")
+            return train if self.labelled is None else train[self.labelled]
         if name == "test":
             return Split(self.set.test_images, self.set.test_labels, self.splits[name])
         labels = np.pad(self.set.train_labels, (0, self.set.unlabelled), constant_values=-1)
-        if name != "labelled":
-            labelled = self.labelled if name == "train" else None
-            return Split(self.set.train_images, labels, self.splits[name], labelled)
-        train = self.splits["train"]
-        return Split(self.set.train_images, labels, train if self.labelled is None else train[self.labelled])
+        labelled = self.labelled if name == "train" else None
+        return Split(self.set.train_images, labels, self.splits[name], labelled)
 
     def count_images(self) -> dict[str, int]:
         """Return {split: number of images}, and the number of "labelled" training images if not all are."""

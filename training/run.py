@@ -232,7 +232,6 @@ class Run:
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
         chosen = self.plan.data.get_split(split)
-        labelled = self.plan.data.labelled if split == "train" else None
         count = len(chosen)
         if not count:
             return None
@@ -246,7 +245,7 @@ class Run:
             latencies[part] = encoded.to(device)
             self.log.show(title, part.stop, count)
         self.log.close_bar()
-        return LatencyDataset(latencies, chosen.labels, labelled)
+        return LatencyDataset(latencies, chosen.labels, chosen.labelled)
 
     def make_copies(self) -> list[MovedCopy]:
         """Return the moved copies of the training images that have labels."""
