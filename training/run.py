@@ -141,17 +141,16 @@ class Run:
             case ValidationStep():
                 self.log.show(step.title, step.total, step.total)
                 labels = self.validation.labels
-                names = self.plan.record.class_names
-                board.log_validation(labels, step.decisions, progress.history, names)
+                board.log_validation(labels, step.decisions, progress.history, self.plan.record.class_names)
             case EpochStep():
                 self.pace.time_epoch(progress.history[-1]["seconds"])
                 self.finish_epoch(step)
             case EndStep():
-                name = step.phase.name
+                phase = step.phase
                 row = progress.history[-1]
                 if step.gave_up:
-                    self.log.info(f"{name} ends after epoch {row['epoch']}, by --patience {settings.patience}")
-                self.diagnose(step.phase, row)
+                    self.log.info(f"{phase.name} ends after epoch {row['epoch']}, by --patience {settings.patience}")
+                self.diagnose(phase, row)
         is_end = isinstance(step, EpochStep | EndStep)
         is_due = isinstance(step, BatchStep) and time.monotonic() - self.saved_at >= settings.save_every
         if self.stop.asked or is_due or is_end:
