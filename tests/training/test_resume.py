@@ -306,6 +306,24 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
     assert_same(outcome(run), undisturbed(WORDS))
 
 
+@pytest.mark.parametrize("kind", ["epoch", "end"])
+def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undisturbed, monkeypatch):
+    """What is wrong after the phase is found once."""
+    plain = Run.record
+
+    def record(self, step):
+        self.stop.asked = step.kind == kind
+        plain(self, step)
+
+    with monkeypatch.context() as context:
+        context.setattr(Run, "record", record)
+        assert start(WORDS, tmp_path) == 130
+    assert start("--resume latest", tmp_path) == 0
+    found = outcome(only_run(tmp_path))
+    assert found["diagnosis"]
+    assert_same(found, undisturbed(WORDS))
+
+
 @pytest.mark.unix
 def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "load_data", lambda _: os.kill(os.getpid(), signal.SIGINT))
