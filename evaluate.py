@@ -85,7 +85,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     model = network.model
     encoder = network.encoder
     checkpoint = network.checkpoint
-    run = checkpoint.run
+    record = checkpoint.record
     trained = read_settings(checkpoint)
     data = read_data(settings, network)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
@@ -107,7 +107,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     write_start(folder, {"command_line": settings.command_line, "checkpoint": str(checkpoint.path)}, summary)
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(model, latencies, labels)
-    title = trained.title(model=model.name, dataset=tested) if run.flags else f"{model.name}, {tested}"
+    title = trained.title(model=model.name, dataset=tested) if record.flags else f"{model.name}, {tested}"
     title += f", {checkpoint.path.name}"
     bits = [*measure_bits(model, latencies, labels, settings.bits)]
     facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
@@ -117,7 +117,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     if bits:
         facts["bits"] = bits
     log = RunLog(folder, settings.tensorboard)
-    log.info_all([*data.notes, *describe_change(run, data)])
+    log.info_all([*data.notes, *describe_change(record, data)])
     unit = name_unit(encoder.colours)
     facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, f"test {unit}")]
     report = Report(
@@ -185,8 +185,7 @@ def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[lis
 def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
     """Save the features of a data set, or of image files or recordings, in a new folder. Returns as ``predict``."""
     model = network.model
-    names = [name for name in model.declaration if name != model.decision]
-    stage = choose_stage(model, settings.save_features, names, 0)
+    stage = choose_stage(model, settings.save_features)
     code = 0
     more = {}
     if settings.predict:
@@ -200,7 +199,7 @@ def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
         data = divide(settings, network)
         title = data.set.name
         splits = {name: data.get_split(name) for name, chosen in data.splits.items() if len(chosen)}
-    choose_stage(model, stage, names, max(map(len, splits.values())))
+    choose_stage(model, stage, max(map(len, splits.values())))
     record = {"command_line": settings.command_line, "checkpoint": str(network.checkpoint.path)}
     title = f"{model.name}-{to_folder_name(title)}-features"
     with claim_folder(settings.output, title, settings.name) as claimed:
@@ -217,10 +216,10 @@ def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
 def divide(settings: EvaluateSettings, network: TrainedNetwork) -> Data:
     """Divide the data set of the settings as the run has divided its own. Another data set has its own parts alone."""
     data = read_data(settings, network)
-    for note in describe_change(network.checkpoint.run, data):
+    for note in describe_change(network.checkpoint.record, data):
         print_output(note)
     divided = read_settings(network.checkpoint)
-    if data.fingerprint != network.checkpoint.run.fingerprint:
+    if data.fingerprint != network.checkpoint.record.fingerprint:
         divided = replace(divided, ratio=1.0, labels=None, val_split=None if data.val_count else 0)
     return Data(replace(divided, test=True, dry_run=settings.dry_run), data)
 
@@ -265,7 +264,7 @@ def load(settings: EvaluateSettings) -> TrainedNetwork:
 
 def read_settings(content: Checkpoint) -> TrainSettings:
     """Return the settings of the run that has saved a checkpoint; the defaults if no run has."""
-    return TrainSettings.from_dict({"model": content.model} | content.run.flags)
+    return TrainSettings.from_dict({"model": content.model} | content.record.flags)
 
 
 def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
@@ -275,7 +274,7 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     """
     content = network.checkpoint
     trained = read_settings(content)
-    dataset = settings.dataset or trained.dataset or content.run.dataset
+    dataset = settings.dataset or trained.dataset or content.record.dataset
     if not dataset:
         settings.refuse("dataset", f"is missing: {content.path} does not name its training data")
     image_size = settings.image_size or trained.image_size
@@ -298,8 +297,8 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str, is_tested: bool)
     ]
     if is_tested:
         pairs.insert(0, (f"{content.num_classes} classes", f"{data.num_classes} classes"))
-    if is_tested and is_path(dataset) and content.run.class_names:
-        names = [f"the classes {', '.join(classes)}" for classes in (content.run.class_names, data.class_names)]
+    if is_tested and is_path(dataset) and content.record.class_names:
+        names = [f"the classes {', '.join(classes)}" for classes in (content.record.class_names, data.class_names)]
         pairs.append(names)
     for trained, tested in pairs:
         if trained != tested:
@@ -307,12 +306,12 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str, is_tested: bool)
             raise InputError(message)
 
 
-def describe_change(run: RunRecord, data: DataSet) -> list[str]:
+def describe_change(record: RunRecord, data: DataSet) -> list[str]:
     """Return a line if the data set has the name of the training data, but other images, else []."""
-    if run.dataset != data.name or run.fingerprint == data.fingerprint:
+    if record.dataset != data.name or record.fingerprint == data.fingerprint:
         return []
     return [
-        f"{data.name} has changed since the training (its fingerprint was {run.fingerprint} and is now "
+        f"{data.name} has changed since the training (its fingerprint was {record.fingerprint} and is now "
         f"{data.fingerprint}), so test images may have been training images"
     ]
 

@@ -159,13 +159,17 @@ class ChunkStep(NamedTuple):
 
 
 class BatchStep(NamedTuple):
-    """A batch was learned: ``done`` of ``total`` images of the epoch ``title``. learned: of ``Phase.learn``."""
+    """A batch was learned: ``done`` of ``total`` images of the epoch ``title``.
+
+    learned: of ``Phase.learn``. epochs: how many the phase has, see ``Epochs.count``.
+    """
 
     phase: Phase
     title: str
     done: int
     total: int
     learned: Learned
+    epochs: int
 
     kind = "batch"
 
@@ -193,7 +197,16 @@ class EpochStep(NamedTuple):
     kind = "epoch"
 
 
-Step = PhaseStep | ChunkStep | BatchStep | ValidationStep | EpochStep  # what ``NetworkTrainer.steps`` yields
+class EndStep(NamedTuple):
+    """A phase has ended, whose last epoch is the last of the history. gave_up: it ended by ``patience``."""
+
+    phase: Phase
+    gave_up: bool
+
+    kind = "end"
+
+
+Step = PhaseStep | ChunkStep | BatchStep | ValidationStep | EpochStep | EndStep  # what ``NetworkTrainer.steps`` yields
 
 
 class NetworkTrainer(StageGraph):
@@ -472,11 +485,13 @@ class NetworkTrainer(StageGraph):
                 row = progress.history[-1] if progress.epoch else None
                 count = lengths.count(number, row)
                 gave_up = False
-                if patience and phase.needs_labels and progress.epoch:
+                if patience and phase.needs_labels and 0 < progress.epoch < count:
                     gave_up = progress.epochs_since_best >= patience
                 if progress.epoch >= count or gave_up:
                     progress.phase += 1
                     progress.epoch = 0
+                    if row:  # it was not skipped
+                        yield EndStep(phase, gave_up)
                     continue
                 if phase is not prepared:
                     yield PhaseStep(phase)
@@ -499,7 +514,7 @@ class NetworkTrainer(StageGraph):
                     progress.batch += 1
                     progress.seconds += time.perf_counter() - start
                     done = min(progress.batch * batch_size, images)
-                    yield BatchStep(phase, title, done, images, learned)
+                    yield BatchStep(phase, title, done, images, learned, count)
 
                 start = time.perf_counter()
                 outcome = None

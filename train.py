@@ -25,6 +25,7 @@ from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, to_text
 from training.stopping import Stopped, offer_resume
+from training.testing import finish
 from utils import claim_folder, find_temporaries, lock_folder, put_in_place, to_folder_name
 
 
@@ -69,7 +70,7 @@ def train(settings: TrainSettings) -> None:
         run.folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(run.folder):
             learn(run)
-            run.finish()
+            finish(run)
 
 
 def learn(run: Run) -> None:
@@ -79,7 +80,7 @@ def learn(run: Run) -> None:
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
         for step in run.plan.model.steps(images, validation, settings.epochs, **options):
-            if step.phase not in run.phases:  # it comes after --until
+            if step.phase not in run.plan.phases:  # it comes after --until
                 break
             run.record(step)
 
@@ -96,7 +97,7 @@ def resume(settings: TrainSettings) -> None:
 def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
     checkpoint = load_run(folder.last)
-    before = TrainSettings.from_dict(checkpoint.run.flags)
+    before = TrainSettings.from_dict(checkpoint.record.flags)
     resumed = apply_changes(before, settings)
     was_trained = checkpoint.progress.phase == len(resumed.epochs)
     if was_trained and resumed.epochs == before.epochs and folder.is_finished:
@@ -108,11 +109,11 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     with offer_resume(folder.path):
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        plan.notes += compare_code(folder.path, checkpoint.run.code) + compare_backends(before, plan.settings)
+        plan.notes += compare_code(folder.path, checkpoint.record.code) + compare_backends(before, plan.settings)
         run = Run(plan, folder.path, is_resumed=True)
         run.save()  # with these settings
         learn(run)
-        run.finish()
+        finish(run)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ class Diagnosis:
         if convergence <= UNLEARNED or not stops_at_bounds(phase.main_rule):
             return
         text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won)"
-        number = [*self.model.phases].index(phase)
+        number = self.model.find_phase(phase.name)
         if row["epoch"] >= self.epochs.most(number):  # --converge trains no longer
             yield Finding(text, {f"epochs.{number}": LONGER * row["epoch"]})
         elif not self.epochs.converge:

@@ -230,12 +230,22 @@ def test_steps_come_in_order_with_complete_progress():
         ("phase", "s1", 0, [0, 0, 0], {}),
         *[("batch", "s1", n, [0, 0, 0], {"s1": [0, 3 * n]}) for n in (1, 2, 3)],
         ("epoch", "s1", 0, [0, 0, 0], {}),
+        ("end", "s1", 0, [0, 0, 0], {}),
         ("phase", "s2", 0, [0, 0, 0], {}),
         *[("chunk", "s2", 0, [0, 0, 0], {})] * 2,
         *[("batch", "s2", n + 1, outcomes[n], {"s2": [2 * n + 2, 0, n + 1, *rest]}) for n in range(3)],
         ("validation", "s2", 3, [3, 5, 3], {"s2": [6, 0, 3, *rest]}),
         ("epoch", "s2", 0, [0, 0, 0], {}),
+        ("end", "s2", 0, [0, 0, 0], {}),
     ]
+
+
+@pytest.mark.parametrize(("patience", "gave_up"), [(0, False), (2, True), (3, False)])
+def test_the_end_of_a_phase_names_patience_and_a_skipped_phase_has_none(patience, gave_up):
+    model = Scripted(validation=[3, 4, 4, 2, 9, 9])
+    steps = [*model.steps(epochs=(0, 6), patience=patience, **options(validation=True))]
+    assert [(step.phase.name, step.gave_up) for step in steps if step.kind == "end"] == [("s2", gave_up)]
+    assert {step.epochs for step in steps if step.kind == "batch"} == {6}
 
 
 @pytest.mark.parametrize(

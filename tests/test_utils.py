@@ -13,7 +13,7 @@ from support.refusals import refuses
 from errors import InputError
 from models import build_model
 from s1c1 import S1C1
-from training.checkpoint import save_checkpoint
+from training.checkpoint import collect_checkpoint, save_checkpoint
 from utils import (
     ROOT,
     check_memory,
@@ -208,7 +208,7 @@ def test_a_durable_file_is_on_the_disk_before_it_is_moved(tmp_path, monkeypatch)
     record("replace")
     write_atomically(tmp_path / "file", Path.touch)
     assert calls == ["replace"]
-    save_checkpoint(tmp_path / "network.safetensors", build_model("mozafari2018"), S1C1())
+    save_checkpoint(collect_checkpoint(tmp_path / "network.safetensors", build_model("mozafari2018"), S1C1()))
     assert calls == ["replace", "fsync", "replace"]
 
 

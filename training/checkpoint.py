@@ -77,14 +77,14 @@ class Checkpoint:
     """The content of a checkpoint.
 
     Args:
-        path: the file. It is not saved.
+        path: the file, whose name is not saved.
         model, in_channels, num_classes, time_steps, image_size, dtype: arguments of ``build_model``; ``dtype`` is a
             name such as "float32".
         declaration: {name: stage} as plain values. Other values in the file of the network do not change a saved
             network. A field that is newer than the checkpoint has its default.
         encoding: the encoder as plain values.
         state: the network's state dict.
-        run: the record of the run that trained the network, which is empty if no run did.
+        record: of the run that trained the network, which is empty if no run did. Its key in the file is "run".
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
     """
@@ -99,44 +99,29 @@ class Checkpoint:
     declaration: dict
     encoding: dict
     state: dict[str, torch.Tensor]
-    run: RunRecord = field(default_factory=RunRecord)
+    record: RunRecord = field(default_factory=RunRecord)
     progress: Progress | None = None
     encoder_state: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def picture_size(self) -> tuple[int, int]:
         """Height and width of the images, in pixels, which an encoder may change to ``image_size``."""
-        return tuple(self.run.image_size or self.image_size)
+        return tuple(self.record.image_size or self.image_size)
 
     def build_encoder(self) -> Encoder:
         """Build the encoder, fitted as it was. Raises InputError if this version of the program has no such encoder."""
         return read_encoder(self.encoding).with_state(self.encoder_state)
 
 
-def save_checkpoint(
-    path: Path,
-    model: NetworkTrainer,
-    encoder: Encoder,
-    run: RunRecord | None = None,
-    progress: Progress | None = None,
-    state: dict[str, torch.Tensor] | None = None,
-) -> None:
-    """Save a network, with the weights ``state`` (None: its current weights). ``Checkpoint`` describes the arguments.
-
-    Raises InputError if the file cannot be written.
-    """
-    write_checkpoint(path, collect_checkpoint(path, model, encoder, run, progress, state))
-
-
 def collect_checkpoint(
     path: Path,
     model: NetworkTrainer,
     encoder: Encoder,
-    run: RunRecord | None = None,
+    record: RunRecord | None = None,
     progress: Progress | None = None,
     state: dict[str, torch.Tensor] | None = None,
 ) -> Checkpoint:
-    """Return the content of the file that ``save_checkpoint`` writes."""
+    """Return a checkpoint of a network with the weights ``state`` (None: its current weights), see ``Checkpoint``."""
     state = model.state_dict() if state is None else state
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     return Checkpoint(
@@ -150,16 +135,16 @@ def collect_checkpoint(
         declaration={name: to_plain(stage) for name, stage in model.declaration.items()},
         encoding=to_plain(encoder),
         state=state,
-        run=run or RunRecord(),
+        record=record or RunRecord(),
         progress=progress,
         encoder_state=dict(encoder.state),
     )
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint. Raises InputError if the file cannot be written."""
+def save_checkpoint(checkpoint: Checkpoint) -> None:
+    """Save a checkpoint. Raises InputError if the file cannot be written."""
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
-    write_atomically(path, lambda temporary: temporary.write_bytes(data), is_durable=True)
+    write_atomically(checkpoint.path, lambda temporary: temporary.write_bytes(data), is_durable=True)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -173,7 +158,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise InputError(f"no checkpoint at {path}")
     checkpoint = decode_checkpoint(path.read_bytes(), path)
     imported = [plugin.name for plugin in PLUGINS]
-    for plugin in checkpoint.run.flags.get("plugin", ()):
+    for plugin in checkpoint.record.flags.get("plugin", ()):
         name, _, _ = plugin.rpartition(" ")
         if name not in imported:
             add = f'--plugin {name}, in Python plugin="{name}"'
@@ -187,15 +172,15 @@ def load_run(path: Path) -> Checkpoint:
     What older checkpoints do not contain is read in the run's args.json: the commit of the code, and the origin.
     """
     checkpoint = load_checkpoint(path)
-    if checkpoint.progress is None or not checkpoint.run.flags:
+    if checkpoint.progress is None or not checkpoint.record.flags:
         raise InputError(f"{path} is not the last checkpoint of a run")
-    run = checkpoint.run
-    if not run.phases:
+    record = checkpoint.record
+    if not record.phases:
         folder = RunFolder(path.parent.parent)
         args = folder.args
         origin = {name: args[name] for name in ("init_from", "continue_from") if name in args}
-        run = replace(run, code=run.code or folder.code, origin=origin)
-    return replace(checkpoint, run=run)
+        record = replace(record, code=record.code or folder.code, origin=origin)
+    return replace(checkpoint, record=record)
 
 
 def rebuild_network(
@@ -245,8 +230,9 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Return the content of a checkpoint's file."""
-    values = {"format": FORMAT, **vars(checkpoint), "run": asdict(checkpoint.run)}
+    values = {"format": FORMAT, **vars(checkpoint)}
     del values["path"]
+    values["run"] = asdict(values.pop("record"))
     groups = {"state": values.pop("state"), "encoder": values.pop("encoder_state")}
     if checkpoint.progress is not None:
         values["progress"] = progress = dict(vars(checkpoint.progress))
@@ -293,9 +279,9 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
             if best := progress.get("best"):
                 best["state"] = groups["best"]
             values["progress"] = Progress(**progress)
-        run = values.get("run") or {}
+        run = values.pop("run", None) or {}
         keys = [PhaseKey(**key) for key in run.pop("phases", [])]
-        values["run"] = RunRecord(**run, phases=keys)
+        values["record"] = RunRecord(**run, phases=keys)
         return Checkpoint(**values)
     except (TypeError, LookupError) as error:
         raise InputError(f"{path} is a checkpoint of another version of this program") from error

@@ -1,8 +1,8 @@
 """What identifies a trained phase: the key of all that its weights depend on, and the version of the code.
 
 Two runs have bit-identical weights after a phase if the keys of the phase are equal and the code is the same. The code
-is compared apart: phases that other code has trained are not shared (``--shared-phases``), while ``--resume`` and
-``--continue-from`` warn of them.
+is compared apart: ``--continue-from DIR`` leaves out the runs in a folder that other code has trained, while
+``--resume`` and ``--continue-from RUN`` warn of other code.
 """
 
 import functools

@@ -60,28 +60,28 @@ def initialize_from(plan: Plan) -> None:
     if encoder != plan.encoder:
         raise InputError(f"--init-from {path} was trained with another encoder: {encoder}, not {plan.encoder}")
     names = list(model.declaration)
-    notes = _class_notes(path, checkpoint.run, plan)
+    notes = _class_notes(path, checkpoint.record, plan)
     if notes:
         names.remove(model.decision)
     copied = [name for name in names if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
-    if model.decision in copied and not checkpoint.run.class_names:
+    if model.decision in copied and not checkpoint.record.class_names:
         notes.append(f"{path} does not name its classes; {model.decision} is copied as if they were these")
     plan.encoder = encoder
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     plan.record.origin["init_from"] = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     plan.notes.append(f"weights: {' '.join(copied)} from {path}")
-    plan.notes += [*notes, *_validation_notes(path, checkpoint.run, plan.data)]
+    plan.notes += [*notes, *_validation_notes(path, checkpoint.record, plan.data)]
 
 
-def _class_notes(path: Path, run: RunRecord, plan: Plan) -> list[str]:
+def _class_notes(path: Path, record: RunRecord, plan: Plan) -> list[str]:
     """Return a line if the checkpoint's network decides between other classes than that of the plan, else [].
 
     Raises InputError if the decision stage of the plan does not learn these classes.
     """
     decision = plan.model.decision
-    classes = run.class_names
+    classes = record.class_names
     if decision is None or not classes or tuple(classes) == plan.data.set.class_names:
         return []
     text = f"{path} was trained for other classes, {list_classes(classes)}"
@@ -104,16 +104,16 @@ def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]
     return True
 
 
-def _validation_notes(path: Path, run: RunRecord, data: Data) -> list[str]:
+def _validation_notes(path: Path, record: RunRecord, data: Data) -> list[str]:
     """Return a line if the checkpoint's network was or may have been trained on the validation images, else []."""
     validation = data.splits["validation"]
     if not len(validation):
         return []
-    if not run.dataset:
+    if not record.dataset:
         return [f"{path} does not name its training data, which may include these validation images"]
-    if run.fingerprint != data.set.fingerprint:
-        return [f"{path} was trained on other data, {run.dataset}, which may include these validation images"]
-    trained = Data(TrainSettings.from_dict(run.flags), data.set).splits["train"]
+    if record.fingerprint != data.set.fingerprint:
+        return [f"{path} was trained on other data, {record.dataset}, which may include these validation images"]
+    trained = Data(TrainSettings.from_dict(record.flags), data.set).splits["train"]
     seen = len(np.intersect1d(trained, validation))
     if not seen:
         return []
@@ -171,9 +171,9 @@ def continue_from(path: Path, plan: Plan) -> None:
     plan.progress = take_over(checkpoint, plan.model, count)
     names = [phase.name for phase in plan.model.phases[:count]]
     origin = {**plan.record.origin, "continue_from": {"checkpoint": str(path), "phases": names}}
-    plan.record = replace(plan.record, code=checkpoint.run.code, origin=origin)
+    plan.record = replace(plan.record, code=checkpoint.record.code, origin=origin)
     plan.notes.append(f"{' '.join(names)}: from {path}, with the seconds of that training")
-    plan.notes += compare_code(path, checkpoint.run.code)
+    plan.notes += compare_code(path, checkpoint.record.code)
 
 
 def read_keys(checkpoint: Checkpoint, plan: Plan) -> list[PhaseKey]:
@@ -181,14 +181,14 @@ def read_keys(checkpoint: Checkpoint, plan: Plan) -> list[PhaseKey]:
 
     The choice of the training images of an older run is that of the plan, if the data are the same.
     """
-    if checkpoint.run.phases:
-        return checkpoint.run.phases
-    settings = TrainSettings.from_dict(checkpoint.run.flags)
-    fingerprint = checkpoint.run.fingerprint
+    if checkpoint.record.phases:
+        return checkpoint.record.phases
+    settings = TrainSettings.from_dict(checkpoint.record.flags)
+    fingerprint = checkpoint.record.fingerprint
     data = plan.data
     if fingerprint == data.set.fingerprint:
         data = Data(settings, data.set)
-    weights = checkpoint.run.origin.get("init_from", {}).get("sha256", "")
+    weights = checkpoint.record.origin.get("init_from", {}).get("sha256", "")
     run = rebuild_network(checkpoint), checkpoint.build_encoder(), settings
     return make_keys(*run, fingerprint, data.splits["train"], weights)
 

@@ -193,18 +193,16 @@ class Pace:
         self._since = 0.0, 0.0
 
 
-def estimate_left(progress: Progress, epochs: Epochs, seconds: float | None, fraction: float) -> str:
+def estimate_left(progress: Progress, epochs: Epochs, seconds: float | None, count: float) -> str:
     """Return the time left of the phase and of the run; "" if nothing was timed.
 
     A later phase is assumed to take as long per epoch as the current phase. A phase that goes on until it has converged
     takes at least this time.
 
-    epochs: how many epochs the phases have. seconds: ``Pace.seconds``. fraction: the part of the epoch that is done.
+    epochs: how many epochs the phases have. seconds: ``Pace.seconds``. count: the epochs of the phase that are left.
     """
     if seconds is None:
         return ""
-    row = progress.history[-1] if progress.epoch else None
-    count = max(0, epochs.count(progress.phase, row) - progress.epoch - fraction)
     numbers = range(progress.phase, len(epochs.planned))
     later = sum(map(epochs.least, numbers[1:]))
     phase, run = (tqdm.format_interval(seconds * number) for number in (count, count + later))

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -13,7 +13,7 @@ import imagesets
 from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
-from engine.phases import Epochs, find_stages
+from engine.phases import Epochs, Phase, find_stages
 from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
@@ -125,14 +125,14 @@ class Data:
 
         An image without a label has the label -1.
         """
+        if name == "labelled":
+            train = self.get_split("train")
+            return train if self.labelled is None else train[self.labelled]
         if name == "test":
             return Split(self.set.test_images, self.set.test_labels, self.splits[name])
         labels = np.pad(self.set.train_labels, (0, self.set.unlabelled), constant_values=-1)
-        if name != "labelled":
-            labelled = self.labelled if name == "train" else None
-            return Split(self.set.train_images, labels, self.splits[name], labelled)
-        train = self.splits["train"]
-        return Split(self.set.train_images, labels, train if self.labelled is None else train[self.labelled])
+        labelled = self.labelled if name == "train" else None
+        return Split(self.set.train_images, labels, self.splits[name], labelled)
 
     def count_images(self) -> dict[str, int]:
         """Return {split: number of images}, and the number of "labelled" training images if not all are."""
@@ -194,7 +194,7 @@ class Plan:
         self.are_characters = check_characters(settings, data)
         scored = settings.scored_split
         self.map_images = choose_map_images(settings, self.data.get_split(scored).labels, scored)
-        self.features = plan_features(settings, self.data, model)
+        self.features = plan_features(settings, self.data, model, self.phases)
 
     @classmethod
     def new(cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> "Plan":
@@ -210,12 +210,12 @@ class Plan:
         device = prepare_machine(settings)
         model = rebuild_network(checkpoint, device, settings.backend)
         data = load_data(settings)
-        run = checkpoint.run
-        check_unchanged(run.fingerprint, data, "restore the images")
+        record = checkpoint.record
+        check_unchanged(record.fingerprint, data, "restore the images")
         progress = checkpoint.progress
         settings = replace(settings, device=str(device))
-        plan = cls(data, settings, checkpoint.build_encoder(), model, run, progress)
-        if progress.phase == len(model.phases) and run.flags["epochs"] != list(settings.epochs):
+        plan = cls(data, settings, checkpoint.build_encoder(), model, record, progress)
+        if progress.phase == len(model.phases) and record.flags["epochs"] != list(settings.epochs):
             continue_last_phase(plan)
         return plan
 
@@ -228,7 +228,7 @@ class Plan:
         trained = self.record.phases[: self.progress.phase]
         return make_keys(*run, self.data.set.fingerprint, images, weights, trained)
 
-    @property
+    @functools.cached_property
     def epochs(self) -> Epochs:
         """How many epochs the phases have."""
         settings = self.settings
@@ -409,8 +409,10 @@ def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
     return np.concatenate(indices)
 
 
-def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Features | None:
-    """Return the features that the settings request.
+def plan_features(
+    settings: TrainSettings, data: Data, model: NetworkTrainer, phases: Sequence[Phase]
+) -> Features | None:
+    """Return the features that the settings request. phases: those that are trained.
 
     Raises InputError if there is no such stage, or if its maps do not fit in memory.
     """
@@ -418,22 +420,21 @@ def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) ->
     readout = get_readout(settings, model)
     if not is_saved and readout is None:
         return None
-    names = [name for name in model.declaration if name != model.decision]
-    if settings.until is not None:  # stages that read what is not trained yet have no features
-        last = model.find_phase(settings.until)
-        phases = list(model.phases)
-        untrained = find_stages(phases[last + 1 :]) - find_stages(phases[: last + 1])
-        names = list(takewhile(lambda name: name not in untrained, names))
+    untrained = find_stages(model.phases[len(phases) :]) - find_stages(phases)
     images = max(data.count_images().values()) if is_saved else 0
-    stage = choose_stage(model, settings.save_features or LAST_STAGE, names, images)
+    stage = choose_stage(model, settings.save_features or LAST_STAGE, images, untrained)
     return Features(stage, is_saved, readout)
 
 
-def choose_stage(model: NetworkTrainer, stage: str, names: Sequence[str], images: int) -> str:
-    """Return the stage of --save-features, which is one of these names, or the last of them.
+def choose_stage(model: NetworkTrainer, stage: str, images: int = 0, untrained: Collection[str] = ()) -> str:
+    """Return the stage of --save-features by its name, or the last before the decision stage.
 
-    Raises InputError if it is not, or if its maps of this number of images do not fit in memory.
+    untrained: the stages that are not trained yet. They have no features, and neither have those above them.
+
+    Raises InputError if there is no such stage, or if its maps of this number of images do not fit in memory.
     """
+    ends = {*untrained, model.decision}
+    names = list(takewhile(lambda name: name not in ends, model.declaration))
     if stage == LAST_STAGE and names:
         stage = names[-1]
     if stage not in names:

@@ -38,7 +38,7 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
 
     The network is compared with the best of them, and nothing is claimed within two standard errors.
 
-    evaluations: as ``Run.evaluate`` returns them.
+    evaluations: as ``testing.evaluate`` returns them.
     """
     references = measure_pixels(plan)
     if not references:
@@ -72,7 +72,7 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> I
     It learns from the same images as the classifiers of ``compare_with_pixels``. Their number is limited, so this takes
     a few seconds.
 
-    evaluations: as ``Run.evaluate`` returns them.
+    evaluations: as ``testing.evaluate`` returns them.
     """
     split, parts = choose_images(plan)
     evaluation = evaluations.get(f"{split}.best")

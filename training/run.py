@@ -1,6 +1,6 @@
-"""A training run: it encodes the images, records each step of the training, tests, and writes all files.
+"""A training run: it encodes the images, and logs, draws and saves after each step of the training.
 
-The loop is ``learn`` in train.py.
+The loop is ``learn`` in train.py. The test at its end is ``finish`` in ``training/testing.py``.
 """
 
 import math
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,41 +17,33 @@ import torch
 from encoders import encode_chunks, name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
-from engine.graph import LatencyMap
 from engine.phases import Phase
 from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_classes
 from imagesets.pictures import find_border
-from network_trainer import BatchStep, ChunkStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
+from network_trainer import BatchStep, ChunkStep, EndStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
 from report.activation_maps import save_activation_maps
-from report.diagnosis import Diagnosis, Finding, compare_splits, join_advice
-from report.energy import measure_energy
-from report.evaluation import Evaluation
-from report.page import PAGE, write_page, write_training_page
-from report.report import Report, add_values, collect_results
+from report.diagnosis import Diagnosis, Finding, join_advice
+from report.page import PAGE, write_training_page
+from report.report import add_values
 from report.run_folder import RunFolder
 from report.summary import summarize
-from training.checkpoint import restore_state, save_checkpoint
+from training.checkpoint import collect_checkpoint, save_checkpoint
 from training.identity import describe_code
 from training.log import Pace, RunLog, estimate_left
 from training.plan import Plan, advise_few_labels
-from training.readout import read_features
-from training.references import compare_with_control, compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
-from training.testing import report_test
-from utils import describe_environment, get_peak_memory, write_json
 
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
-NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
 
 
 class Run:
     """The record of a training run in its own folder: its log, checkpoints, scores, figures and activation maps.
 
-    ``open`` it, ``record`` each step of the training, then ``finish`` it. It saves its progress in
-    ``checkpoints/last.safetensors``, and the weights of the epoch with the best validation accuracy (without
-    validation: of the last epoch) in ``checkpoints/best.safetensors``.
+    ``open`` it, then ``record`` each step of the training. It saves its progress in ``checkpoints/last.safetensors``,
+    and the weights of the epoch with the best validation accuracy (without validation: of the last epoch) in
+    ``checkpoints/best.safetensors``.
 
     Args:
         plan: what is trained and written, and where the training begins.
@@ -60,7 +51,6 @@ class Run:
         is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
 
     Attributes:
-        phases, epochs: the phases that are trained, and how many epochs they have.
         validation: the encoded validation images, or None.
     """
 
@@ -68,15 +58,12 @@ class Run:
         self.plan = plan
         self.folder = folder
         self.progress = plan.progress
-        self.notes = (*plan.data.set.notes, *plan.data.note_copies(), *plan.notes)
         self.is_resumed = is_resumed
-        self.phases = plan.phases
-        self.epochs = plan.epochs
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
         data = plan.data.set
-        self.about = replace(
+        plan.record = replace(
             plan.record,
             flags=plan.settings.to_dict(),
             dataset=data.name,
@@ -106,23 +93,23 @@ class Run:
         self.log.info(f"{'  '.join(counts)} {name_unit(plan.encoder.colours)}")
         names = plan.data.set.class_names
         self.log.info(f"{len(names):,} {'class' if len(names) == 1 else 'classes'}: {list_classes(names)}")
-        self.log.info_all(self.notes)
+        self.log.info_all([*plan.data.set.notes, *plan.data.note_copies(), *plan.notes])
         if not self.is_resumed:
             self.log_history()
         self.log.board.log_network(summarize(plan.model, *plan.model.image_size))
         self.announce("the input")
         start = time.perf_counter()
         train = self.encode_split("train")
-        needs_labels = any(phase.needs_labels for phase in self.phases)
+        needs_labels = any(phase.needs_labels for phase in plan.phases)
         self.validation = self.encode_split("validation") if needs_labels else None
         if train.labelled is not None and self.validation:
             self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
         self.seconds = {"encoding": time.perf_counter() - start}
         self.diagnosis = None
         if not plan.settings.dry_run:
-            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, self.epochs)
+            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.epochs)
             if not self.is_resumed:
-                self.log_diagnosis(self.diagnosis.diagnose_border(self.about.border or 0.0))
+                self.log_diagnosis(self.diagnosis.diagnose_border(plan.record.border or 0.0))
                 self.log_diagnosis(advise_few_labels(plan))
                 taken = {row["phase"]: row for row in self.progress.history}  # from another run
                 for name, row in taken.items():
@@ -146,26 +133,29 @@ class Run:
                 outcome = Outcome(*progress.outcome) if step.learned.outcome else None
                 fraction = step.done / step.total
                 self.pace.time_batch(progress, fraction)
-                left = estimate_left(progress, self.epochs, self.pace.seconds, fraction)
+                count = step.epochs - progress.epoch - fraction
+                left = estimate_left(progress, self.plan.epochs, self.pace.seconds, count)
                 self.log.show(step.title, step.done, step.total, outcome, left)
                 if outcome:
                     board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
             case ValidationStep():
                 self.log.show(step.title, step.total, step.total)
                 labels = self.validation.labels
-                board.log_validation(labels, step.decisions, progress.history, self.about.class_names)
+                board.log_validation(labels, step.decisions, progress.history, self.plan.record.class_names)
             case EpochStep():
                 self.pace.time_epoch(progress.history[-1]["seconds"])
                 self.finish_epoch(step)
-        is_epoch = isinstance(step, EpochStep)
+            case EndStep():
+                phase = step.phase
+                row = progress.history[-1]
+                if step.gave_up:
+                    self.log.info(f"{phase.name} ends after epoch {row['epoch']}, by --patience {settings.patience}")
+                self.diagnose(phase, row)
+        is_end = isinstance(step, EpochStep | EndStep)
         is_due = isinstance(step, BatchStep) and time.monotonic() - self.saved_at >= settings.save_every
-        if self.stop.asked or is_due or is_epoch:
+        if self.stop.asked or is_due or is_end:
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
-        self.stop_if_asked()
-
-    def stop_if_asked(self) -> None:
-        """Raise Stopped if a signal has requested it. The run is saved."""
         if self.stop.asked:
             self.log.close_bar()
             self.log.info(f"stopped and saved; continue with\n    {RunFolder(self.folder).resume_command}")
@@ -188,13 +178,6 @@ class Run:
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
-        patience = settings.patience if phase.needs_labels else 0
-        is_last = row["epoch"] >= self.epochs.count(progress.phase, row)
-        gave_up = patience and progress.epochs_since_best >= patience
-        if gave_up and not is_last:
-            self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
-        if is_last or gave_up:
-            self.diagnose(phase, row)
         if settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
             self.log.write(PAGE, partial(write_training_page, self.folder, model, encoder, title))
@@ -210,24 +193,25 @@ class Run:
     def diagnose(self, phase: Phase, row: dict) -> None:
         """Log what is wrong after a phase, and what can be tried. ``row``: of its last epoch in the history."""
         if self.diagnosis:
-            before = self.about.advice
+            before = self.plan.record.advice
             self.log_diagnosis(self.diagnosis.diagnose(phase, row))
-            if self.about.advice != before:
+            if self.plan.record.advice != before:
                 self.log.info_all(f"up to now: {advice.text}" for advice in self.list_advice())
 
     def log_diagnosis(self, findings: Iterable[Finding]) -> None:
         """Log the texts of the diagnosis, and keep them for results.json, and their advice for the end of the run."""
+        record = self.plan.record
         texts = []
-        advice = dict(self.about.advice)
+        advice = dict(record.advice)
         for finding in findings:
             texts.append(finding.text)
             advice |= finding.advice
-        self.about = replace(self.about, diagnosis=[*self.about.diagnosis, *texts], advice=advice)
+        self.plan.record = replace(record, diagnosis=[*record.diagnosis, *texts], advice=advice)
         self.log.info_all(texts)
 
     def list_advice(self) -> list[Finding]:
         """Return the one finding that contains all advice on --epochs, --converge and --set, or []."""
-        flags = join_advice(self.about.advice, self.epochs, self.plan.settings.set)
+        flags = join_advice(self.plan.record.advice, self.plan.epochs, self.plan.settings.set)
         return [Finding(f"try {flags}")] if flags else []
 
     def log_history(self, first: int = 0) -> None:
@@ -238,7 +222,7 @@ class Run:
             row = history[place]
             number = model.find_phase(row["phase"])
             rule = model.phases[number].main_rule.title
-            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.epochs.count(number, row)}"
+            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.plan.epochs.count(number, row)}"
             self.log.log_epoch(history[: place + 1], title)
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -247,7 +231,6 @@ class Run:
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
         chosen = self.plan.data.get_split(split)
-        labelled = self.plan.data.labelled if split == "train" else None
         count = len(chosen)
         if not count:
             return None
@@ -261,7 +244,7 @@ class Run:
             latencies[part] = encoded.to(device)
             self.log.show(title, part.stop, count)
         self.log.close_bar()
-        return LatencyDataset(latencies, chosen.labels, labelled)
+        return LatencyDataset(latencies, chosen.labels, chosen.labelled)
 
     def make_copies(self) -> list[MovedCopy]:
         """Return the moved copies of the training images that have labels."""
@@ -277,7 +260,8 @@ class Run:
         """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
-        save_checkpoint(path, self.plan.model, self.plan.encoder, self.about, progress, state)
+        plan = self.plan
+        save_checkpoint(collect_checkpoint(path, plan.model, plan.encoder, plan.record, progress, state))
         self.saved_at = time.monotonic()
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:
@@ -291,164 +275,3 @@ class Run:
         figures = plan.settings.figures
         save_activation_maps(plan.model, latencies, scored.labels, indices, folder, names, stages, figures)
         self.log.board.log_pictures("maps", folder, step)
-
-    # -----------------------------------------------------------------------------------------------------------------
-    # The end of the run
-
-    def finish(self) -> None:
-        """Test the network, and write all files. After ``--until``, which leaves phases untrained, there is no test."""
-        if self.plan.settings.until:
-            self.save()
-            if self.plan.features:
-                read_features(self.plan, self.folder, self.log)
-            self.log_diagnosis(self.list_advice())
-            command = RunFolder(self.folder).resume_command
-            self.log.info(f"ended after {self.phases[-1].name}; train the rest with\n    {command}")
-        else:
-            reads = self.about.test_reads + (self.plan.settings.scored_split == "test")
-            self.about = replace(self.about, test_reads=reads)
-            self.save()
-            self.test()
-        self.log.close()
-
-    def test(self) -> None:
-        """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
-        plan = self.plan
-        draw = plan.settings.figures
-        report = self.make_report()
-        if draw:
-            self.log.info("drawing the figures")
-        report_test(report, self.folder, self.log, draw, len(self.progress.history) + 1)
-        self._log_scores(report.evaluations)
-        facts = dict(report.facts)
-        maps = self.folder / report.maps
-        if plan.features:
-            if draw:
-                self.log.write(PAGE, partial(write_page, self.folder, report, maps))  # a readout may take hours
-            facts |= read_features(plan, self.folder, self.log)
-        self.seconds["since the last start"] = time.perf_counter() - self.began
-        peak = get_peak_memory()
-        facts |= {"peak_memory_mb": peak, "flags": self.about.flags, "finished": self.about.flags["epochs"]}
-        results = collect_results(report.evaluations, facts)
-        if draw:
-            self.log.write(PAGE, partial(write_page, self.folder, report, maps, results))
-        write_json(self.folder / "results.json", results)
-        memory = f", {peak:,.0f} MB at most" if peak else ""
-        place = self.folder / PAGE if draw else self.folder
-        self.log.info(f"{self.seconds['since the last start']:.0f} s{memory}; see {place}")
-        if plan.settings.dry_run:
-            self.log.info("a dry run: accuracies of a few images are no results")
-
-    def make_report(self) -> Report:
-        """Evaluate the network, and return the report. Afterwards the network has the best weights."""
-        plan = self.plan
-        split = plan.settings.scored_split
-        best = self.progress.best
-        tested = plan.data.get_split(split)
-        latencies = self.encode_split(split).maps[INPUT]
-        evaluations = self.evaluate(latencies, tested.labels)
-        energy = measure_energy(plan.model, plan.encoder, latencies, plan.data.set.image_size)
-        if best is None:
-            self.save("best.safetensors")
-        if self.diagnosis:
-            self.diagnose_decisions(evaluations)
-        self.log_diagnosis(self.list_advice())
-        weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-        return Report(
-            model=plan.model,
-            encoder=plan.encoder,
-            images=tested.images,
-            labels=tested.labels,
-            latencies=latencies,
-            class_names=plan.data.set.class_names,
-            title=f"{plan.title}, {weights}",
-            split=split,
-            evaluations=evaluations,
-            facts={"diagnosis": self.about.diagnosis, "energy": energy, **self._collect_facts()},
-            shown=plan.map_images,
-            maps="maps/end",
-            history=self.progress.history,
-            copies=self.make_copies(),
-        )
-
-    def diagnose_decisions(self, evaluations: dict[str, Evaluation]) -> None:
-        """Log the comparison of the network with its references, and what its accuracies hide."""
-        plan = self.plan
-        if plan.settings.dataset != "mnist":
-            if plan.settings.references:
-                self.log_diagnosis(compare_with_control(plan, evaluations))
-                self.log_diagnosis(compare_with_pixels(plan, evaluations))
-            else:
-                self.log.info("the network is not compared with its references (--no-references)")
-        for key, evaluation in evaluations.items():
-            split, _, weights = key.partition(".")
-            if weights == "best":
-                images = f"{split} {name_unit(plan.encoder.colours)}"
-                self.log_diagnosis(map(Finding, evaluation.describe_balance(plan.data.set.class_names, images)))
-        if {"validation.best", "test.best"} <= evaluations.keys():
-            pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
-            self.log_diagnosis(compare_splits(*pair))
-
-    def _collect_facts(self) -> dict[str, Any]:
-        """Return what results.json contains beside the scores."""
-        if self.plan.model.decision is None:
-            scored = {"scores": NO_SCORES}
-        else:
-            best = dict(self.progress.best or {})
-            best.pop("state", None)
-            scored = {"best_epoch": best or None, "test_reads": self.about.test_reads}
-        self.seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
-        environment = describe_environment()
-        return {
-            **scored,
-            "seconds": self.seconds,
-            "images": self.plan.data.count_images(),
-            "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
-        }
-
-    def _log_scores(self, evaluations: dict[str, Evaluation]) -> None:
-        """Log the scores. Those of a dry run, which are of a few images, are not printed."""
-        if best := self.progress.best:
-            text = f"best on the validation set: epoch {best['epoch']} of {best['phase']}"
-            equal = [row for row in self.progress.history if row.get("val_accuracy") == best["accuracy"]]
-            if len(equal) > 1:
-                text += f", the first of {len(equal)} with this accuracy"
-            self.log.info(text)
-        if not evaluations:
-            self.log.info(f"no scores: {NO_SCORES}")
-        if self.plan.settings.dry_run:
-            return
-        for key, evaluation in evaluations.items():
-            split, which = key.split(".")
-            self.log.info(f"{split:<10} {which}  {evaluation.describe(name_unit(self.plan.encoder.colours))}")
-
-    def evaluate(self, latencies: LatencyMap, labels: np.ndarray) -> dict[str, Evaluation]:
-        """Evaluate the best and the last weights. Afterwards the network has the best weights.
-
-        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images
-        are not read: {"validation.last", "validation.best"}. Without a decision stage: {}.
-        """
-        model = self.plan.model
-        if model.decision is None:
-            return {}
-        split = self.plan.settings.scored_split
-        best = self.progress.best
-        validation = self.validation
-        phase = model.phases[-1]
-        last_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        if best is not None:
-            restore_state(model, best["state"])
-        below = model.input_name(phase.stages[0])
-        maps = {below: model.map_of(latencies, below)}  # the same for the best and for the last weights
-        evaluations = {f"{split}.best": Evaluation(model, maps, labels)}
-        evaluations[f"{split}.last"] = evaluations[f"{split}.best"]
-        if best is not None:
-            if best["phase"] != phase.name:  # a later phase has trained stages below
-                maps = latencies
-                validation = self.encode_split("validation")
-            if split == "test":
-                evaluations["validation.best"] = Evaluation(model, validation.maps, validation.labels)
-            restore_state(model, last_state)
-            evaluations[f"{split}.last"] = Evaluation(model, maps, labels)
-            restore_state(model, best["state"])
-        return evaluations

@@ -1,11 +1,199 @@
-"""What a test leaves behind: scores, predictions, figures and activation maps, of a run or of evaluate.py."""
+"""The test at the end of a run, and what a test leaves behind: scores, figures and activation maps.
 
+``finish`` tests a run. evaluate.py also tests, and writes the same files by ``report_test``.
+"""
+
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from encoders import name_unit
+from engine.graph import LatencyMap
+from engine.stages import INPUT
 from report.activation_maps import save_activation_maps
+from report.diagnosis import Finding, compare_splits
+from report.energy import measure_energy
+from report.evaluation import Evaluation
+from report.page import PAGE, write_page
 from report.report import Report, collect_results, draw_figures
+from report.run_folder import RunFolder
+from training.checkpoint import restore_state
 from training.log import RunLog
-from utils import write_json
+from training.readout import read_features
+from training.references import compare_with_control, compare_with_pixels
+from training.run import Run
+from utils import describe_environment, get_peak_memory, write_json
+
+NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
+
+
+def finish(run: Run) -> None:
+    """Test the network of a run, and write all files. After ``--until``, which leaves phases untrained, do not test."""
+    plan = run.plan
+    if plan.settings.until:
+        run.save()
+        if plan.features:
+            read_features(plan, run.folder, run.log)
+        run.log_diagnosis(run.list_advice())
+        command = RunFolder(run.folder).resume_command
+        run.log.info(f"ended after {plan.phases[-1].name}; train the rest with\n    {command}")
+    else:
+        reads = plan.record.test_reads + (plan.settings.scored_split == "test")
+        plan.record = replace(plan.record, test_reads=reads)
+        run.save()
+        complete(run)
+    run.log.close()
+
+
+def complete(run: Run) -> None:
+    """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
+    plan = run.plan
+    draw = plan.settings.figures
+    report = make_report(run)
+    if draw:
+        run.log.info("drawing the figures")
+    report_test(report, run.folder, run.log, draw, len(run.progress.history) + 1)
+    log_scores(run, report.evaluations)
+    facts = dict(report.facts)
+    maps = run.folder / report.maps
+    if plan.features:
+        if draw:
+            run.log.write(PAGE, partial(write_page, run.folder, report, maps))  # a readout may take hours
+        facts |= read_features(plan, run.folder, run.log)
+    run.seconds["since the last start"] = time.perf_counter() - run.began
+    peak = get_peak_memory()
+    facts |= {"peak_memory_mb": peak, "flags": plan.record.flags, "finished": plan.record.flags["epochs"]}
+    results = collect_results(report.evaluations, facts)
+    if draw:
+        run.log.write(PAGE, partial(write_page, run.folder, report, maps, results))
+    write_json(run.folder / "results.json", results)
+    memory = f", {peak:,.0f} MB at most" if peak else ""
+    place = run.folder / PAGE if draw else run.folder
+    run.log.info(f"{run.seconds['since the last start']:.0f} s{memory}; see {place}")
+    if plan.settings.dry_run:
+        run.log.info("a dry run: accuracies of a few images are no results")
+
+
+def make_report(run: Run) -> Report:
+    """Evaluate the network of a run, and return the report. Afterwards the network has the best weights."""
+    plan = run.plan
+    split = plan.settings.scored_split
+    best = run.progress.best
+    tested = plan.data.get_split(split)
+    latencies = run.encode_split(split).maps[INPUT]
+    evaluations = evaluate(run, latencies, tested.labels)
+    energy = measure_energy(plan.model, plan.encoder, latencies, plan.data.set.image_size)
+    if best is None:
+        run.save("best.safetensors")
+    if run.diagnosis:
+        diagnose_decisions(run, evaluations)
+    run.log_diagnosis(run.list_advice())
+    weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
+    return Report(
+        model=plan.model,
+        encoder=plan.encoder,
+        images=tested.images,
+        labels=tested.labels,
+        latencies=latencies,
+        class_names=plan.data.set.class_names,
+        title=f"{plan.title}, {weights}",
+        split=split,
+        evaluations=evaluations,
+        facts={"diagnosis": plan.record.diagnosis, "energy": energy, **collect_facts(run)},
+        shown=plan.map_images,
+        maps="maps/end",
+        history=run.progress.history,
+        copies=run.make_copies(),
+    )
+
+
+def evaluate(run: Run, latencies: LatencyMap, labels: np.ndarray) -> dict[str, Evaluation]:
+    """Evaluate the last weights, which the network has, and the best weights. Afterwards it has the best weights.
+
+    latencies, labels: of the split that is scored.
+
+    Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images are
+    not read: {"validation.last", "validation.best"}. Without a decision stage: {}.
+    """
+    model = run.plan.model
+    if model.decision is None:
+        return {}
+    split = run.plan.settings.scored_split
+    best = run.progress.best
+    validation = run.validation
+    phase = model.phases[-1]
+    below = model.input_name(phase.stages[0])
+    maps = {below: model.map_of(latencies, below)}  # the same for the last and for the best weights
+    last = Evaluation(model, maps, labels)
+    evaluations = {f"{split}.best": last, f"{split}.last": last}
+    if best is not None:
+        restore_state(model, best["state"])
+        if best["phase"] != phase.name:  # a later phase has trained stages below
+            maps = latencies
+            validation = run.encode_split("validation")
+        evaluations[f"{split}.best"] = Evaluation(model, maps, labels)
+        if split == "test":
+            evaluations["validation.best"] = Evaluation(model, validation.maps, validation.labels)
+    return evaluations
+
+
+def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> None:
+    """Log the comparison of the network with its references, and what its accuracies hide."""
+    plan = run.plan
+    if plan.settings.dataset != "mnist":
+        if plan.settings.references:
+            run.log_diagnosis(compare_with_control(plan, evaluations))
+            run.log_diagnosis(compare_with_pixels(plan, evaluations))
+        else:
+            run.log.info("the network is not compared with its references (--no-references)")
+    for key, evaluation in evaluations.items():
+        split, _, weights = key.partition(".")
+        if weights == "best":
+            images = f"{split} {name_unit(plan.encoder.colours)}"
+            run.log_diagnosis(map(Finding, evaluation.describe_balance(plan.data.set.class_names, images)))
+    if {"validation.best", "test.best"} <= evaluations.keys():
+        pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
+        run.log_diagnosis(compare_splits(*pair))
+
+
+def collect_facts(run: Run) -> dict[str, Any]:
+    """Return what results.json contains beside the scores."""
+    plan = run.plan
+    if plan.model.decision is None:
+        scored = {"scores": NO_SCORES}
+    else:
+        best = dict(run.progress.best or {})
+        best.pop("state", None)
+        scored = {"best_epoch": best or None, "test_reads": plan.record.test_reads}
+    run.seconds |= {f"phase {name}": value for name, value in run.progress.phase_seconds.items()}
+    environment = describe_environment()
+    return {
+        **scored,
+        "seconds": run.seconds,
+        "images": plan.data.count_images(),
+        "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
+    }
+
+
+def log_scores(run: Run, evaluations: dict[str, Evaluation]) -> None:
+    """Log the scores. Those of a dry run, which are of a few images, are not printed."""
+    if best := run.progress.best:
+        text = f"best on the validation set: epoch {best['epoch']} of {best['phase']}"
+        equal = [row for row in run.progress.history if row.get("val_accuracy") == best["accuracy"]]
+        if len(equal) > 1:
+            text += f", the first of {len(equal)} with this accuracy"
+        run.log.info(text)
+    if not evaluations:
+        run.log.info(f"no scores: {NO_SCORES}")
+    if run.plan.settings.dry_run:
+        return
+    for key, evaluation in evaluations.items():
+        split, which = key.split(".")
+        run.log.info(f"{split:<10} {which}  {evaluation.describe(name_unit(run.plan.encoder.colours))}")
 
 
 def report_test(report: Report, folder: Path, log: RunLog, draw: bool = True, step: int = 0) -> None:

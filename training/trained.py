@@ -31,7 +31,7 @@ from training.checkpoint import (
     encode_checkpoint,
     load_checkpoint,
     rebuild_network,
-    write_checkpoint,
+    save_checkpoint,
 )
 
 OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
@@ -51,7 +51,7 @@ class TrainedNetwork:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, or their numbers if the checkpoint does not contain names."""
-        names = self.checkpoint.run.class_names or map(str, range(self.model.num_classes))
+        names = self.checkpoint.record.class_names or map(str, range(self.model.num_classes))
         return tuple(map(make_printable, names))
 
     def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,14 +139,14 @@ class TrainedNetwork:
         """
         if not self.encoder.colours:
             return open_recordings([path], self.checkpoint.picture_size), ""
-        run = self.checkpoint.run
-        centred = run.is_of_characters and not raw
-        flags = run.flags
+        record = self.checkpoint.record
+        centred = record.is_of_characters and not raw
+        flags = record.flags
         stretched = bool(flags.get("image_size"))
         ground = flags.get("ground") or GROUNDS[0]
         image, note = read_image(path, *self.checkpoint.picture_size, centred, self.encoder.colours, stretched, ground)
         border = find_border(image[None])
-        usual = border if run.border is None else run.border
+        usual = border if record.border is None else record.border
         if abs(border - usual) > OTHER_BORDER:
             note += f"{', ' * bool(note)}its border is {border:.0f}, that of the training images {usual:.0f} of 255"
         return image, note
@@ -170,7 +170,7 @@ def load_network(
         import_plugin(plugin)
     checkpoint = load_checkpoint(find_checkpoint(name, output))
     imported = list(map(digest_plugin, PLUGINS))
-    for before in checkpoint.run.flags.get("plugin", ()):
+    for before in checkpoint.record.flags.get("plugin", ()):
         if before not in imported:
             file, _, _ = before.rpartition(" ")
             warn(f"{file} has changed since the training of {checkpoint.path}: results may differ")
@@ -280,7 +280,7 @@ def save_network(
     changed = [name for name in ours if not _are_equal(ours[name], again.get(name))]
     if changed:
         raise InputError(f"{network.name} was changed after it was built: {', '.join(changed)} would not be loaded")
-    write_checkpoint(path, checkpoint)
+    save_checkpoint(checkpoint)
 
 
 def _check_network(network: Any) -> None:

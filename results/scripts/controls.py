@@ -196,7 +196,7 @@ def train_control(run: Path, network: TrainedNetwork, kind: str) -> Path:
     folder = run.with_name(f"{run.name}-{kind}")
     if folder.exists():
         return folder
-    settings = TrainSettings.from_dict(network.checkpoint.run.flags)
+    settings = TrainSettings.from_dict(network.checkpoint.record.flags)
     data = load_data(settings)
     images = data.train_images[Data(settings, data).splits["train"][:MEASURED]]
     latency = compute_maps(network.model, network.encoder, images, INPUT)

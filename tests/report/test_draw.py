@@ -73,7 +73,7 @@ def digits():
 def write(path, model, encoder, images, bits=None):
     """Write the page of a network, with these images."""
     run = RunRecord(class_names=NAMES, characters=True)
-    checkpoint = SimpleNamespace(path=Path("best.safetensors"), run=run)
+    checkpoint = SimpleNamespace(path=Path("best.safetensors"), record=run)
     network = TrainedNetwork(checkpoint, model, encoder)
     arrays = collect_arrays(model, encoder, NAMES, encoder.encode(images), bits)
     test = SimpleNamespace(name="digits", test_images=images, test_labels=np.arange(len(images)) % 10)

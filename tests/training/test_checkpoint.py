@@ -24,6 +24,7 @@ from s1c1 import S1C1
 from training.checkpoint import (
     Checkpoint,
     RunRecord,
+    collect_checkpoint,
     compute_checksum,
     decode_checkpoint,
     encode_checkpoint,
@@ -81,7 +82,7 @@ RUN = st.builds(
 
 @settings(max_examples=50, deadline=None)
 @given(
-    declaration=st.dictionaries(st.text(), LISTS), run=RUN, progress=st.none() | PROGRESS,
+    declaration=st.dictionaries(st.text(), LISTS), record=RUN, progress=st.none() | PROGRESS,
     state=STATE, encoding=st.dictionaries(st.text(), LISTS), image_size=st.tuples(st.integers(1), st.integers(1)),
 )  # fmt: skip
 def test_everything_survives_a_round_trip(**values):
@@ -93,13 +94,13 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
     path, best, network = tmp_path / "last.safetensors", LAST.progress.best["state"], rebuild_network(LAST)
     names = ["zero", "\udcff", "ä\n"]  # of files
     run = RunRecord(flags={"epochs": [1], "save_every": math.inf}, class_names=names)
-    save_checkpoint(path, network, LAST.build_encoder(), run, LAST.progress)
+    save_checkpoint(collect_checkpoint(path, network, LAST.build_encoder(), run, LAST.progress))
     declaration = {name: to_plain(stage) for name, stage in network.declaration.items()}
     saved = replace(LAST, path=path, declaration=declaration, encoding=to_plain(LAST.build_encoder()))
-    assert plain(load_checkpoint(path)) == plain(replace(saved, run=run))
-    save_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), state=best)
+    assert plain(load_checkpoint(path)) == plain(replace(saved, record=run))
+    save_checkpoint(collect_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), state=best))
     alone = load_checkpoint(path)
-    assert plain(alone) == plain(replace(saved, run=RunRecord(), progress=None, state=best))
+    assert plain(alone) == plain(replace(saved, record=RunRecord(), progress=None, state=best))
     assert plain(rebuild_network(alone).state_dict()) == plain(best)
     assert len(path.read_bytes()) < sum(tensor.nbytes for tensor in best.values()) + 4000
 
@@ -113,7 +114,7 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
 )  # fmt: skip
 def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(name, changes, tmp_path, monkeypatch):
     model = build_model(name)
-    save_checkpoint(tmp_path / "saved", model, S1C1())
+    save_checkpoint(collect_checkpoint(tmp_path / "saved", model, S1C1()))
     build = type(model).build
     monkeypatch.setattr(type(model), "build", lambda self, num_classes: set_fields(build(self, num_classes), changes))
     assert build_model(name).declaration != model.declaration
@@ -186,13 +187,13 @@ def test_what_older_versions_saved_in_the_progress_is_in_the_record_of_the_run()
         values |= {"run": {"dataset": "digits"}, "format": 2}
 
     found = decode_changed(change)
-    assert found.run == RunRecord(dataset="digits", test_reads=2, diagnosis=["s1: silent"])
+    assert found.record == RunRecord(dataset="digits", test_reads=2, diagnosis=["s1: silent"])
     assert plain(found.progress) == plain(LAST.progress)
 
 
 def test_a_checkpoint_without_a_run_and_its_progress():
     found = decode_changed(lambda values: [values.pop(field) for field in ("run", "progress")])
-    assert plain(found) == plain(replace(LAST, run=RunRecord(), progress=None))
+    assert plain(found) == plain(replace(LAST, record=RunRecord(), progress=None))
 
 
 @pytest.mark.parametrize(

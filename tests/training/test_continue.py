@@ -58,7 +58,7 @@ def test_until_ends_without_a_test_and_resume_trains_the_rest(whole, learned, tm
     assert learned == ["s1"] * 3 + ["s2"] * 6
     assert not (run / "results.json").exists()
     checkpoint = load_checkpoint(run / "checkpoints" / "last.safetensors")
-    assert (checkpoint.progress.phase, checkpoint.progress.epoch, checkpoint.run.test_reads) == (2, 0, 0)
+    assert (checkpoint.progress.phase, checkpoint.progress.epoch, checkpoint.record.test_reads) == (2, 0, 0)
     with np.load(run / "features" / "test.npz") as features:
         assert (str(features["stage"]), len(features["latencies"])) == ("c2", 40)
     assert start(f"--resume {run} --until s1", tmp_path) == 0  # has nothing to do
@@ -143,7 +143,7 @@ def test_of_a_folder_of_runs_the_one_that_has_finished_most_is_taken(whole, lear
         folder = Path(shutil.copytree(whole, tmp_path / f"changed{number}"))
         file = folder / "checkpoints" / "last.safetensors"
         content = load_checkpoint(file)
-        file.write_bytes(encode_checkpoint(replace(content, run=replace(content.run, **change))))
+        file.write_bytes(encode_checkpoint(replace(content, record=replace(content.record, **change))))
     for number, text in enumerate((b"", b"12345678{}", b"\xff" * 100)):
         (tmp_path / f"damaged{number}" / "checkpoints").mkdir(parents=True)
         (tmp_path / f"damaged{number}" / "checkpoints" / "last.safetensors").write_bytes(text)
@@ -189,8 +189,8 @@ def test_phases_of_other_code(tmp_path):
     file = tmp_path / "third" / "checkpoints" / "last.safetensors"
     content = load_checkpoint(file)
     assert "warning: " not in run("fifth", "--continue-from", str(tmp_path / "third"))
-    older = replace(content.run, code={}, phases=[])
-    file.write_bytes(encode_checkpoint(replace(content, run=older)))
+    older = replace(content.record, code={}, phases=[])
+    file.write_bytes(encode_checkpoint(replace(content, record=older)))
     record = json.loads((tmp_path / "third" / "args.json").read_text())
     (tmp_path / "third" / "args.json").write_text(json.dumps({**record, "git_commit": "1234"}))
     assert "commit 1234" in run("sixth", "--continue-from", str(tmp_path / "third"))
@@ -270,7 +270,7 @@ def test_the_decision_stage_of_other_classes_is_new(trained, tmp_path, undrawn, 
 def test_the_decision_stage_of_unnamed_classes_is_copied_with_a_note(trained, tmp_path, undrawn):
     content = load_checkpoint(trained / "checkpoints" / "best.safetensors")
     file = tmp_path / "unnamed.safetensors"
-    file.write_bytes(encode_checkpoint(replace(content, run=RunRecord())))
+    file.write_bytes(encode_checkpoint(replace(content, record=RunRecord())))
     state, _, log = begun(f"--init-from {file}", tmp_path)
     assert torch.equal(state["stages.s3.weight"], content.state["stages.s3.weight"])
     assert "classes; s3 is copied" in log

@@ -14,7 +14,7 @@ import train
 from encoders import choose_encoder
 from models import build_model
 from s1c1 import S1C1
-from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint
+from training.checkpoint import collect_checkpoint, load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network
 from utils import ROOT
 
@@ -140,7 +140,7 @@ def test_loading_a_network_in_one_call(trained, tmp_path):
 
 def test_a_colour_image(tmp_path):
     encoder = choose_encoder(S1C1(), colours=3)
-    save_checkpoint(tmp_path / "colours", build_model("mozafari2018", in_channels=18), encoder)
+    save_checkpoint(collect_checkpoint(tmp_path / "colours", build_model("mozafari2018", in_channels=18), encoder))
     network = load_network(tmp_path / "colours")
     for shape, count in (((28, 28, 3), 1), ((2, 28, 28, 3), 2)):
         assert network.classify(np.zeros(shape, np.uint8))[0].tolist() == [-1] * count
@@ -159,7 +159,7 @@ def test_images_that_cannot_be_classified_are_refused(trained):
 def test_a_network_without_a_decision_has_features_only(tmp_path):
     model = build_model("kheradpisheh2018")
     encoder = choose_encoder(model.encoder)
-    save_checkpoint(tmp_path / "features", model, encoder)
+    save_checkpoint(collect_checkpoint(tmp_path / "features", model, encoder))
     network = load_network(tmp_path / "features")
     image = ROOT / "images" / "example-digit.png"
     assert network.features(image, "c2").shape[1] == model.declaration["s2"].out_channels

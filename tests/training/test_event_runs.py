@@ -70,7 +70,7 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     assert "IMAGE.png" not in page
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert (content.in_channels, [*content.encoding], content.image_size) == (10, ["events"], (34, 34))
-    assert content.run.flags["augment"] == "none"
+    assert content.record.flags["augment"] == "none"
     assert (run / "figures" / "errors.png").is_file()
     assert '"shape": [34, 34]' in (run / "index.html").read_text()  # the picture of the counts
 
@@ -100,7 +100,7 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     before = path.read_bytes()
     try:
         path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-        assert_refuses(train.main, f"--resume {run} --epochs 1 2", content.run.fingerprint, capsys)
+        assert_refuses(train.main, f"--resume {run} --epochs 1 2", content.record.fingerprint, capsys)
     finally:
         path.write_bytes(before)
     assert start(f"--resume {run} --epochs 1 2 --no-figures --no-references", tmp_path) == 0

@@ -51,7 +51,7 @@ def test_a_folder_in_colour(run):
     assert "3 of 16 images are held out" in log
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert (content.in_channels, content.encoding["s1c1"]["colours"], content.num_classes) == (18, 3, 2)
-    about = content.run
+    about = content.record
     assert (about.dataset, about.class_names, content.image_size) == ("my faces", ["anna", "ben"], (28, 28))
     assert re.fullmatch("[0-9a-f]{16}", about.fingerprint)
     assert results(run)["test"]["best"]["count"] == 3
@@ -94,7 +94,7 @@ def test_predicting_on_the_ground_of_the_training(run, tmp_path, capsys):
     picture = Image.new("RGBA", (26, 30))
     picture.paste((250, 250, 250, 255), (8, 8, 18, 20))
     for ground, least in (("white", 250), ("black", 0)):
-        network.checkpoint.run.flags["ground"] = ground
+        network.checkpoint.record.flags["ground"] = ground
         image, note = network.read_image(picture)
         assert image.min() == least
         assert ("its border is 255, that of the training images 0 of 255" in note) == (ground == "white")
@@ -112,7 +112,7 @@ def test_what_does_not_fit_the_network(run, tmp_path, capsys):
 
 def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
     """A resume is refused with both fingerprints; an evaluation logs them."""
-    before = load_checkpoint(run / "checkpoints" / "last.safetensors").run.fingerprint
+    before = load_checkpoint(run / "checkpoints" / "last.safetensors").record.fingerprint
     picture = (faces / "ben" / "0.png").read_bytes()
     try:
         Image.new("RGB", (26, 30), "green").save(faces / "ben" / "0.png")
@@ -189,7 +189,7 @@ def test_characters_of_a_user_are_centred_on_request(source, tmp_path, undrawn):
         assert ("centred" in note) == (image.mean() < 64) == bool(flag)  # light on black
         assert is_page_centred(run, tmp_path) == bool(flag)
         assert json.loads((run / "args.json").read_text())["flags"]["characters"] == bool(flag)
-        assert load_checkpoint(run / "checkpoints" / "best.safetensors").run.characters == bool(flag)
+        assert load_checkpoint(run / "checkpoints" / "best.safetensors").record.characters == bool(flag)
 
 
 def test_images_that_cannot_be_centred_are_no_characters(faces, tmp_path, capsys):

@@ -76,7 +76,7 @@ def test_a_resumed_run_whose_code_has_changed_warns_once_and_keeps_both_versions
     monkeypatch.setattr(identity, "digest_core", lambda: "0123")
     assert start("--resume latest", tmp_path) == 0
     assert (run / "log.txt").read_text().count("warning: ") == 1
-    assert [*load_checkpoint(run / "checkpoints" / "last.safetensors").run.code] == [before, "0123"]
+    assert [*load_checkpoint(run / "checkpoints" / "last.safetensors").record.code] == [before, "0123"]
 
 
 @pytest.mark.parametrize("pair", [(12, 12.0), ([12.0, 0.5], (12, 0.5))])

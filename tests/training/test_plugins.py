@@ -142,9 +142,9 @@ def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
     assert "12 of 72 images are held out" in log
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert content.image_size == (30, 32)
-    assert content.run.class_names == ["small", "large"]
+    assert content.record.class_names == ["small", "large"]
     data = load("squares", image_size=(30, 32))
-    assert content.run.fingerprint == data.fingerprint != load("squares").fingerprint
+    assert content.record.fingerprint == data.fingerprint != load("squares").fingerprint
     assert_read_alike(run, tmp_path, data.test_images, data.test_labels, own)
     capsys.readouterr()
     assert_refuses(train.main, f"--model plug --dataset circles --plugin {own}", "squares", capsys)

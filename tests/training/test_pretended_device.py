@@ -20,7 +20,7 @@ from report.activation_maps import save_activation_maps
 from report.energy import measure_energy
 from SpykeTorch import functional as sf
 from training import plan
-from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint
+from training.checkpoint import collect_checkpoint, load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import FrozenStages
 
 LATENCIES = torch.from_numpy(GOLDEN["encoding"][:6])
@@ -50,7 +50,7 @@ def use(name, device, folder):
     results.append(measure_energy(model, model.encoder, LATENCIES[:2])["stages"])
     save_activation_maps(model, LATENCIES[:1], LABELS[:1], [0], folder, [*"0123456789"], draw=False)
     results += [value for value in np.load(next(folder.glob("*.npz"))).values()]
-    save_checkpoint(folder / "it.safetensors", model, model.encoder, progress=progress)
+    save_checkpoint(collect_checkpoint(folder / "it.safetensors", model, model.encoder, progress=progress))
     return results, {key: value.cpu() for key, value in model.state_dict().items()}
 
 

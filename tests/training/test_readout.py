@@ -99,7 +99,7 @@ def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsy
     monkeypatch.setattr(readout, "CS", (0.01, 0.1))
     run = RunFolder(tmp_path / "run")
     with monkeypatch.context() as context:
-        context.setattr("training.run.read_features", mock.Mock(side_effect=KeyboardInterrupt))
+        context.setattr("training.testing.read_features", mock.Mock(side_effect=KeyboardInterrupt))
         assert start(f"{command.SMALL} --epochs 0 0 1 --readout logistic --name run", tmp_path) == 130
     found = results(run.path)
     assert found["test"]["best"]

@@ -63,7 +63,7 @@ def bad(trained, tmp_path_factory):
         (folder / name).write_bytes(encode_checkpoint(replace(content, **changes)))
 
     save("model", model="gone")
-    save("bare", run=RunRecord())
+    save("bare", record=RunRecord())
     save("shape", state={**content.state, "stages.s2.weight": torch.zeros(250, 30, 5, 5)})
     (folder / "changed").write_bytes(best.read_bytes().replace(b"time_steps", b"time_stepz", 1))
     (folder / "truncated").write_bytes(best.read_bytes()[:-1000])
@@ -82,7 +82,7 @@ def bad(trained, tmp_path_factory):
     (folder / "linked" / "mozafari2018-digits-seed0").symlink_to("nowhere")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(train, "learn", lambda run: None)
-        patched.setattr(train.Run, "finish", lambda run: None)
+        patched.setattr(train, "finish", lambda run: None)
         assert start(f"{LIKE_RUN} --name new", folder) == 0
     return folder
 

@@ -280,8 +280,8 @@ def send(number):
 
 PLACES = [  # (function, what disturbs it, the exit code, how often the test images are read in all)
     ("run.RunLog", send(signal.SIGTERM), 143, 1), ("testing.write_json", fill_disk, 2, 2),
-    ("testing.draw_figures", send(signal.SIGINT), 130, 2), ("run.write_page", send(signal.SIGTERM), 143, 2),
-    ("run.write_page", fill_disk, 2, 2),
+    ("testing.draw_figures", send(signal.SIGINT), 130, 2), ("testing.write_page", send(signal.SIGTERM), 143, 2),
+    ("testing.write_page", fill_disk, 2, 2),
 ]  # fmt: skip
 
 
@@ -307,6 +307,24 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
     assert_same(outcome(run), undisturbed(WORDS))
 
 
+@pytest.mark.parametrize("kind", ["epoch", "end"])
+def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undisturbed, monkeypatch):
+    """What is wrong after the phase is found once."""
+    plain = Run.record
+
+    def record(self, step):
+        self.stop.asked = step.kind == kind
+        plain(self, step)
+
+    with monkeypatch.context() as context:
+        context.setattr(Run, "record", record)
+        assert start(WORDS, tmp_path) == 130
+    assert start("--resume latest", tmp_path) == 0
+    found = outcome(only_run(tmp_path))
+    assert found["diagnosis"]
+    assert_same(found, undisturbed(WORDS))
+
+
 @pytest.mark.unix
 def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "load_data", lambda _: os.kill(os.getpid(), signal.SIGINT))
@@ -317,7 +335,7 @@ def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
 
 def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(Run, "finish", lambda run: None)
+    monkeypatch.setattr(train, "finish", lambda run: None)
     monkeypatch.setattr(train, "learn", lambda run: seen.append(run.folder / "checkpoints" / "last.safetensors"))
     assert start(WORDS, tmp_path) == 0
     progress = load_checkpoint(seen[0]).progress
@@ -345,7 +363,7 @@ def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch,
 
 
 def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
-    monkeypatch.setattr(Run, "finish", lambda *_: None)
+    monkeypatch.setattr(train, "finish", lambda run: None)
     assert start(WORDS, tmp_path) == 0
     page = (only_run(tmp_path) / "index.html").read_text()
     assert "epoch 1 of s3" in page

@@ -42,8 +42,8 @@ def test_they_are_small():
 @pytest.mark.parametrize("name", FILES)
 def test_it_names_what_trained_it(name):
     checkpoint = load_checkpoint(FILES[name])
-    assert checkpoint.run.flags["model"] == checkpoint.model == name
-    assert checkpoint.run.flags["data_dir"] is None
+    assert checkpoint.record.flags["model"] == checkpoint.model == name
+    assert checkpoint.record.flags["data_dir"] is None
 
 
 @pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
@@ -71,9 +71,9 @@ def test_pictures_are_centred_for_data_sets_of_characters(dataset, is_centred, t
     with Image.open(ROOT / "images" / "example-digit.png") as picture:
         picture.resize((90, 60)).save(tmp_path / "picture.png")
     network = load_network(FILES["mozafari2018"])
-    before = network.checkpoint.run
+    before = network.checkpoint.record
     run = replace(before, dataset=Path(dataset).name, flags={**before.flags, "dataset": dataset})
-    checkpoint = replace(network.checkpoint, run=run)
+    checkpoint = replace(network.checkpoint, record=run)
     _, note = replace(network, checkpoint=checkpoint).read_image(tmp_path / "picture.png")
     assert ("centred" in note) == is_centred
 
