@@ -72,7 +72,6 @@ def outcome(run):
         "history": [{**row, "seconds": 0} for row in last.progress.history],
         "test scores": results["test"],
         "validation scores": results["validation"],
-        "diagnosis": results["diagnosis"],
         "predictions": (run / "predictions.csv").read_text(),
         "activation maps": {
             str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
