@@ -52,7 +52,7 @@ def commands(*programs, text=TEXT):
 
 
 COMMANDS = commands("train", "evaluate")
-FEW = {"train": 60, "validation": 20, "test": 20}  # images of a dry run
+FEW = {"train": 30, "validation": 10, "test": 10}  # images of a dry run
 load = functools.cache(imagesets.load)  # to read MNIST takes longer than to learn from a few images
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
