@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Trains the networks of results/README.md on the full data sets, one after another, and keeps what each run prints.
 #   bash results/scripts/run_all.sh [NAME …]     # only the runs whose logs have these names, results/runs/NAME.log
+# The commands of older logs may lack --output, --name and --threads 1, those of the six logs "…-constant-…" also
+# s3.rule.warm_up.double_every=0, because rates did not double in the warm-up then. A git_commit that ends in "-changed"
+# names a working tree with changes, among them the log that was being written.
 source "$(dirname "$0")/record.sh"
 names=" $* "
 logs=${LOGS:-results/runs}
