@@ -259,11 +259,10 @@ class Experiment:
         if self.pixels is None:
             data = self.data
             _, held_out = choose_images(data.train_labels, self.seed, self.args.images)
-            largest = max((self.choose_labelled(each) for each in self.args.labels), key=len)
             scored = [(data.train_images[held_out], data.train_labels[held_out])]
             if self.args.test:
                 scored.append((data.test_images, data.test_labels))
-            self.pixels = FewLabels(data.train_images[self.chosen], data.train_labels[self.chosen], largest, scored)
+            self.pixels = FewLabels(data.train_images[self.chosen], data.train_labels[self.chosen], scored)
         for count in counts:
             accuracies, setting = self.pixels.score(name, self.choose_labelled(count))
             yield Scores(accuracies[0], None, *accuracies[1:] or [None]), setting

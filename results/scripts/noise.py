@@ -6,8 +6,8 @@ The networks are those of learning.py with one layer, on MNIST. All images are n
 decisions are learned and the 5,000 that are classified. The kinds of features:
 
 * STDP, imprinted, random: as in controls.py.
-* mean of 4, mean of 16: as imprinted, but the inputs receive the weights in the order of the mean spike times of the 4 or
-  16 patches that are nearest to the drawn one, among 20,000 patches of other positions and images.
+* mean of 4, mean of 16: as imprinted, but the inputs receive the weights in the order of the mean spike times of the 4
+  or 16 patches that are nearest to the drawn one, among 20,000 patches of other positions and images.
 * none: the decision neurons read the map of the encoder.
 
 Predicted before anything was measured: the lead of STDP over imprinted features grows with the noise, because a learned

@@ -12,7 +12,7 @@ def test_classifiers_of_pixels_learn_from_the_labelled_images():
     images = (200 * labels[:, None, None] + rng.integers(0, 40, (40, 4, 4))).astype(np.uint8)
     chosen = np.arange(4, 10)
     scored = [(images[:30], labels[:30]), (images[30:], labels[30:])]
-    few = baselines.FewLabels(images, labels, chosen, scored)
+    few = baselines.FewLabels(images, labels, scored)
     for name in baselines.FEW_LABELS:
         accuracies, _ = few.score(name, chosen)
         assert accuracies == [100, 100], name
