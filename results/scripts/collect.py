@@ -281,22 +281,22 @@ def make_quoted_table() -> str:
 def make_first_table() -> str:
     """Return the README's table: classifiers of pixels, networks on MNIST, and quoted numbers of one of them."""
     (nearest, linear) = (format_mean(found) for found in read_pixel_classifiers("mnist").values())
-    rows = [("no spikes: logistic regression; nearest neighbour", "–", f"{linear}; {nearest} %", "–")]
+    rows = [("no spikes: logistic regression; nearest neighbour", f"{linear}; {nearest}", "")]
     measured = read_all_times()
     for name, epoch, text in SHOWN:
         (group,) = (each for each in GROUPS if each[:2] == ("mnist", name) and each.epochs.split()[-1] == str(epoch))
         minutes = [format_time(measured[path.stem].wall) for path in group.runs if path.stem in measured]
         network = f"[`{name.removesuffix(' with augmentation')}`](results/runs/{group.logs[0]}): {text}"
-        rows.append((network, str(len(group.runs)), f"**{format_mean(group.tested)} %**", ", ".join(minutes) or "–"))
+        rows.append((network, f"**{format_mean(group.tested)}** ({len(group.runs)})", ", ".join(minutes)))
         if name == REPRODUCED:
-            rows += make_paper_rows(format_mean(group.collect("last")))
-    return to_markdown(("on MNIST", "seeds", "test accuracy", "training"), rows)
+            rows += make_paper_rows()
+    return to_markdown(("on MNIST", "test accuracy, % (seeds)", "training"), rows)
 
 
-def make_paper_rows(last: str) -> list[tuple[str, ...]]:
+def make_paper_rows() -> list[tuple[str, ...]]:
     """Return the README's rows that compare mozafari2018 with its paper and with SpykeTorch's script.
 
-    last: its own accuracy after the last epoch, as in the logs of the script.
+    The first row is its own accuracy after the last epoch, from as many images as in the logs of the script.
     """
     log = WHOLE.with_suffix(".log")
     whole = get_accuracies(read_scores(WHOLE))["last"]
@@ -306,16 +306,14 @@ def make_paper_rows(last: str) -> list[tuple[str, ...]]:
     hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
     return [
         (
-            f"… last epoch; [from all 60,000 images]({log.relative_to(HERE.parent)})",
-            "3; 1",
-            f"{last}; {whole:.2f} %",
+            f"… [from all 60,000 images]({log.relative_to(HERE.parent)}), last epoch",
+            f"{whole:.2f} (1)",
             f"{format_time(measured.wall)}, {shorten(measured.model)}",
         ),
-        ("… the paper ([quoted](https://arxiv.org/abs/1804.00227)), another program", "–", f"{paper} %", "–"),
+        ("… the paper ([quoted](https://arxiv.org/abs/1804.00227)), another program", paper, ""),
         (
             "… SpykeTorch's script, 60,000 images, last epoch ([quoted][a], [quoted][b])",
-            "–",
-            f"{', '.join(script)} %",
+            ", ".join(script),
             f"{min(hours):g} h to {max(hours):g} h, other machines",
         ),
     ]
