@@ -1,7 +1,7 @@
 """What the decision layer is worth without its features, and the features without their decision layer.
 
-    python -m results.scripts.decisions dense DATASET SEED …  # the decision layer of control2026 reads c2 of mozafari2018
-    python -m results.scripts.decisions rstdp DATASET SEED …  # R-STDP decision neurons read the output of the encoder
+    python -m results.scripts.decisions dense DATASET SEED …  # that of control2026 reads c2 of mozafari2018
+    python -m results.scripts.decisions rstdp DATASET SEED …  # R-STDP neurons read the output of the encoder
 
 As results.scripts.experiment, from all training images but 5,000, without augmentation: the features learn for 2 and 4
 epochs, the decision layer for 25. The accuracy is that on the test images after the last epoch. The encoder's threshold
