@@ -80,6 +80,7 @@ REPRODUCED = "mozafari2018"  # what the README compares with its paper and with 
 # The README's table: the name of a group, its last epoch, and what it is
 SHOWN = (
     ("control2026", 25, "no features"),
+    ("control2026 with augmentation", 55, "the same, with augmentation"),
     (REPRODUCED, 680, "STDP and R-STDP, 680 epochs"),
     ("mozafari2018_margin", 25, "the same features, the margin rule"),
     ("kheradpisheh2018", 20, "STDP and a support vector machine"),
