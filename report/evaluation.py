@@ -119,7 +119,7 @@ class Evaluation:
         return {
             "difference": float(changes.mean()),
             "interval": float(1.96 * changes.std() / math.sqrt(len(changes))),
-            "p": float(binomtest(gained, gained + lost).pvalue),
+            "p": float(binomtest(gained, max(1, gained + lost)).pvalue),  # without a change 1
             "gained": gained,
             "lost": lost,
         }
