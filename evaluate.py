@@ -120,7 +120,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     title = f"{name}, {tested}"
     if network.members:
         latencies = None
-        evaluation, lines = test_together(networks, images, labels, facts, unit)
+        evaluation, lines = compare_networks(networks, images, labels, facts, unit)
     else:
         latencies = encoder.encode(images).to(model.device)
         evaluation = Evaluation(*model.decide(latencies), labels)
@@ -146,7 +146,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     log.info(f"see {folder}")
 
 
-def test_together(
+def compare_networks(
     networks: Sequence[TrainedNetwork], images: Images, labels: np.ndarray, facts: dict, unit: str
 ) -> tuple[Evaluation, list[str]]:
     """Test networks alone and together, and add their scores and differences to ``facts``, the content of results.json.
@@ -166,7 +166,7 @@ def test_together(
         row = evaluation.compare(before)
         facts["differences"][f"{second} - {first}"] = row
         points = f"{100 * row['difference']:+.2f} ± {100 * row['interval']:.2f} points"
-        changes = f"{row['gained']:,} {unit} gained, {row['lost']:,} lost"
+        changes = f"gained {row['gained']:,}, lost {row['lost']:,} {unit}"
         lines.append(f"  {second} - {first}: {points}, p = {row['p']:.2g} ({changes})")
     return together, lines
 

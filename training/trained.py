@@ -42,8 +42,8 @@ OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the t
 class TrainedNetwork:
     """A trained network that classifies images and computes their features. ``load_network`` returns it.
 
-    members: several networks that classify together. Files are read as for the first of them, whose ``checkpoint``,
-        ``model`` and ``encoder`` the other fields are. (): the network classifies alone.
+    members: several networks that classify together. The other fields are those of the first, and files are read as
+        for it. (): the network classifies alone.
     """
 
     checkpoint: Checkpoint
