@@ -1,7 +1,8 @@
-"""What simple classifiers of pixels reach: the nearest neighbour, and logistic regression.
+"""What simple classifiers of pixels reach: the nearest neighbour and logistic regression, or several from few labels.
 
     python -m results.scripts.baselines [--data-dir DIR] [--val-split N] [--image-size H W] [--augment copies=N …]
         [--bins N] DATASET [DATASET …]
+    python -m results.scripts.baselines --labels N … [--seeds S …] [--data-dir DIR] DATASET [DATASET …]
 
 DATASET and the flags are those of train.py. The classifiers learn from the images that a network with seed 0 learns
 from, so N is 0 for folds. With --augment, the nearest neighbour also learns from the same augmented images as a network
@@ -9,6 +10,9 @@ with seed 0, and there is no regression. Of recordings, the classifiers read the
 --bins, log(1 + events) of each pixel in so many bins of equal duration and two polarities, as the encoder does. Pixels
 are divided by 255. Both classifiers are those of scikit-learn, with C = 0.1 for the regression and everything else as
 it is. Prints the accuracy on the test images.
+
+With --labels, the classifiers of ``FewLabels`` learn from the images that train.py --labels N chooses with each seed,
+and the validation images choose the setting of each.
 """
 
 import argparse
@@ -27,7 +31,7 @@ import imagesets
 from engine.augmentation import Augmentation
 from imagesets.augmentation import move_images
 from imagesets.recordings import Recordings, read_events
-from imagesets.splits import stratified_split
+from imagesets.splits import choose_labelled, stratified_split
 from training.plan import read_augmentation
 
 # The classifiers of ``FewLabels``, and the settings from which held-out images choose: the C of both machines, the
@@ -116,6 +120,19 @@ class FewLabels:
         return [search.kneighbors(pixels, return_distance=False) for pixels in parts]
 
 
+def score_few_labels(
+    data: imagesets.DataSet, seed: int, counts: Sequence[int]
+) -> Iterator[tuple[str, int, float, str]]:
+    """Yield name, number of labelled images, test accuracy in per cent and setting of the classifiers of few labels."""
+    train, held_out = stratified_split(data.train_labels, min(5000, len(data.train_labels) // 5), seed)
+    labels = data.train_labels[train]
+    scored = [(data.train_images[held_out], data.train_labels[held_out]), (data.test_images, data.test_labels)]
+    few = FewLabels(data.train_images[train], labels, scored)
+    for name, count in product(FEW_LABELS, counts):
+        (_, accuracy), setting = few.score(name, choose_labelled(labels, count, seed))
+        yield name, count, accuracy, setting
+
+
 def to_pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32) / 255
 
@@ -172,10 +189,17 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("H", "W"))
     parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="augmentation, as of train.py")
     parser.add_argument("--bins", type=int, default=0, metavar="N", help="of recordings of events")
+    parser.add_argument("--labels", type=int, nargs="+", default=[], metavar="N", help="numbers of labelled images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="with --labels (default: 0)")
     args = parser.parse_args()
     augmentation = read_augmentation(" ".join(args.augment))
     for name in args.datasets:
         data = imagesets.load(name, args.data_dir, args.image_size)
+        for seed in args.seeds if args.labels else ():
+            for classifier, count, accuracy, setting in score_few_labels(data, seed, args.labels):
+                print(f"{name}, seed {seed}, {count} labels: {classifier} ({setting}) {accuracy:.2f} %", flush=True)
+        if args.labels:
+            continue
         chosen = np.arange(len(data.train_labels))
         held_out = min(5000, len(chosen) // 12) if args.val_split is None else args.val_split
         if held_out:
