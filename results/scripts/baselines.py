@@ -104,7 +104,8 @@ class FewLabels:
         def decide(part):
             nonlocal edges
             edges = others[part].T.tocsr()
-            return model.predict(np.arange(others[part].shape[0])[:, None])
+            with np.errstate(invalid="ignore"):  # an image that no label reaches has the first class
+                return model.predict(np.arange(others[part].shape[0])[:, None])
 
         return decide
 
