@@ -99,7 +99,7 @@ class FewLabels:
             return edges
 
         indices = np.arange(count)[:, None]
-        model = LabelSpreading(kernel, alpha=share, max_iter=200).fit(indices, targets)
+        model = LabelSpreading(kernel, alpha=share, max_iter=1000).fit(indices, targets)
 
         def decide(part):
             nonlocal edges
