@@ -1,6 +1,6 @@
 """Are learned features better than copies of patches if all images are noisy? The accuracy as a table.
 
-    python -m results.scripts.noise [--data-dir DIR] [--seeds S …] [--table FILE]
+    python -m results.scripts.noise --table FILE [--seeds S …] [--widths N …] [--noise NAME=X …] [--data-dir DIR]
 
 The networks are those of learning.py with one layer, on MNIST. All images are noisy, those from which features and
 decisions are learned and the 5,000 that are classified. The kinds of features:
@@ -36,7 +36,7 @@ from results.scripts.experiment import encode_splits
 from results.scripts.learning import FEATURE_EPOCHS, Features, decide
 
 COLUMNS = "data", "noise", "strength", "network", "seed", "features", "accuracy", "activity", "seconds"
-LEVELS = (("gaussian", 0), ("gaussian", 0.1), ("gaussian", 0.2), ("gaussian", 0.3), ("salt-pepper", 0.2))
+LEVELS = "gaussian=0", "gaussian=0.1", "gaussian=0.2", "gaussian=0.3", "salt-pepper=0.2"
 WIDTHS = 8, 32, 128
 PATCHES = 20_000
 
@@ -72,7 +72,7 @@ CHANGES = {
 }
 
 
-def measure(noise, strength, seed, data_dir):
+def measure(noise, strength, seed, widths, data_dir):
     """Yield (network, features, accuracy, activity) of each network, on the same noisy images."""
     data = imagesets.load("mnist", data_dir)
     data = replace(data, train_images=add_noise(data.train_images, noise, strength))
@@ -81,7 +81,7 @@ def measure(noise, strength, seed, data_dir):
     labels = [of_train, of_held_out]
     about = {"num_classes": data.num_classes, "time_steps": encoder.time_steps}
     yield "none", "none", *decide([latency, held_out], labels, about, seed), ""
-    for width in WIDTHS:
+    for width in widths:
         learned = Features([width], latency.shape[1], seed=seed, image_size=data.image_size, **about)
         learned.fit(LatencyDataset(latency, of_train), None, [FEATURE_EPOCHS], seed=seed)
         for kind, change in CHANGES.items():
@@ -98,14 +98,18 @@ def main() -> None:
     parser.add_argument("--data-dir", default=imagesets.DATA_DIR, metavar="DIR")
     parser.add_argument("--table", type=Path, required=True, metavar="FILE")
     parser.add_argument("--seeds", type=int, nargs="+", default=range(6), metavar="S", help="(default: 0 to 5)")
+    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, metavar="N", help="(default: 8 32 128)")
+    parser.add_argument("--noise", nargs="+", default=LEVELS, metavar="NAME=X", help=f"(default: {' '.join(LEVELS)})")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if not args.table.exists():
         args.table.write_text("\t".join(COLUMNS) + "\n", encoding="utf-8")
     for seed in args.seeds:
-        for noise, strength in LEVELS:
+        for level in args.noise:
+            noise, _, number = level.partition("=")
+            strength = float(number)
             start = time.process_time()
-            for network, kind, accuracy, text in measure(noise, strength, seed, args.data_dir):
+            for network, kind, accuracy, text in measure(noise, strength, seed, args.widths, args.data_dir):
                 seconds = time.process_time() - start
                 row = "mnist", noise, strength, network, seed, kind, f"{accuracy:.2f}", text, f"{seconds:.0f}"
                 print(*row, flush=True)
