@@ -52,6 +52,7 @@ USED_FOR_SETTINGS = {
     "multiscale2026": "partly",
     "control2026": "partly",
     "deepr2024_greedy": "as published but for the warm-up, from validation images",
+    "mozafari2018 adaptive": "no; adaptive thresholds from validation images of MNIST and recordings of N-MNIST",
 }
 # rows that are not the networks with their default settings: "constant", and other warm-ups of deepr2024
 CHANGED = "constant", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
@@ -184,7 +185,8 @@ def make_mean_table() -> str:
         readout = format_mean([100 * each["accuracy"] for each in readouts])
         used = ""
         if group.data in OFFICIAL:
-            used = USED_FOR_SETTINGS.get(group.name.split()[0], "as published")
+            name = group.name if group.name in USED_FOR_SETTINGS else group.name.split()[0]
+            used = USED_FOR_SETTINGS.get(name, "as published")
             if group.data != "mnist" and used != "as published":
                 used = "no"
         rows.append((*group[:3], " ".join(group.logs), *means, format_range(group.tested), readout, used))
