@@ -1,5 +1,7 @@
 """The whitening encoder: its filters, its exact responses, and runs that contain what it has fitted."""
 
+import gzip
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ import train
 from encoders.whitening import Whitening
 from training.checkpoint import load_checkpoint
 from training.trained import load_network
+from utils import ROOT
 
 PIXELS = 8
 PATCH = 3
@@ -58,6 +61,63 @@ def test_latencies_are_ranks_of_exact_responses(colours):
                 np.testing.assert_array_equal(latency[channel], expected)
 
 
+def read_digits(count):
+    """The first test images of MNIST, uint8 (N, 28, 28)."""
+    content = gzip.decompress((ROOT / "data/MNIST/raw/t10k-images-idx3-ubyte.gz").read_bytes())
+    return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)[:count]
+
+
+def divide_by_contrast(encoder, image):
+    """Compute the responses (colours, H, W) to an image over the local contrast, patch by patch, in float64."""
+    half = encoder.patch // 2
+    pixels = image.reshape(*image.shape[:2], -1) - encoder.state["mean"].numpy().astype(np.float64)
+    padded = np.pad(pixels, ((half, half), (half, half), (0, 0)), mode="edge")
+    filters = encoder.state["filters"].numpy().astype(np.float64)
+    result = np.zeros((encoder.colours, *image.shape[:2]))
+    for y, x in np.ndindex(image.shape[:2]):
+        patch = padded[y : y + encoder.patch, x : x + encoder.patch].transpose(2, 0, 1)
+        variance = (patch.size * (patch**2).sum() - patch.sum() ** 2) / patch.size**2  # only the division rounds
+        assert np.isclose(variance, patch.var())
+        result[:, y, x] = (filters * patch).sum((1, 2, 3)) / np.sqrt(variance + encoder.contrast)
+    return result
+
+
+@pytest.mark.parametrize("images", [read_digits(60), draw_images(60)], ids=["digits", "colours"])
+def test_a_contrast_divides_responses_by_the_deviation_of_their_patch(images):
+    encoder = fit(images, patch=5, contrast=10.0)
+    borders = encoder.state["borders"].numpy()[::-1, None, None, None]
+    for image, latency in zip(images[:8], encoder.encode(images[:8]).numpy(), strict=True):
+        quotients = divide_by_contrast(encoder, image)
+        intensities = np.stack([quotients, -quotients], 1).reshape(latency.shape)
+        np.testing.assert_array_equal(latency, (intensities < borders).sum(0))
+
+
+def test_a_contrast_by_hand():
+    encoder = Whitening(patch=3, time_steps=2, contrast=1.0)
+    filters = torch.zeros(1, 1, 3, 3)
+    filters[0, 0, 1, 1] = 1
+    state = {"filters": filters, "mean": torch.tensor([3.0]), "borders": torch.tensor([1.0, 2.0])}
+    image = np.zeros((1, 3, 3), np.uint8)
+    image[0, 1, 1] = 9
+    # Each patch has one pixel of 9: v = 81 / 9 - 1 = 8, and √(v + 1) = 3. So 9 - 3 becomes 2, and 0 - 3 becomes -1.
+    (light, dark) = encoder.with_state(state).encode(image)[0].tolist()
+    assert light == [[2, 2, 2], [2, 0, 2], [2, 2, 2]]
+    assert dark == [[1, 1, 1], [1, 2, 1], [1, 1, 1]]
+
+
+def test_contrasts_at_the_edge():
+    for wrong in (-0.1, 2e6, np.nan):
+        with refuses("contrast"):
+            Whitening(contrast=wrong)
+    stripes = np.zeros((4, 20, 20), np.uint8)
+    stripes[:, ::2] = 255  # the largest variance
+    for contrast in (5e-324, 1e6):
+        encoder = fit(stripes, patch=15, contrast=contrast)
+        assert (encoder.encode(stripes) < encoder.time_steps).any()
+    with refuses("uniform"):
+        fit(np.full((4, 20, 20), 7, np.uint8), contrast=5e-324)
+
+
 def test_responses_are_uncorrelated_and_pixels_are_not():
     images = draw_images(3000)
     encoder = fit(images, epsilon=1e-4)
@@ -81,13 +141,14 @@ def test_the_requested_fraction_spikes_in_equal_parts():
     np.testing.assert_allclose(counts[:8] / positive, 0.4 / 8, rtol=0.02)
 
 
-def test_the_number_of_threads_changes_nothing():
+@pytest.mark.parametrize("contrast", [0.0, 10.0])
+def test_the_number_of_threads_changes_nothing(contrast):
     images = draw_images()
     states = []
     before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        states.append(fit(images).state)
+        states.append(fit(images, contrast=contrast).state)
     torch.set_num_threads(before)
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name])
