@@ -33,8 +33,10 @@ class Whitening(Encoder, name="whitening"):
     1. C is the covariance of the pixels of random patches of the training images, as fractions of white, and
        W = (C + ε I)^(-1/2). The filters are the rows of W for the colours of the central pixel. They are applied to the
        image minus the mean colour, continued outside by its outermost pixels.
-    2. With a ``contrast`` c above 0, each response is divided by the local contrast, √(v + c). v is the variance of the
-       values that the filters read at this position, of all colours together.
+    2. With a ``contrast`` c above 0, each response is divided by the local contrast, √(v + c n). v is the mean square
+       of the responses of all colours in the square of side ``patch`` around the position, continued outside by its
+       outermost responses. n is the mean over the colours of the sum of the squared weights of the filter: c n is the
+       mean square of the responses to white noise with the variance c.
     3. Each response has two channels, for its positive and for its negative values.
     4. The strongest ``spiking`` of all positive intensities spike, and the borders between the time steps divide the
        spikes of the training images into equal parts. So a latency is a rank among all training images, not within
@@ -47,12 +49,12 @@ class Whitening(Encoder, name="whitening"):
         time_steps: number of time steps, 1 to 254.
         colours: 1 for grey images, 3 for red, green and blue.
         contrast: c, the constant of the division by the local contrast, in squared grey levels (0 to 255), so that
-            noise in uniform areas is not amplified (Coates et al. 2011: 10); 0: no division.
+            noise in uniform areas is not amplified; 0: no division.
 
     ``state`` contains the filters (colours, colours, patch, patch), the mean of each colour, and the borders:
     intensities in ascending order. The filters are rounded to whole multiples of a unit, so that no sum reaches 2^24,
-    and responses are exact in float32, in any order of the additions. The sums of which the variance consists are whole
-    numbers below 2^53, so the quotients do not depend on the order, either.
+    and responses are exact in float32, in any order of the additions. The sums of the squared responses are whole numbers
+    of 64 bits, so the quotients do not depend on the order, either.
     """
 
     patch: int = ranged(1, MAX_PATCH, 9)
@@ -137,15 +139,18 @@ class Whitening(Encoder, name="whitening"):
         responses = F.conv2d(planes, filters)
         if self.contrast == 0:
             return responses
-        return responses / (self._measure_variances(planes) + self.contrast).sqrt()
+        noise = self.contrast * filters.double().square().sum() / self.colours
+        return responses / (self._measure_power(responses) + noise).sqrt()
 
-    def _measure_variances(self, planes: torch.Tensor) -> torch.Tensor:
-        """Return the variance, float64 (N, 1, H, W), of each patch of the padded images, of all colours together."""
-        planes = planes.double()
-        sums = torch.stack([planes.sum(1), planes.square().sum(1)], 1)
-        total, squares = F.avg_pool2d(sums, self.patch, 1, divisor_override=1).split(1, 1)
-        size = self.colours * self.patch**2
-        return (size * squares - total.square()) / size**2
+    def _measure_power(self, responses: torch.Tensor) -> torch.Tensor:
+        """Return the mean square, float64 (N, 1, H, W), of the responses in the square around each position.
+
+        Sums are of int64, because they can exceed 2^53.
+        """
+        squares = responses.double().square().sum(1, keepdim=True)
+        padded = F.pad(squares, [self.patch // 2] * 4, mode="replicate").long()
+        total = F.avg_pool2d(padded, self.patch, 1, divisor_override=1)
+        return total.double() / (self.colours * self.patch**2)
 
     def encode(self, images):
         latencies = np.empty((len(images), self.channels, *images.shape[1:3]), np.uint8)
