@@ -53,8 +53,8 @@ class Whitening(Encoder, name="whitening"):
 
     ``state`` contains the filters (colours, colours, patch, patch), the mean of each colour, and the borders:
     intensities in ascending order. The filters are rounded to whole multiples of a unit, so that no sum reaches 2^24,
-    and responses are exact in float32, in any order of the additions. The sums of the squared responses are whole numbers
-    of 64 bits, so the quotients do not depend on the order, either.
+    and responses are exact in float32, in any order of the additions. The sums of the squared responses are whole
+    numbers of 64 bits, so the quotients do not depend on the order, either.
     """
 
     patch: int = ranged(1, MAX_PATCH, 9)

@@ -67,42 +67,50 @@ def read_digits(count):
     return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)[:count]
 
 
-def divide_by_contrast(encoder, image):
-    """Compute the responses (colours, H, W) to an image over the local contrast, patch by patch, in float64."""
+def respond_over_contrast(encoder, image):
+    """Compute the responses (colours, H, W) to an image over the local contrast, square by square, in float64."""
     half = encoder.patch // 2
+    sides = ((half, half), (half, half), (0, 0))
     pixels = image.reshape(*image.shape[:2], -1) - encoder.state["mean"].numpy().astype(np.float64)
-    padded = np.pad(pixels, ((half, half), (half, half), (0, 0)), mode="edge")
-    filters = encoder.state["filters"].numpy().astype(np.float64)
-    result = np.zeros((encoder.colours, *image.shape[:2]))
-    for y, x in np.ndindex(image.shape[:2]):
-        patch = padded[y : y + encoder.patch, x : x + encoder.patch].transpose(2, 0, 1)
-        variance = (patch.size * (patch**2).sum() - patch.sum() ** 2) / patch.size**2  # only the division rounds
-        assert np.isclose(variance, patch.var())
-        result[:, y, x] = (filters * patch).sum((1, 2, 3)) / np.sqrt(variance + encoder.contrast)
-    return result
+    filters = encoder.state["filters"].numpy().astype(np.float64).transpose(0, 2, 3, 1)
+    noise = encoder.contrast * (filters**2).sum() / encoder.colours
+
+    def squares_of(values):
+        padded = np.pad(values, sides, mode="edge")
+        for y, x in np.ndindex(image.shape[:2]):
+            yield (y, x), padded[y : y + encoder.patch, x : x + encoder.patch]
+
+    responses = np.zeros(pixels.shape)
+    for place, square in squares_of(pixels):
+        responses[place] = (filters * square).sum((1, 2, 3))
+    quotients = np.zeros(pixels.shape)
+    for place, square in squares_of(responses):
+        quotients[place] = responses[place] / np.sqrt((square**2).sum() / square.size + noise)
+    return quotients.transpose(2, 0, 1)
 
 
 @pytest.mark.parametrize("images", [read_digits(60), draw_images(60)], ids=["digits", "colours"])
-def test_a_contrast_divides_responses_by_the_deviation_of_their_patch(images):
+def test_a_contrast_divides_responses_by_those_around(images):
     encoder = fit(images, patch=5, contrast=10.0)
     borders = encoder.state["borders"].numpy()[::-1, None, None, None]
     for image, latency in zip(images[:8], encoder.encode(images[:8]).numpy(), strict=True):
-        quotients = divide_by_contrast(encoder, image)
+        quotients = respond_over_contrast(encoder, image)
         intensities = np.stack([quotients, -quotients], 1).reshape(latency.shape)
         np.testing.assert_array_equal(latency, (intensities < borders).sum(0))
 
 
 def test_a_contrast_by_hand():
-    encoder = Whitening(patch=3, time_steps=2, contrast=1.0)
+    encoder = Whitening(patch=3, time_steps=2, contrast=1.75)
     filters = torch.zeros(1, 1, 3, 3)
-    filters[0, 0, 1, 1] = 1
-    state = {"filters": filters, "mean": torch.tensor([3.0]), "borders": torch.tensor([1.0, 2.0])}
-    image = np.zeros((1, 3, 3), np.uint8)
-    image[0, 1, 1] = 9
-    # Each patch has one pixel of 9: v = 81 / 9 - 1 = 8, and √(v + 1) = 3. So 9 - 3 becomes 2, and 0 - 3 becomes -1.
-    (light, dark) = encoder.with_state(state).encode(image)[0].tolist()
-    assert light == [[2, 2, 2], [2, 0, 2], [2, 2, 2]]
-    assert dark == [[1, 1, 1], [1, 2, 1], [1, 1, 1]]
+    filters[0, 0, 1, 1] = 2
+    state = {"filters": filters, "mean": torch.tensor([2.0]), "borders": torch.tensor([0.5, 2.0])}
+    image = np.full((1, 3, 3), 2, np.uint8)
+    image[0, 1, 1] = 5
+    # Each square contains one response that is not 0, 2 · (5 - 2) = 6. Its mean square is 36 / 9 = 4, and the noise adds
+    # 1.75 · 2² = 7, so 6 becomes 6 / √11 = 1.81.
+    light, dark = encoder.with_state(state).encode(image)[0].tolist()
+    assert light == [[2, 2, 2], [2, 1, 2], [2, 2, 2]]
+    assert dark == [[2, 2, 2], [2, 2, 2], [2, 2, 2]]
 
 
 def test_contrasts_at_the_edge():
