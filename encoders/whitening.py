@@ -23,7 +23,6 @@ DRAWN = 10_000  # of them in memory at the same time
 SAMPLE = 2_000_000  # values of pixels from which the borders between the time steps are computed
 EXACT = 2**24  # whole numbers up to it are exact in float32
 CHUNK = 100  # images that share a convolution
-MAX_CONTRAST = 1e6  # larger than any variance of pixels
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,10 @@ class Whitening(Encoder, name="whitening"):
     1. C is the covariance of the pixels of random patches of the training images, as fractions of white, and
        W = (C + ε I)^(-1/2). The filters are the rows of W for the colours of the central pixel. They are applied to the
        image minus the mean colour, continued outside by its outermost pixels.
-    2. With a ``contrast`` c above 0, each response is divided by the local contrast, √(v + c n). v is the mean square
-       of the responses of all colours in the square of side ``patch`` around the position, continued outside by its
-       outermost responses. n is the mean over the colours of the sum of the squared weights of the filter: c n is the
-       mean square of the responses to white noise with the variance c.
-    3. Each response has two channels, for its positive and for its negative values.
-    4. The strongest ``spiking`` of all positive intensities spike, and the borders between the time steps divide the
+    2. Each response has two channels, for its positive and for its negative values.
+    3. The strongest ``spiking`` of all positive intensities spike, and the borders between the time steps divide the
        spikes of the training images into equal parts. So a latency is a rank among all training images, not within
-       the image: without a division by the contrast, an image of low contrast has few and late spikes.
+       the image: an image of low contrast has few and late spikes.
 
     Args:
         patch: side of the filters in pixels, odd.
@@ -48,13 +43,10 @@ class Whitening(Encoder, name="whitening"):
         spiking: fraction of the intensities that spike.
         time_steps: number of time steps, 1 to 254.
         colours: 1 for grey images, 3 for red, green and blue.
-        contrast: c, the constant of the division by the local contrast, in squared grey levels (0 to 255), so that
-            noise in uniform areas is not amplified; 0: no division.
 
     ``state`` contains the filters (colours, colours, patch, patch), the mean of each colour, and the borders:
     intensities in ascending order. The filters are rounded to whole multiples of a unit, so that no sum reaches 2^24,
-    and responses are exact in float32, in any order of the additions. The sums of the squared responses are whole
-    numbers of 64 bits, so the quotients do not depend on the order, either.
+    and responses are exact in float32, in any order of the additions.
     """
 
     patch: int = ranged(1, MAX_PATCH, 9)
@@ -62,7 +54,6 @@ class Whitening(Encoder, name="whitening"):
     spiking: float = ranged(0, 1, 0.5, above=True)
     time_steps: int = ranged(1, 254, 15)
     colours: int = ranged(1, 3, 1)
-    contrast: float = ranged(0, MAX_CONTRAST, 0.0)
 
     fitted: ClassVar[tuple[str, ...]] = ("filters", "mean", "borders")
 
@@ -129,28 +120,11 @@ class Whitening(Encoder, name="whitening"):
         return torch.from_numpy(filters).float()
 
     def _respond(self, images: np.ndarray, filters: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        """Return the responses (N, colours, H, W) to images, divided by the local contrast if ``contrast`` is above 0.
-
-        Their type is float32, or float64 after a division.
-        """
+        """Return the responses float32 (N, colours, H, W) to images."""
         planes = torch.from_numpy(self.to_planes(images).astype(np.float32))
         planes -= mean[:, None, None]
         planes = F.pad(planes, [self.patch // 2] * 4, mode="replicate")
-        responses = F.conv2d(planes, filters)
-        if self.contrast == 0:
-            return responses
-        noise = self.contrast * filters.double().square().sum() / self.colours
-        return responses / (self._measure_power(responses) + noise).sqrt()
-
-    def _measure_power(self, responses: torch.Tensor) -> torch.Tensor:
-        """Return the mean square, float64 (N, 1, H, W), of the responses in the square around each position.
-
-        Sums are of int64, because they can exceed 2^53.
-        """
-        squares = responses.double().square().sum(1, keepdim=True)
-        padded = F.pad(squares, [self.patch // 2] * 4, mode="replicate").long()
-        total = F.avg_pool2d(padded, self.patch, 1, divisor_override=1)
-        return total.double() / (self.colours * self.patch**2)
+        return F.conv2d(planes, filters)
 
     def encode(self, images):
         latencies = np.empty((len(images), self.channels, *images.shape[1:3]), np.uint8)

@@ -1,7 +1,5 @@
 """The whitening encoder: its filters, its exact responses, and runs that contain what it has fitted."""
 
-import gzip
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,6 @@ import train
 from encoders.whitening import Whitening
 from training.checkpoint import load_checkpoint
 from training.trained import load_network
-from utils import ROOT
 
 PIXELS = 8
 PATCH = 3
@@ -61,71 +58,6 @@ def test_latencies_are_ranks_of_exact_responses(colours):
                 np.testing.assert_array_equal(latency[channel], expected)
 
 
-def read_digits(count):
-    """The first test images of MNIST, uint8 (N, 28, 28)."""
-    content = gzip.decompress((ROOT / "data/MNIST/raw/t10k-images-idx3-ubyte.gz").read_bytes())
-    return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)[:count]
-
-
-def respond_over_contrast(encoder, image):
-    """Compute the responses (colours, H, W) to an image over the local contrast, square by square, in float64."""
-    half = encoder.patch // 2
-    sides = ((half, half), (half, half), (0, 0))
-    pixels = image.reshape(*image.shape[:2], -1) - encoder.state["mean"].numpy().astype(np.float64)
-    filters = encoder.state["filters"].numpy().astype(np.float64).transpose(0, 2, 3, 1)
-    noise = encoder.contrast * (filters**2).sum() / encoder.colours
-
-    def squares_of(values):
-        padded = np.pad(values, sides, mode="edge")
-        for y, x in np.ndindex(image.shape[:2]):
-            yield (y, x), padded[y : y + encoder.patch, x : x + encoder.patch]
-
-    responses = np.zeros(pixels.shape)
-    for place, square in squares_of(pixels):
-        responses[place] = (filters * square).sum((1, 2, 3))
-    quotients = np.zeros(pixels.shape)
-    for place, square in squares_of(responses):
-        quotients[place] = responses[place] / np.sqrt((square**2).sum() / square.size + noise)
-    return quotients.transpose(2, 0, 1)
-
-
-@pytest.mark.parametrize("images", [read_digits(60), draw_images(60)], ids=["digits", "colours"])
-def test_a_contrast_divides_responses_by_those_around(images):
-    encoder = fit(images, patch=5, contrast=10.0)
-    borders = encoder.state["borders"].numpy()[::-1, None, None, None]
-    for image, latency in zip(images[:8], encoder.encode(images[:8]).numpy(), strict=True):
-        quotients = respond_over_contrast(encoder, image)
-        intensities = np.stack([quotients, -quotients], 1).reshape(latency.shape)
-        np.testing.assert_array_equal(latency, (intensities < borders).sum(0))
-
-
-def test_a_contrast_by_hand():
-    encoder = Whitening(patch=3, time_steps=2, contrast=1.75)
-    filters = torch.zeros(1, 1, 3, 3)
-    filters[0, 0, 1, 1] = 2
-    state = {"filters": filters, "mean": torch.tensor([2.0]), "borders": torch.tensor([0.5, 2.0])}
-    image = np.full((1, 3, 3), 2, np.uint8)
-    image[0, 1, 1] = 5
-    # Each square contains one response that is not 0, 2 · (5 - 2) = 6. Its mean square is 36 / 9 = 4, and the noise adds
-    # 1.75 · 2² = 7, so 6 becomes 6 / √11 = 1.81.
-    light, dark = encoder.with_state(state).encode(image)[0].tolist()
-    assert light == [[2, 2, 2], [2, 1, 2], [2, 2, 2]]
-    assert dark == [[2, 2, 2], [2, 2, 2], [2, 2, 2]]
-
-
-def test_contrasts_at_the_edge():
-    for wrong in (-0.1, 2e6, np.nan):
-        with refuses("contrast"):
-            Whitening(contrast=wrong)
-    stripes = np.zeros((4, 20, 20), np.uint8)
-    stripes[:, ::2] = 255  # the largest variance
-    for contrast in (5e-324, 1e6):
-        encoder = fit(stripes, patch=15, contrast=contrast)
-        assert (encoder.encode(stripes) < encoder.time_steps).any()
-    with refuses("uniform"):
-        fit(np.full((4, 20, 20), 7, np.uint8), contrast=5e-324)
-
-
 def test_responses_are_uncorrelated_and_pixels_are_not():
     images = draw_images(3000)
     encoder = fit(images, epsilon=1e-4)
@@ -149,14 +81,13 @@ def test_the_requested_fraction_spikes_in_equal_parts():
     np.testing.assert_allclose(counts[:8] / positive, 0.4 / 8, rtol=0.02)
 
 
-@pytest.mark.parametrize("contrast", [0.0, 10.0])
-def test_the_number_of_threads_changes_nothing(contrast):
+def test_the_number_of_threads_changes_nothing():
     images = draw_images()
     states = []
     before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        states.append(fit(images, contrast=contrast).state)
+        states.append(fit(images).state)
     torch.set_num_threads(before)
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name])
