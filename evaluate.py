@@ -15,17 +15,19 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, combinations
 
 import numpy as np
 
 from encoders import IMAGES, name_unit
+from engine.decision import decide_together
 from engine.stages import INPUT
 from imagesets import DataSet, events, pictures
 from imagesets.augmentation import add_noise
-from imagesets.data_set import is_path
+from imagesets.data_set import Images, is_path
 from imagesets.pictures import images_at
 from models import model_class
 from report.energy import describe_energy, measure_energy
@@ -80,13 +82,12 @@ def main(words: list[str]) -> int | None:
 
 
 def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
-    """Test a trained network on the test images of a data set, and write the report into a new folder."""
+    """Test a network, or several alone and together, on the test images of a data set. Write a report in a folder."""
     network.check_decides()
     model = network.model
     encoder = network.encoder
     checkpoint = network.checkpoint
-    record = checkpoint.record
-    trained = read_settings(checkpoint)
+    networks = network.members or [network]
     data = read_data(settings, network)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images = data.test_images[:count]
@@ -99,26 +100,39 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         images = add_noise(images, noise, strength)
         tested += f" with noise {settings.noise}"
     indices = choose_map_images(settings, labels)
-    summary = describe(model, trained)
+    summaries = [describe(each.model, read_settings(each.checkpoint)) for each in networks]
     check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT))
-    name = f"{model.name}-{to_folder_name(data.name)}-evaluation"
-    with claim_folder(settings.output, name, settings.name) as claimed:
+    name = f"{len(networks)} networks together" if network.members else model.name
+    folder_name = f"{to_folder_name(name)}-{to_folder_name(data.name)}-evaluation"
+    with claim_folder(settings.output, folder_name, settings.name) as claimed:
         folder = put_in_place(claimed)
-    write_start(folder, {"command_line": settings.command_line, "checkpoint": str(checkpoint.path)}, summary)
-    latencies = encoder.encode(images).to(model.device)
-    evaluation = Evaluation(model, latencies, labels)
-    title = trained.title(model=model.name, dataset=tested) if record.flags else f"{model.name}, {tested}"
-    title += f", {checkpoint.path.name}"
-    bits = [*measure_bits(model, latencies, labels, settings.bits)]
-    facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
-    facts["energy"] = measure_energy(model, encoder, latencies, data.image_size)
+    paths = [str(each.checkpoint.path) for each in networks]
+    facts = {"checkpoints": paths} if network.members else {"checkpoint": paths[0]}
+    write_start(folder, {"command_line": settings.command_line, **facts}, "\n\n".join(summaries))
+    facts |= {"dataset": data.name, "fingerprint": data.fingerprint}
     if settings.noise:
         facts["noise"] = settings.noise
-    if bits:
-        facts["bits"] = bits
     log = RunLog(folder, settings.tensorboard)
-    log.info_all([*data.notes, *describe_change(record, data)])
+    log.info_all(data.notes)
+    for each in networks:
+        log.info_all(describe_change(each.checkpoint.record, data))
     unit = name_unit(encoder.colours)
+    title = f"{name}, {tested}"
+    if network.members:
+        latencies = None
+        evaluation, lines = compare_networks(networks, images, labels, facts, unit)
+    else:
+        latencies = encoder.encode(images).to(model.device)
+        evaluation = Evaluation(*model.decide(latencies), labels)
+        if checkpoint.record.flags:
+            title = read_settings(checkpoint).title(model=model.name, dataset=tested)
+        title += f", {checkpoint.path.name}"
+        facts["energy"] = measure_energy(model, encoder, latencies, data.image_size)
+        lines = [describe_energy(facts["energy"])]
+        bits = [*measure_bits(model, latencies, labels, settings.bits)]
+        if bits:
+            facts["bits"] = bits
+            lines += describe_bits(bits, model)
     facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, f"test {unit}")]
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
@@ -126,13 +140,35 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report_test(report, folder, log, settings.figures)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
-    log.info(f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}")
-    log.info_all(facts["diagnosis"])
-    log.info(describe_energy(facts["energy"]))
-    if bits:
-        log.info_all(describe_bits(bits, model))
+    log.info(f"{name} on {tested}, test {unit}: {evaluation.describe(unit)}")
+    log.info_all([*facts["diagnosis"], *lines])
     log.close()
     log.info(f"see {folder}")
+
+
+def compare_networks(
+    networks: Sequence[TrainedNetwork], images: Images, labels: np.ndarray, facts: dict, unit: str
+) -> tuple[Evaluation, list[str]]:
+    """Test networks alone and together, and add their scores and differences to ``facts``, the content of results.json.
+
+    unit: what the images are. Returns the evaluation of all together, and lines with the scores and differences.
+    """
+    decided = [network.classify(images) for network in networks]
+    alone = [Evaluation(*each, labels) for each in decided]
+    together = Evaluation(*decide_together(decided), labels)
+    facts["networks"] = [evaluation.metrics for evaluation in alone]
+    facts["differences"] = {}
+    lines = []
+    for number, (network, evaluation) in enumerate(zip(networks, alone, strict=True), 1):
+        lines.append(f"{number}: {network.model.name} of {network.checkpoint.path}: {evaluation.describe(unit)}")
+    lines.append("differences of accuracies, paired by image, with 95 % intervals and the exact p of McNemar's test:")
+    for (first, before), (second, evaluation) in combinations([*enumerate(alone, 1), ("together", together)], 2):
+        row = evaluation.compare(before)
+        facts["differences"][f"{second} - {first}"] = row
+        points = f"{100 * row['difference']:+.2f} ± {100 * row['interval']:.2f} points"
+        changes = f"gained {row['gained']:,}, lost {row['lost']:,} {unit}"
+        lines.append(f"  {second} - {first}: {points}, p = {row['p']:.2g} ({changes})")
+    return together, lines
 
 
 def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
@@ -254,11 +290,12 @@ def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 
 
 def load(settings: EvaluateSettings) -> TrainedNetwork:
-    """Load the network of the settings. Raises InputError if it is another network."""
+    """Load the network of the settings, or several as one. Raises InputError if one of them is another network."""
     network = load_network(settings.run, settings.output, prepare_machine(settings), settings.backend)
-    content = network.checkpoint
-    if settings.model is not None and model_class(settings.model).name != content.model:
-        raise InputError(f"{content.path} contains {content.model}, not {settings.model}")
+    for each in network.members or [network]:
+        content = each.checkpoint
+        if settings.model is not None and model_class(settings.model).name != content.model:
+            raise InputError(f"{content.path} contains {content.model}, not {settings.model}")
     return network
 
 

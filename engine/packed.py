@@ -96,30 +96,35 @@ class PackedSpikes:
 
 
 class PackedLatencies(PackedSpikes):
-    """Latency maps as bits, which neurons spike, and the times of their spikes, a byte each.
+    """Latency maps as lists of spikes: which neuron, and when.
 
     Images are written in their order, each once.
     """
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):
-        super().__init__(images, shape, time_steps)
-        self._times = bytearray()  # grows in place: an array would be copied
+        super().__init__(0, shape, time_steps)
+        self.shape = torch.Size((images, *shape))
+        self._number = np.uint16 if math.prod(shape) <= 2**16 else np.uint32  # the type of the numbers of the neurons
+        self._neurons = bytearray()  # grows in place: an array would be copied
+        self._times = bytearray()
         self._first = np.zeros(1, np.int64)  # the first spike of each image; at the end, the number of spikes
 
     def _write(self, start, flat):
         written = len(self._first) - 1
         if start != written:
             raise InputError(f"packed latencies are written in their order: image {written} is next, not {start}")
-        super()._write(start, flat)
         is_spike = flat < self.time_steps
-        self._times += flat[is_spike].tobytes()
+        spikes = np.flatnonzero(is_spike)
+        self._neurons += (spikes % flat.shape[1]).astype(self._number).tobytes()
+        self._times += flat.ravel()[spikes].tobytes()
         self._first = np.append(self._first, self._first[-1] + np.cumsum(is_spike.sum(1)))
 
     def _read(self, indices, flat):
         _ = self._first[indices + 1]  # an IndexError for an image that is not written
-        super()._read(indices, flat)
+        flat.fill(self.time_steps)
+        neurons = np.frombuffer(self._neurons, self._number)
         times = np.frombuffer(self._times, np.uint8)
-        run_parts(_fill_times, len(indices), times, self._first, indices, flat)
+        run_parts(_fill_times, len(indices), neurons, times, self._first, indices, flat)
 
 
 def open_storage(size: int, folder: Path | None) -> BinaryIO | None:
@@ -128,11 +133,8 @@ def open_storage(size: int, folder: Path | None) -> BinaryIO | None:
 
 
 @compiled
-def _fill_times(part, parts, times, first, chosen, flat):
-    """Replace each 0 in the rows of flat uint8 (n, neurons) by the next time of the chosen image, int64 (n,)."""
+def _fill_times(part, parts, neurons, times, first, chosen, flat):
+    """Write the spikes of the chosen images, int64 (n,), to the rows of flat uint8 (n, neurons)."""
     for i in range(part, len(chosen), parts):
-        at = first[chosen[i]]
-        for neuron in range(flat.shape[1]):
-            if flat[i, neuron] == 0:
-                flat[i, neuron] = times[at]
-                at += 1
+        for spike in range(first[chosen[i]], first[chosen[i] + 1]):
+            flat[i, neurons[spike]] = times[spike]

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from engine.graph import LatencyMap
-from network_trainer import NetworkTrainer
 from utils import write_csv
 
 SILENT = -1
@@ -60,21 +58,19 @@ class Accuracy(NamedTuple):
 
 
 class Evaluation:
-    """The decisions of a network on a set of images.
+    """The decisions of a network, or of several together, on a set of images.
 
     Args:
-        maps: the encoded images, or {stage: map} of maps from which the decision can be computed.
+        decisions, scores: as ``NetworkTrainer.decide`` returns them.
         labels: the classes of the images, int (N,).
 
     Attributes:
         labels, predictions: int64 (N,), -1 for silence.
-        scores: float64 (N, classes), see ``NetworkTrainer.decide``.
+        scores: float64 (N, classes).
     """
 
-    def __init__(self, model: NetworkTrainer, maps: LatencyMap | Mapping[str, LatencyMap], labels: Sequence[int]):
-        name = model.input_name(model.decision)
-        decisions, scores = model.decide({name: model.map_of(maps, name)})
-        self.num_classes = model.num_classes
+    def __init__(self, decisions: torch.Tensor, scores: torch.Tensor, labels: Sequence[int]):
+        self.num_classes = scores.shape[1]
         self.labels = torch.as_tensor(labels).numpy()
         self.predictions = decisions.cpu().numpy()
         self.scores = scores.double().cpu().numpy()
@@ -106,6 +102,27 @@ class Evaluation:
             f"accuracy {100 * m['accuracy']:.2f} %, wrong {100 * m['loss']:.2f} %, silent {100 * m['silent']:.2f} % "
             f"(F1 {m['f1_macro']:.4f}, {area}{m['count']:,} {unit})"
         )
+
+    def compare(self, other: "Evaluation") -> dict[str, float]:
+        """Return the difference of the accuracy to that of another evaluation of the same n images, paired by image.
+
+        ``gained`` and ``lost``, b and c, are the numbers of images that only this and only the other one classifies
+        correctly. ``difference`` is (b - c) / n, and ``interval`` the half width of its 95 % interval,
+        1.96 √(b + c - (b - c)² / n) / n. ``p`` is the exact two-sided p of McNemar's test (Psychometrika 12:153, 1947):
+        b of b + c follows a binomial distribution with the probability 1/2.
+        """
+        from scipy.stats import binomtest  # the import takes a second
+
+        changes = (self.predictions == self.labels).astype(int) - (other.predictions == other.labels)
+        gained = int((changes > 0).sum())
+        lost = int((changes < 0).sum())
+        return {
+            "difference": float(changes.mean()),
+            "interval": float(1.96 * changes.std() / math.sqrt(len(changes))),
+            "p": float(binomtest(gained, max(1, gained + lost)).pvalue),  # without a change 1
+            "gained": gained,
+            "lost": lost,
+        }
 
     def describe_balance(self, class_names: Sequence[str], images: str) -> Iterator[str]:
         """Yield the balanced accuracy and the classes without a correctly classified image, if the classes are unequal.

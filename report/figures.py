@@ -73,7 +73,7 @@ def save(figure: Figure | Image.Image, path: Path) -> None:
 
     def write(temporary):
         if isinstance(figure, Image.Image):
-            figure.save(temporary, "PNG")
+            figure.save(temporary, "PNG", compress_level=1)  # a quarter larger than by default, in half the time
             return
         with use_style():
             figure.savefig(temporary, dpi=DPI, format="png")

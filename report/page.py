@@ -149,9 +149,10 @@ def list_commands(folder: Path, results: dict, unit: str) -> list[tuple[str, str
     run = RunFolder(folder)
     if run.last.is_file() and "finished" not in results:
         commands.append(("resume an interrupted run", run.resume_command))
-    source = results.get("checkpoint", folder)
-    evaluate = f"python evaluate.py {join_words([str(source)])}"
-    commands.append(("test the network again and save activation maps", f"{evaluate} --save-maps 1"))
+    sources = results.get("checkpoints", [results.get("checkpoint", folder)])
+    evaluate = f"python evaluate.py {join_words([*map(str, sources)])}"
+    if len(sources) == 1:
+        commands.append(("test the network again and save activation maps", f"{evaluate} --save-maps 1"))
     example = "IMAGE.png" if unit == "images" else "FILE"
     commands.append((f"classify other {unit}", f"{evaluate} --predict {example}"))
     return commands

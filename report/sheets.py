@@ -49,43 +49,57 @@ def draw_sheet(
         key: colours, uint8 (n, 3), and what they mean.
         group: number of tiles side by side that belong together.
     """
-    count, height, width, _ = tiles.shape
-    rows = rows or [f"feature {first}" for first in range(0, count // group, columns)]
-    gap = GROUP_GAP if group > 1 else 0
-    room = (WIDTH // columns - gap) // group - GAP
-    zoom = min(room // width, max(LOWEST, HEIGHT // len(rows)) // height)
-    tiles = tiles.repeat(max(1, zoom), 1).repeat(max(1, zoom), 2)
-    if group > 1:
-        groups = np.split(tiles, count // group)
-        mosaic = make_mosaic(np.stack([make_mosaic(each, group) for each in groups]), columns, gap, PAPER)
-    else:
-        mosaic = make_mosaic(tiles, columns)
+    rows = rows or [f"feature {first}" for first in range(0, len(tiles) // group, columns)]
+    mosaic = arrange(tiles, columns, group, len(rows))
     name, *lines = *title.split("\n"), caption
     font = load_font(12)
     name_font = load_font(15, "-Bold")
-    strips = [Image.fromarray(colors[None]).resize((max(12, 2 * len(colors)), 12), NEAREST) for colors, _ in key]
-    x = MARGIN
-    y = MARGIN + 8 + LINE * (1 + len(lines))
-    top = y + LINE * bool(key)
-    left = MARGIN + 8 + math.ceil(max(map(font.getlength, rows)))
-    key_width = sum(strip.width + 22 + font.getlength(text) for strip, (_, text) in zip(strips, key, strict=True))
-    text_width = max(name_font.getlength(name), *map(font.getlength, lines), key_width)
-    width = MARGIN + max(left + mosaic.shape[1], MARGIN + math.ceil(text_width))
-    sheet = Image.new("RGB", (width, top + len(mosaic) + MARGIN), "white")
+    strips = []
+    for colors, text in key:
+        size = max(12, 2 * len(colors)), 12
+        strips.append((Image.fromarray(colors[None]).resize(size, NEAREST), text))
+
+    top = MARGIN + 8 + LINE * (1 + len(lines))  # of the key
+    bottom = top + LINE * bool(key)
+    left = MARGIN + 8 + math.ceil(max(map(font.getlength, rows)))  # of the tiles
+    steps = [strip.width + 22 + math.ceil(font.getlength(text)) for strip, text in strips]
+    text_width = math.ceil(max(name_font.getlength(name), *map(font.getlength, lines), sum(steps)))
+    width = MARGIN + max(left + mosaic.shape[1], MARGIN + text_width)
+    sheet = Image.new("RGB", (width, bottom + len(mosaic) + MARGIN), "white")
+
     brush = ImageDraw.Draw(sheet)
     brush.text((MARGIN, MARGIN), name, INK, name_font)
     for number, line in enumerate(lines, start=1):
         brush.text((MARGIN, MARGIN + 4 + LINE * number), line, INK, font)
-    for strip, (_, text) in zip(strips, key, strict=True):
-        brush.rectangle((x - 1, y - 1, x + strip.width, y + strip.height), outline=GROUND)
-        sheet.paste(strip, (x, y))
-        brush.text((x + strip.width + 6, y + 6), text, INK, font, "lm")
-        x += strip.width + 22 + math.ceil(font.getlength(text))
+    x = MARGIN
+    for (strip, text), step in zip(strips, steps, strict=True):
+        end = x + strip.width
+        brush.rectangle((x - 1, top - 1, end, top + strip.height), outline=GROUND)
+        sheet.paste(strip, (x, top))
+        brush.text((end + 6, top + 6), text, INK, font, "lm")
+        x += step
     for number, row in enumerate(rows):
-        middle = top + (number + 0.5) * len(mosaic) / len(rows)
+        middle = bottom + (number + 0.5) * len(mosaic) / len(rows)
         brush.text((left - 8, middle), row, INK, font, "rm")
-    sheet.paste(Image.fromarray(mosaic), (left, top))
+    sheet.paste(Image.fromarray(mosaic), (left, bottom))
     return sheet
+
+
+def arrange(tiles: np.ndarray, columns: int, group: int, rows: int) -> np.ndarray:
+    """Enlarge tiles as far as the largest sheet allows, and arrange them, uint8 (H, W, 3).
+
+    Arguments are those of ``draw_sheet``. rows: their number.
+    """
+    _, height, width, _ = tiles.shape
+    gap = GROUP_GAP if group > 1 else 0
+    room = (WIDTH // columns - gap) // group - GAP
+    row_height = max(LOWEST, HEIGHT // rows)
+    zoom = max(1, min(room // width, row_height // height))
+    tiles = tiles.repeat(zoom, 1).repeat(zoom, 2)
+    if group == 1:
+        return make_mosaic(tiles, columns)
+    groups = [make_mosaic(each, group) for each in np.split(tiles, len(tiles) // group)]
+    return make_mosaic(np.stack(groups), columns, gap, PAPER)
 
 
 def make_mosaic(tiles: np.ndarray, columns: int, gap: int = GAP, ground: int | Sequence[int] = GROUND) -> np.ndarray:

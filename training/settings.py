@@ -516,15 +516,18 @@ class EvaluateSettings(NetworkSettings):
 
     program = "evaluate.py"
     usage = (
-        "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict FILE …\n"
+        "python evaluate.py RUN … [flags]\n       python evaluate.py RUN … --predict FILE …\n"
         "       python evaluate.py RUN --nir FILE\n       python evaluate.py RUN --export FILE\n"
         "       python evaluate.py RUN --draw FILE\n"
         "       python evaluate.py RUN --save-features STAGE [--predict FILE …]\n\n"
         "example: python evaluate.py latest --save-maps 1"
     )
 
-    run: str = of_network(
-        "latest", "RUN", "the trained network: a run's folder, its name in --output, a checkpoint, or latest"
+    run: tuple[str, ...] = of_network(
+        (),
+        "RUN",
+        "the trained network: a run's folder, its name in --output, a checkpoint, or latest; several networks are "
+        "tested alone and together, and compared",
     )
     model: str | None = of_network(None, "NAME", "the network that RUN must contain (default: any)")
     dataset: str | None = of_data(
@@ -564,6 +567,8 @@ class EvaluateSettings(NetworkSettings):
 
     def __post_init__(self):
         super().__post_init__()
+        if len(self.run) > 1:
+            self._refuse_groups(("output",), "takes one RUN", {"name", "tensorboard", "figures"})
         if self.save_features:
             used = {"save_features", "name"}
             if self.predict:

@@ -128,16 +128,16 @@ def evaluate(run: Run, latencies: LatencyMap, labels: np.ndarray) -> dict[str, E
     phase = model.phases[-1]
     below = model.input_name(phase.stages[0])
     maps = {below: model.map_of(latencies, below)}  # the same for the last and for the best weights
-    last = Evaluation(model, maps, labels)
+    last = Evaluation(*model.decide(maps), labels)
     evaluations = {f"{split}.best": last, f"{split}.last": last}
     if best is not None:
         restore_state(model, best["state"])
         if best["phase"] != phase.name:  # a later phase has trained stages below
             maps = latencies
             validation = run.encode_split("validation")
-        evaluations[f"{split}.best"] = Evaluation(model, maps, labels)
+        evaluations[f"{split}.best"] = Evaluation(*model.decide(maps), labels)
         if split == "test":
-            evaluations["validation.best"] = Evaluation(model, validation.maps, validation.labels)
+            evaluations["validation.best"] = Evaluation(*model.decide(validation.maps), validation.labels)
     return evaluations
 
 

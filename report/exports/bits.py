@@ -92,7 +92,7 @@ def measure_bits(
     """
     for count in bits:
         network, whole_weights = quantize(model, count)
-        evaluation = Evaluation(network, latencies, labels)
+        evaluation = Evaluation(*network.decide(latencies), labels)
         highest = evaluation.scores.max(1, keepdims=True)
         is_tie = ((evaluation.scores == highest) & (highest > 0)).sum(1) > 1
         weights = sum(whole.weight.numel() for whole in whole_weights.values())

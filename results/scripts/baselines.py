@@ -4,7 +4,7 @@
         [--bins N] DATASET [DATASET …]
 
 DATASET and the flags are those of train.py. The classifiers learn from the images that a network with seed 0 learns
-from, so N is 0 for folds. With --augment, the nearest neighbour also learns from the same moved copies as a network
+from, so N is 0 for folds. With --augment, the nearest neighbour also learns from the same augmented images as a network
 with seed 0, and there is no regression. Of recordings, the classifiers read the numbers of events at each pixel; with
 --bins, log(1 + events) of each pixel in so many bins of equal duration and two polarities, as the encoder does. Pixels
 are divided by 255. Both classifiers are those of scikit-learn, with C = 0.1 for the regression and everything else as
@@ -173,8 +173,8 @@ def score_classifiers(
 ) -> Iterator[tuple[str, float]]:
     """Yield the name and the test accuracy, in per cent, of each classifier.
 
-    chosen: indices of the training images that they learn from. max_iter: of the regression. augmentation: moved copies
-    of these images, from which the nearest neighbour learns, too. bins: of recordings of events; 0: pictures.
+    chosen: indices of the training images that they learn from. max_iter: of the regression. augmentation: of these
+    images; the nearest neighbour learns from the augmented images, too. bins: of recordings of events; 0: pictures.
     """
     images = data.train_images[chosen]
     labels = data.train_labels[chosen]
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--data-dir", default=imagesets.DATA_DIR, metavar="DIR")
     parser.add_argument("--val-split", type=int, metavar="N", help="images that do not train (default: as train.py)")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("H", "W"))
-    parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="moved copies, as of train.py")
+    parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="augmentation, as of train.py")
     parser.add_argument("--bins", type=int, default=0, metavar="N", help="of recordings of events")
     args = parser.parse_args()
     augmentation = read_augmentation(" ".join(args.augment))

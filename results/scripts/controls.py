@@ -13,8 +13,9 @@ validation images, if there are some, so that a choice between networks reads no
 * random: each feature has the same weights in random order.
 
 So both have the same number of strong synapses. The thresholds of a stage are multiplied by a factor, so that the same
-fraction of its neurons spikes as in RUN, on 500 training images. (Most weights are near 0 or 1, and so are potentials
-near whole numbers. Therefore the fractions can differ a little; they are printed.)
+fraction of its neurons spikes as in RUN, on 500 training images. Most weights are near 0 or 1, and so are potentials
+near whole numbers, and a small change of the factor can change the fraction by a third. Therefore the weights of some
+features are multiplied by a number below 1, as if their thresholds were higher. The fractions are printed.
 
 These two take the number of strong synapses and the activity from the learned features. Two others take nothing:
 
@@ -55,6 +56,7 @@ DRAWS = 100  # positions that are drawn for a feature, before the one with the m
 STRONG = 0.5
 ONES = 0.1  # of the weights of a feature that takes nothing from learning
 RATE = 0.05  # of the neurons of its stage spike
+BISECTIONS = 14  # so the two factors differ by 0.04 %, much more than potentials by rounding
 
 
 def shuffle(layer: Layer, latency: torch.Tensor, rng: np.random.Generator) -> None:
@@ -100,25 +102,47 @@ KINDS = {
 }
 
 
+def measure_features(layer: Layer, latency: torch.Tensor) -> torch.Tensor:
+    """Return the fraction of the neurons of each feature that spike, float64 (F,)."""
+    return (layer.fire(latency) < layer.time_steps).double().mean((0, 2, 3))
+
+
 def measure_activity(layer: Layer, latency: torch.Tensor) -> float:
     """Return the fraction of the neurons that spike."""
-    return float((layer.fire(latency) < layer.time_steps).double().mean())
+    return float(measure_features(layer, latency).mean())
 
 
 def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
-    """Scale the thresholds of all features until the fraction ``wanted`` of the neurons spikes, by bisection."""
+    """Change the thresholds until the fraction ``wanted`` of the neurons spikes.
+
+    Bisection finds two factors: with the lower one, more neurons spike, with the higher one, fewer. The features
+    receive the lower one in turn, unless too many neurons spike then. The others receive the higher one; dividing the
+    weights of a feature has the same effect as multiplying its threshold.
+    """
     threshold = layer.threshold
     raised = layer.raised.clone()
-    lowest = 0.01
-    highest = 10.0
-    for _ in range(20):
-        factor = (lowest * highest) ** 0.5
+
+    def scale(factor: float) -> torch.Tensor:
         layer.threshold = threshold * factor
         layer.raised.copy_(raised * factor)
-        if measure_activity(layer, latency) > wanted:
+        return measure_features(layer, latency)
+
+    lowest = 0.01
+    highest = 10.0
+    for _ in range(BISECTIONS):
+        factor = (lowest * highest) ** 0.5
+        if float(scale(factor).mean()) > wanted:
             lowest = factor
         else:
             highest = factor
+    fewer = scale(highest)
+    more = scale(lowest) - fewer
+    missing = wanted * len(fewer) - float(fewer.sum())
+    for weight, gained in zip(layer.weight, more.tolist(), strict=True):
+        if gained <= missing:
+            missing -= gained
+        else:
+            weight *= lowest / highest
 
 
 def set_ones(layer: Layer) -> None:

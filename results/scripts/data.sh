@@ -17,7 +17,7 @@ done
 adaptive=(s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05)
 all_scales=("${adaptive[@]}" s3.threshold=2 s3.rule.target=0.5 s3.rule.positions=0.05
     s4.rule.target=0.75 s4.rule.positions=0.05)
-# the control without features; its other runs learn from the same copies as multiscale2026
+# the network without features; its other runs learn from the same augmented images as multiscale2026
 alone=(--model control2026 --augment none --epochs 25 --set s1.rule.decay=0.85)
 for fold in 0 1 2 3 4; do
     recordings=(--dataset "events:runs/data/folds/nmnist/$fold" --val-split 0)

@@ -12,7 +12,7 @@ from engine.stages import SpikingConv, SpikingDense, Stage
 from models import model_class, network_names
 
 SHORT = {"padding": "p", "threshold": "θ", "winners": "K", "radius": "r", "size": ""}
-COLUMNS = "network", "epochs", "encoder, copies", "stages"
+COLUMNS = "network", "epochs", "encoder, augmentation", "stages"
 SHOWN = "inputs", "branches", "out_channels", "kernel"  # in their own way
 
 
@@ -29,12 +29,12 @@ def format_value(value: Any) -> str:
 
 
 def describe(declaration: Declared) -> str:
-    """Return the fields that do not have their default values, and the name of a rule that is not STDP."""
+    """Return the fields that do not have their default values; those of a rule that is not STDP, after its name."""
     words = []
     for item in fields(declaration):
         value = getattr(declaration, item.name)
         if item.name == "rule":
-            words += [value.title] * (not isinstance(value, STDP)) + [describe(value)]
+            words.append(describe(value) if isinstance(value, STDP) else f"{value.title}({describe(value)})")
         elif item.name not in SHOWN and value != item.default:
             words.append(SHORT.get(item.name, f"{item.name}=") + format_value(value))
     return " ".join(filter(None, words))
@@ -65,7 +65,7 @@ def abbreviate(stages: list[str], before: dict[str, list[str]]) -> list[str]:
 
 
 def make_rows() -> list[tuple[str, ...]]:
-    """Return the rows of the networks here, the oldest first: name, epochs, encoder and copies, stages."""
+    """Return the rows of the networks here, the oldest first: name, epochs, encoder and augmentation, stages."""
     rows = []
     found = {}
     for name in sorted(network_names(), key=lambda name: (re.findall(r"\d+", name), name)):

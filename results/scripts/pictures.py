@@ -16,8 +16,9 @@ PURPLE = "#8A3A6B"
 RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "other classifier": GREY}
 ACCURACIES = 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99, 99.5  # the ticks
 HIGHEST = 0.4  # error in % at the upper end of features.png
-BELOW = "mozafari2018, 10", "mozafari2018, 680", "deepr2024, 12"  # the text is below these points
+BELOW = "mozafari2018, 10", "mozafari2018, 680", "deepr2024, 12", "kheradpisheh2018, 20"  # their text is below
 LEFT = "mozafari2018, 680", "inception2024, 10", "inception2024, 100"  # and here left, among the additions
+LEFT += ("multiscale2026 with augmentation, 55",)
 WIDTHS = "8", "32", "128", "512"
 DEPTHS = {"128": 1, "32-128": 2, "32-128-128": 3}
 # the panels of learning.png: title, label of the axis, and {x: data, network, labels and noise of its rows}
@@ -152,12 +153,12 @@ def draw_data(path: Path, groups: Sequence[Group]) -> None:
 
 @use_style()
 def draw_features(path: Path, groups: Sequence[Group]) -> None:
-    """Draw what features and moved copies gain, for multiscale2026 and for control2026, which has no features."""
+    """Draw what features and augmentation gain, for multiscale2026 and for control2026, which has no features."""
     kinds = {
         "control2026": {"color": GREY, "mfc": "white"},
-        "control2026 with copies": {"color": GREY},
+        "control2026 with augmentation": {"color": GREY},
         "multiscale2026": {"color": PURPLE, "mfc": "white"},
-        "multiscale2026 with copies": {"color": PURPLE},
+        "multiscale2026 with augmentation": {"color": PURPLE},
     }
     compared = {group.data for group in groups if group.name.startswith("multiscale2026")}
     data = [name for name in TITLES if name in compared]

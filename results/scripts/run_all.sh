@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Trains the networks of results/README.md on the full data sets, one after another, and keeps what each run prints.
 #   bash results/scripts/run_all.sh [NAME …]     # only the runs whose logs have these names, results/runs/NAME.log
+# The commands of older logs may lack --output, --name and --threads 1, those of the six logs "…-constant-…" also
+# s3.rule.warm_up.double_every=0, because rates did not double in the warm-up then. A git_commit that ends in "-changed"
+# names a working tree with changes, among them the log that was being written.
 source "$(dirname "$0")/record.sh"
 names=" $* "
 logs=${LOGS:-results/runs}
@@ -26,7 +29,7 @@ done
 # all 60,000 images, as the script and the paper
 run mozafari2018-680-epochs-60000-images --model mozafari2018 --epochs 2 4 680 --val-split 0
 run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 12
-# without moved copies, the validation images chose other settings
+# without augmentation, the validation images chose other settings
 plain=(--augment none --epochs 2 4 4 2 30
     --set s4.threshold=20 s5.rule.left_out=0.3 s5.rule.margin=0.03 s5.rule.decay=0.93)
 fashion=(--config results/fashion-mnist.toml)
@@ -38,7 +41,7 @@ for seed in 0 1 2 3 4; do
         --set s5.rule.decay=0.85 --seed "$seed"
 done
 
-# the control without features, with the copies and without them
+# the network without features, with augmentation and without
 alone=(--model control2026 --augment none --epochs 25 --set s1.rule.decay=0.85)
 for seed in 0 1 2; do
     run "control2026-seed$seed" --model control2026 --seed "$seed"

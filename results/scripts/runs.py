@@ -16,7 +16,7 @@ TITLES = {
     "fashion": "Fashion-MNIST",
     "nmnist": "N-MNIST, 1,000 recordings",
     "faces": "faces and motorbikes, 474 photographs",
-    "cifar": "CIFAR-10, JPEG copies",
+    "cifar": "CIFAR-10, a JPEG version",
     "kmnist": "KMNIST, 8,000 images",
     "usps": "USPS",
     "digits": "scikit-learn's digits",
@@ -66,7 +66,7 @@ def read_groups() -> list[Group]:
         data = next((word for word in words if word in TITLES), "mnist")
         name = " ".join(word for word in words if word != data)
         name += ", intensity" * (flags.get("encoder") == "intensity")
-        name += " with copies" * (flags.get("augment", "none") not in ("none", ["none"]))
+        name += " with augmentation" * (flags.get("augment", "none") not in ("none", ["none"]))
         key = list(TITLES).index(data), name, flags["epochs"]
         runs.append((key, path.stem, path, scores))
     groups = []
@@ -94,7 +94,7 @@ def get_accuracies(scores: dict) -> dict[str, float]:
 def read_pixel_classifiers(data: str) -> dict[str, list[float]]:
     """Return {name of a classifier of pixels: its accuracies}, of the log of baselines.py."""
     names = {"KNeighborsClassifier": "nearest neighbour", "LogisticRegression": "logistic regression"}
-    inputs = {"copies": "pixels with copies", "bins": "bins of events"}
+    inputs = {"copies": "pixels with augmentation", "bins": "bins of events"}
     found = {}
     for line in (LOGS / "baselines.log").read_text(encoding="utf-8").splitlines():
         source, *words = line.replace("fashion-mnist", "fashion").split()

@@ -1,14 +1,12 @@
 """The scores of a network against numbers worked out by hand."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from support.command import read_csv
 
-from models import build_model
 from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
@@ -67,15 +65,7 @@ def test_roc_leaves_out_absent_classes():
 
 def evaluate_decisions(decisions, labels, classes):
     """The evaluation of a network with these decisions."""
-    scores = torch.zeros(len(labels), classes)
-    network = SimpleNamespace(
-        decision="s2",
-        num_classes=classes,
-        input_name=lambda stage: "s1",
-        map_of=lambda maps, name: torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8),
-        decide=lambda maps: (torch.tensor(decisions), scores),
-    )
-    return Evaluation(network, None, labels)
+    return Evaluation(torch.as_tensor(decisions), torch.zeros(len(labels), classes), labels)
 
 
 def test_the_balanced_accuracy_of_unequal_classes():
@@ -101,21 +91,25 @@ def test_classes_of_about_the_same_size_are_not_unequal(counts):
 
 def test_the_roc_auc_of_a_network_compares_images_of_any_number_of_spikes():
     scores = torch.tensor([[3, 1], [30, 10], [1, 3], [10, 30]])  # all correct, from few spikes and from many
-    network = SimpleNamespace(
-        decision="s2",
-        num_classes=2,
-        input_name=lambda stage: "s1",
-        map_of=lambda maps, name: torch.zeros(4, 1, 1, 1, dtype=torch.uint8),
-        decide=lambda maps: (scores.argmax(1), scores),
-    )
-    evaluation = Evaluation(network, None, [0, 0, 1, 1])
+    evaluation = Evaluation(scores.argmax(1), scores, [0, 0, 1, 1])
     assert evaluation.metrics["accuracy"] == evaluation.metrics["roc_auc_macro"] == 1
     assert evaluation.metrics["roc_auc_macro_raw"] == 0.75  # class 0: {3, 30} over {1, 10}
     assert "ROC AUC 1.0000" in evaluation.describe()
 
 
+def test_differences_are_paired_by_image():
+    """By hand: of 10 images 3 are gained and 1 is lost: 0.2 ± 1.96 √(4 - 4/10) / 10; p = 2 (4 + 1) / 16."""
+    labels = [0] * 10
+    before = evaluate_decisions([1, 1, -1, 0, 0, 0, 0, 0, 1, 1], labels, 2)
+    after = evaluate_decisions([0, 0, 0, 1, 0, 0, 0, 0, 1, -1], labels, 2)
+    expected = {"difference": 0.2, "interval": 0.371884, "p": 0.625, "gained": 3, "lost": 1}
+    assert after.compare(before) == pytest.approx(expected, rel=1e-5)
+    back = {**expected, "difference": -0.2, "gained": 1, "lost": 3}
+    assert before.compare(after) == pytest.approx(back, rel=1e-5)
+    assert after.compare(after) == {"difference": 0, "interval": 0, "p": 1, "gained": 0, "lost": 0}
+
+
 def test_labels_are_no_formulas_of_a_spreadsheet(tmp_path):
-    model = build_model("mozafari2018", num_classes=5)
-    evaluation = Evaluation(model, torch.full((5, 6, 28, 28), 15, dtype=torch.uint8), np.arange(5))
+    evaluation = evaluate_decisions([-1] * 5, range(5), 5)
     evaluation.write_predictions(tmp_path / "predictions.csv", ["=1+1", "+1", "-1", "@one", "one"])
     assert [row["label"] for row in read_csv(tmp_path / "predictions.csv")] == ["'=1+1", "'+1", "'-1", "'@one", "one"]

@@ -56,7 +56,7 @@ def test_the_moved_images_are_those_that_the_network_learns_from(make_report, im
 def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 20)
     model = build_model("mozafari2018")
-    evaluation = Evaluation(model, latencies, LABELS)
+    evaluation = Evaluation(*model.decide(latencies), LABELS)
     report = make_report(model, evaluations={"test": evaluation})
     report_test(report, tmp_path, RunLog(tmp_path), draw=False)
     assert files_in(tmp_path) == {"results.json", "predictions.csv"}

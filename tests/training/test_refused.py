@@ -189,7 +189,7 @@ EVALUATE = {
     "deep2024": ["{run} --model deep2024", "{run} --predict {bad}/digit.png --model deep2024"],
     "nonsense": ["{run} --model nonsense"],
     # checkpoints
-    "missing": ["{bad}/missing"], "one\\nline": ["'one\nline'"], "folder/checkpoints": ["{bad}/folder"],
+    "one\\nline": ["'one\nline'"], "folder/checkpoints": ["{bad}/folder"],
     "noise": ["{bad}/noise"], "truncated": ["{bad}/truncated"], "code": ["{bad}/code"],
     "older_code.pt": ["{bad}/older_code.pt"], "changed": ["{bad}/changed"],
     "'gone'": ["{bad}/model"], "stages.s2.weight": ["{bad}/shape"],
@@ -202,6 +202,11 @@ EVALUATE = {
                "{run} --predict {bad}/folder {bad}/digit.png"],
     "truncated.png": ["{run} --predict {bad}/truncated.png"],
     "--predict": ["{run} --predict", "{run} --predict ''", "{run} --predict {bad}/digit.png ' '"],
+    # several networks
+    "one RUN": [f"{{run}} {{run}} {flag}" for flag in (
+        "--bits 8", "--nir {out}.nir", "--draw {out}.html", "--export {out}.npz", "--save-features",
+        "--save-features c1 --predict {bad}/digit.png", "--save-maps", "--map-index 0")],
+    "missing": ["{bad}/missing", "{run} {bad}/missing"],
     # files for other programs
     "--nir": ["{run} --nir {out}.nir --predict {bad}/digit.png"],
     "--tensorboard": ["{run} --nir {out}.nir --tensorboard"],
