@@ -434,6 +434,7 @@ def make_tables() -> dict[Path, dict[str, str]]:
         HERE.parent / "docs" / "learning.md": {
             "worth": to_markdown(features.WORTH_COLUMNS, features.make_worth_table()),
             "learning": to_markdown(features.COLUMNS, features.make_table()),
+            "noise": to_markdown(features.NOISE_COLUMNS, features.make_noise_table()),
             "controls": to_markdown(features.CONTROL_COLUMNS, features.make_control_table()),
             "labels": to_markdown(features.LABEL_COLUMNS, features.make_label_table(read_few())),
         },

@@ -25,7 +25,8 @@ LABEL_COLUMNS = (
 COLUMNS = "data", "features", "STDP, % (seeds)", "− imprinted", "− random", "− none"
 ALL_LABELS = "1000"
 WORTH = "random", "imprinted", "STDP"  # kinds of features
-WORTH_COLUMNS = "data", "labels", "no features, %", *(f"{kind}, points" for kind in WORTH)
+WORTH_COLUMNS = "data, labels", "no features, % (seeds)", *(f"{kind}, points" for kind in WORTH)
+NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "kannada": "Kannada-MNIST", "cifar": "CIFAR-10"}
 # the rows of the table of what features are worth, and of README's part of it
 WORTH_ROWS = (
     *(("mnist", count) for count in ("100", "1000", ALL)),
@@ -34,6 +35,8 @@ WORTH_ROWS = (
     *(("cifar", count) for count in ("1000", "10000")),
 )
 FIRST_ROWS = *WORTH_ROWS[:4], ("fashion-mnist", ALL), ("cifar", "10000")
+NOISY = "imprinted", "mean of 4", "mean of 16", "random", "none"
+NOISE_COLUMNS = "noise", "features", "STDP, % (seeds)", *(f"− {kind}" for kind in NOISY)
 SIGNIFICANT = 0.05
 
 Kinds = dict[str, dict[str, float]]  # {kind of features: {seed: accuracy in %}}
@@ -168,6 +171,20 @@ def make_control_table() -> list[list[str]]:
     return format_leads(rows)
 
 
+def make_noise_table() -> list[list[str]]:
+    """Return the rows of the table of noisy images."""
+    rows = []
+    found = read("noise.tsv", ("noise", "strength", "network"), "accuracy")
+    for (noise, strength, network), kinds in found.items():
+        if network == "none":
+            continue
+        kinds = kinds | found[noise, strength, "none"]
+        name = f"{noise} {strength}" if float(strength) else "none"
+        rows.append(((name, network), kinds["STDP"], [kinds.get(kind, {}) for kind in NOISY]))
+    rows.sort(key=lambda row: int(row[0][1]))
+    return format_leads(rows)
+
+
 def make_worth_table(shown: Sequence[tuple[str, str]] = WORTH_ROWS) -> list[list[str]]:
     """Return the rows of the table of what features are worth: test, last epoch.
 
@@ -178,11 +195,10 @@ def make_worth_table(shown: Sequence[tuple[str, str]] = WORTH_ROWS) -> list[list
     leads = [[subtract(kinds[kind], kinds["none"]) for kind in WORTH] for kinds in rows]
     cells = format_columns(leads, [len(each[0]) for each in leads])
     table = []
-    for (data, count), kinds, differences in zip(shown, rows, cells, strict=True):
+    for (data, count), kinds, lead, differences in zip(shown, rows, leads, cells, strict=True):
         labels = count if count == ALL else f"{int(count):,}"
-        seeds = len(leads[len(table)][0])
-        none = f"{statistics.mean(kinds['none'].values()):.1f} ({seeds})"
-        table.append([data, labels, none, *differences])
+        none = f"{statistics.mean(kinds['none'].values()):.1f} ({len(lead[0])})"
+        table.append([f"{NAMES[data]}, {labels}", none, *differences])
     return table
 
 
