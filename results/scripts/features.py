@@ -172,11 +172,11 @@ def make_control_table() -> list[list[str]]:
 
 
 def make_noise_table() -> list[list[str]]:
-    """Return the rows of the table of noisy images."""
+    """Return the rows of the table of noisy images that have three seeds or more."""
     rows = []
     found = read("noise.tsv", ("noise", "strength", "network"), "accuracy")
     for (noise, strength, network), kinds in found.items():
-        if network == "none":
+        if network == "none" or len(kinds["STDP"]) < 3:
             continue
         kinds = kinds | found[noise, strength, "none"]
         name = f"{noise} {strength}" if float(strength) else "none"
