@@ -170,7 +170,8 @@ def test_the_names_that_must_be_free_in_another_program():
 
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= 210
-    assert len(README.split()) <= 1550
+    words = [word for word in README.split() if any(map(str.isalnum, word))]  # not the bars of tables
+    assert len(words) <= 1550
 
 
 def test_the_method_has_as_many_lines_as_the_pages_name():

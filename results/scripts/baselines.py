@@ -1,7 +1,8 @@
-"""What simple classifiers of pixels reach: the nearest neighbour, and logistic regression.
+"""What simple classifiers of pixels reach: the nearest neighbour and logistic regression, or several from few labels.
 
     python -m results.scripts.baselines [--data-dir DIR] [--val-split N] [--image-size H W] [--augment copies=N …]
         [--bins N] DATASET [DATASET …]
+    python -m results.scripts.baselines --labels N … [--seeds S …] [--data-dir DIR] DATASET [DATASET …]
 
 DATASET and the flags are those of train.py. The classifiers learn from the images that a network with seed 0 learns
 from, so N is 0 for folds. With --augment, the nearest neighbour also learns from the same augmented images as a network
@@ -9,16 +10,20 @@ with seed 0, and there is no regression. Of recordings, the classifiers read the
 --bins, log(1 + events) of each pixel in so many bins of equal duration and two polarities, as the encoder does. Pixels
 are divided by 255. Both classifiers are those of scikit-learn, with C = 0.1 for the regression and everything else as
 it is. Prints the accuracy on the test images.
+
+With --labels, the classifiers of ``FewLabels`` learn from the images that train.py --labels N chooses with each seed,
+and the validation images choose the setting of each.
 """
 
 import argparse
+import functools
 from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 
@@ -26,7 +31,7 @@ import imagesets
 from engine.augmentation import Augmentation
 from imagesets.augmentation import move_images
 from imagesets.recordings import Recordings, read_events
-from imagesets.splits import stratified_split
+from imagesets.splits import choose_labelled, stratified_split
 from training.plan import read_augmentation
 
 # The classifiers of ``FewLabels``, and the settings from which held-out images choose: the C of both machines, the
@@ -35,9 +40,8 @@ FEW_LABELS = {
     "logistic regression": [(0.01,), (0.1,), (1,)],
     "nearest neighbour": [(1,), (3,), (5,)],
     "SVM": [(1,), (10,)],
-    "label spreading": [*product((5, 10), (0.2, 0.8))],
+    "label spreading": [*product((5, 10), (0.2, 0.8, 0.99))],
 }
-SPREAD = 14_000  # images that label spreading reads at most
 
 
 class FewLabels:
@@ -46,108 +50,92 @@ class FewLabels:
     The kernel of the support vector machine is Gaussian with gamma="scale". Label spreading joins each image with its
     nearest ones, and also reads images without labels.
 
-    images, labels: from which the labelled images are chosen, uint8 (N, …) and int64 (N,). largest: positions of all
-        that are ever labelled. scored: images and labels to classify; the first ones choose the settings.
+    images, labels: from which the labelled images are chosen, uint8 (N, …) and int64 (N,). scored: images and labels to
+        classify; the first ones choose the settings.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, largest: np.ndarray, scored: Sequence[tuple]):
-        others = np.setdiff1d(np.arange(len(images)), largest)
-        self.positions = np.concatenate([largest, others[: max(0, SPREAD - len(largest))]])
-        self.labels = labels[self.positions]
-        self.pixels = to_pixels(images[self.positions])
+    def __init__(self, images: np.ndarray, labels: np.ndarray, scored: Sequence[tuple]):
+        self.pixels = to_pixels(images)
+        self.labels = labels
         self.scored = [(to_pixels(each), of_each) for each, of_each in scored]
-        self.distances = [square_distances(each, self.pixels) for each in (self.pixels, *(x for x, _ in self.scored))]
-        most = max(neighbours for neighbours, _ in FEW_LABELS["label spreading"])
-        self.nearest = [find_nearest(each, most) for each in self.distances]
 
     def score(self, name: str, labelled: np.ndarray) -> tuple[list[float], str]:
         """Return the accuracies in per cent on the scored images, and the setting, of a classifier.
 
         labelled: positions of the labelled images.
         """
-        places = np.flatnonzero(np.isin(self.positions, labelled))
         tried = {}
         for setting in FEW_LABELS[name]:
-            decide = self.fit(name, setting, places)
+            decide = self.fit(name, setting, labelled)
             _, labels = self.scored[0]
-            tried[setting] = decide, (decide(1) == labels).mean()
+            tried[setting] = decide, (decide(0) == labels).mean()
         chosen = max(tried, key=lambda setting: tried[setting][1])
         decide, _ = tried[chosen]
-        accuracies = [100 * (decide(n) == labels).mean() for n, (_, labels) in enumerate(self.scored, start=1)]
+        accuracies = [100 * (decide(part) == labels).mean() for part, (_, labels) in enumerate(self.scored)]
         return accuracies, " ".join(map(str, chosen))
 
-    def fit(self, name: str, setting: tuple, places: np.ndarray):
-        """Return a function of the number of a part, from 1, that returns the classes of its images."""
-        labels = self.labels[places]
-        value = setting[0]
-        if name == "logistic regression":
-            model = LogisticRegression(C=value, max_iter=300).fit(self.pixels[places], labels)
-            return lambda n: model.predict(self.scored[n - 1][0])
+    def fit(self, name: str, setting: tuple, labelled: np.ndarray):
+        """Return a function of the number of a scored part that returns the classes of its images."""
         if name == "label spreading":
-            return self.spread(*setting, places)
-        if name == "SVM":
-            gamma = 1 / (self.pixels.shape[1] * self.pixels[places].var())
-            model = SVC(C=value, kernel="precomputed")
+            return self.spread(*setting, labelled)
+        (value,) = setting
+        models = {
+            "logistic regression": LogisticRegression(C=value, max_iter=300),
+            "SVM": SVC(C=value),
+            "nearest neighbour": KNeighborsClassifier(value, algorithm="brute"),
+        }
+        model = models[name].fit(self.pixels[labelled], self.labels[labelled])
+        return lambda part: model.predict(self.scored[part][0])
 
-            def read(rows):
-                return np.exp(-gamma * rows[:, places])
-
-        else:
-            model = KNeighborsClassifier(value, metric="precomputed")
-
-            def read(rows):
-                return rows[:, places]
-
-        model.fit(read(self.distances[0][places]), labels)
-        return lambda n: np.concatenate([model.predict(read(part)) for part in split_rows(self.distances[n])])
-
-    def spread(self, neighbours: int, share: float, places: np.ndarray):
+    def spread(self, neighbours: int, share: float, labelled: np.ndarray):
         """As ``fit``, for label spreading."""
-        count = len(self.positions)
+        count = len(self.pixels)
         targets = np.full(count, -1)
-        targets[places] = self.labels[places]
-        edges = [join(each[:, :neighbours], count) for each in self.nearest]
-        read = 0  # the part that the kernel reads
+        targets[labelled] = self.labels[labelled]
+        within, *others = (join(each[:, :neighbours], count) for each in self.nearest)
+        edges = within
 
-        def kernel(_, queries):
-            return edges[read].T.tocsr() if read else edges[0]
+        def kernel(*_):
+            return edges
 
         indices = np.arange(count)[:, None]
-        model = LabelSpreading(kernel, alpha=share, max_iter=200).fit(indices, targets)
+        model = LabelSpreading(kernel, alpha=share, max_iter=1000).fit(indices, targets)
 
         def decide(part):
-            nonlocal read
-            read = part
-            return model.predict(np.arange(edges[part].shape[0])[:, None])
+            nonlocal edges
+            edges = others[part].T.tocsr()
+            with np.errstate(invalid="ignore"):  # an image that no label reaches has the first class
+                return model.predict(np.arange(others[part].shape[0])[:, None])
 
         return decide
+
+    @functools.cached_property
+    def nearest(self) -> list[np.ndarray]:
+        """The positions of the nearest images of each image, the nearest first: int64 (n, neighbours).
+
+        Those of the images themselves, and of each scored part.
+        """
+        most = max(neighbours for neighbours, _ in FEW_LABELS["label spreading"])
+        search = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(self.pixels)
+        parts = self.pixels, *(pixels for pixels, _ in self.scored)
+        return [search.kneighbors(pixels, return_distance=False) for pixels in parts]
+
+
+def score_few_labels(
+    data: imagesets.DataSet, seed: int, counts: Sequence[int]
+) -> Iterator[tuple[str, int, float, str]]:
+    """Yield name, number of labelled images, test accuracy in per cent and setting of the classifiers of few labels."""
+    train, held_out = stratified_split(data.train_labels, min(5000, len(data.train_labels) // 5), seed)
+    labels = data.train_labels[train]
+    scored = [(data.train_images[held_out], data.train_labels[held_out]), (data.test_images, data.test_labels)]
+    few = FewLabels(data.train_images[train], labels, scored)
+    for name, count in product(FEW_LABELS, counts):
+        (_, accuracy), setting = few.score(name, choose_labelled(labels, count, seed))
+        yield name, count, accuracy, setting
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32) / 255
-
-
-def square_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the squared distances of rows (n, p) and (m, p): float32 (n, m)."""
-    products = a @ b.T
-    products *= -2
-    products += (a**2).sum(1)[:, None]
-    products += (b**2).sum(1)
-    return products.clip(0, out=products)
-
-
-def split_rows(rows: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(rows, -(-len(rows) // 1000))
-
-
-def find_nearest(distances: np.ndarray, count: int) -> np.ndarray:
-    """Return the columns of the ``count`` smallest distances of each row, in order: int64 (n, count)."""
-    parts = []
-    for part in split_rows(distances):
-        nearest = np.argpartition(part, count, axis=1)[:, :count]
-        order = np.take_along_axis(part, nearest, 1).argsort(1)
-        parts.append(np.take_along_axis(nearest, order, 1))
-    return np.concatenate(parts)
 
 
 def join(nearest: np.ndarray, columns: int) -> sparse.csr_matrix:
@@ -202,10 +190,17 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("H", "W"))
     parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="augmentation, as of train.py")
     parser.add_argument("--bins", type=int, default=0, metavar="N", help="of recordings of events")
+    parser.add_argument("--labels", type=int, nargs="+", default=[], metavar="N", help="numbers of labelled images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="with --labels (default: 0)")
     args = parser.parse_args()
     augmentation = read_augmentation(" ".join(args.augment))
     for name in args.datasets:
         data = imagesets.load(name, args.data_dir, args.image_size)
+        for seed in args.seeds if args.labels else ():
+            for classifier, count, accuracy, setting in score_few_labels(data, seed, args.labels):
+                print(f"{name}, seed {seed}, {count} labels: {classifier} ({setting}) {accuracy:.2f} %", flush=True)
+        if args.labels:
+            continue
         chosen = np.arange(len(data.train_labels))
         held_out = min(5000, len(chosen) // 12) if args.val_split is None else args.val_split
         if held_out:

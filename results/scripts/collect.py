@@ -52,6 +52,7 @@ USED_FOR_SETTINGS = {
     "multiscale2026": "partly",
     "control2026": "partly",
     "deepr2024_greedy": "as published but for the warm-up, from validation images",
+    "mozafari2018 adaptive": "no; adaptive thresholds from validation images of MNIST and recordings of N-MNIST",
 }
 # rows that are not the networks with their default settings: "constant", and other warm-ups of deepr2024
 CHANGED = "constant", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
@@ -80,6 +81,7 @@ REPRODUCED = "mozafari2018"  # what the README compares with its paper and with 
 # The README's table: the name of a group, its last epoch, and what it is
 SHOWN = (
     ("control2026", 25, "no features"),
+    ("control2026 with augmentation", 55, "the same, with augmentation"),
     (REPRODUCED, 680, "STDP and R-STDP, 680 epochs"),
     ("mozafari2018_margin", 25, "the same features, the margin rule"),
     ("kheradpisheh2018", 20, "STDP and a support vector machine"),
@@ -183,7 +185,8 @@ def make_mean_table() -> str:
         readout = format_mean([100 * each["accuracy"] for each in readouts])
         used = ""
         if group.data in OFFICIAL:
-            used = USED_FOR_SETTINGS.get(group.name.split()[0], "as published")
+            name = group.name if group.name in USED_FOR_SETTINGS else group.name.split()[0]
+            used = USED_FOR_SETTINGS.get(name, "as published")
             if group.data != "mnist" and used != "as published":
                 used = "no"
         rows.append((*group[:3], " ".join(group.logs), *means, format_range(group.tested), readout, used))
@@ -412,6 +415,7 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 def make_tables() -> dict[Path, dict[str, str]]:
     """Return {page: {name of a part: its text}}."""
     readme = {"start": make_first_commands(), "results": make_first_table(), "example": read_example()}
+    readme["features"] = to_markdown(features.WORTH_COLUMNS, features.make_worth_table(features.FIRST_ROWS))
     return {
         HERE.parent / "README.md": readme,
         HERE / "README.md": {
@@ -428,7 +432,9 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "encoders": to_markdown(("encoder", "default values"), hyperparameters.make_encoders()),
         },
         HERE.parent / "docs" / "learning.md": {
+            "worth": to_markdown(features.WORTH_COLUMNS, features.make_worth_table()),
             "learning": to_markdown(features.COLUMNS, features.make_table()),
+            "noise": to_markdown(features.NOISE_COLUMNS, features.make_noise_table()),
             "controls": to_markdown(features.CONTROL_COLUMNS, features.make_control_table()),
             "labels": to_markdown(features.LABEL_COLUMNS, features.make_label_table(read_few())),
         },

@@ -20,6 +20,7 @@ from all of them; N may be "all". Further kinds:
 * labelled: as STDP, but the features learn from the labelled images alone, until they have converged as in train.py.
 * logistic regression, nearest neighbour, SVM, label spreading: classifiers of the pixels (baselines.py). Label
   spreading also reads images without labels. The held-out images choose the setting of each row.
+* SVM on features: this classifier reads the spike times of the learned features, as the decision stage does.
 
 With --test, the test images are classified, too, after the last epoch.
 
@@ -61,6 +62,7 @@ HELD_OUT = 5000
 STDP = "STDP"
 NONE = "none"
 LABELLED = "labelled"
+SVM_ON_FEATURES = "SVM on features"
 
 
 def choose_images(labels: np.ndarray, seed: int, images: int = IMAGES) -> tuple[np.ndarray, np.ndarray]:
@@ -241,6 +243,9 @@ class Experiment:
         if name in FEW_LABELS:
             yield from self.classify_pixels(name, counts)
             return
+        if name == SVM_ON_FEATURES:
+            yield from self.classify_features(counts)
+            return
         model = None
         for count in counts:
             labelled = self.choose_labelled(count)
@@ -259,14 +264,30 @@ class Experiment:
         if self.pixels is None:
             data = self.data
             _, held_out = choose_images(data.train_labels, self.seed, self.args.images)
-            largest = max((self.choose_labelled(each) for each in self.args.labels), key=len)
             scored = [(data.train_images[held_out], data.train_labels[held_out])]
             if self.args.test:
                 scored.append((data.test_images, data.test_labels))
-            self.pixels = FewLabels(data.train_images[self.chosen], data.train_labels[self.chosen], largest, scored)
+            self.pixels = FewLabels(data.train_images[self.chosen], data.train_labels[self.chosen], scored)
         for count in counts:
             accuracies, setting = self.pixels.score(name, self.choose_labelled(count))
             yield Scores(accuracies[0], None, *accuracies[1:] or [None]), setting
+
+    def classify_features(self, counts: list[str | int]) -> Iterator[tuple[Scores, str]]:
+        """Do the work of ``measure`` for a support vector machine that reads the learned features."""
+        model, text = self.make_model(STDP, None)
+        candidates = max((self.choose_labelled(each) for each in counts), key=len)
+        train, *scored = self.make_inputs(model, candidates)
+        ((name, latencies),) = train.maps.items()
+
+        def earliness(latencies):
+            return (model.time_steps - latencies).numpy()
+
+        parts = [(earliness(each.maps[name]), each.labels.numpy()) for each in scored]
+        few = FewLabels(earliness(latencies), train.labels.numpy(), parts)
+        for count in counts:
+            labelled = np.searchsorted(candidates, self.choose_labelled(count))
+            accuracies, setting = few.score("SVM", labelled)
+            yield Scores(accuracies[0], None, *accuracies[1:] or [None]), f"C {setting}; {text}"
 
 
 def read_done(table: Path | None) -> set[tuple[str, ...]]:
@@ -285,7 +306,7 @@ def format_score(score: float | None) -> str:
 
 def main() -> None:
     parser = make_parser(__doc__)
-    names = [STDP, *KINDS, NONE, LABELLED, *FEW_LABELS]
+    names = [STDP, *KINDS, NONE, LABELLED, *FEW_LABELS, SVM_ON_FEATURES]
     parser.add_argument("--kinds", nargs="+", choices=names, default=names[:3], help="(default: STDP imprinted random)")
     parser.add_argument("--table", type=Path, metavar="FILE")
     parser.add_argument("--labels", type=read_count, nargs="+", default=[ALL], metavar="N", help="(default: all)")

@@ -7,24 +7,37 @@ import statistics
 from collections.abc import Sequence
 from itertools import product
 
-from scipy.stats import t
+from scipy.stats import t, ttest_1samp
 
 from results.scripts.runs import RESULTS
 
 REPLACED = "imprinted", "random", "patch", "ones", "none"  # what a network has in place of its learned features
 CONTROL = "control2026"
-PARTS = {"best": "validation", "test": "test"}  # columns of controls.tsv: the best epoch, and the last one
 ALL = "all"
 PIXELS = "logistic regression", "nearest neighbour", "SVM", "label spreading"
 SHOWN = "100", "1000", "10000"  # of labels.tsv
 FEW = "accuracy from few images, %"  # in quoted.csv
-CONTROL_COLUMNS = "data", "network", "copies", "images", "STDP, % (seeds)", *(f"− {kind}" for kind in REPLACED)
+CONTROL_COLUMNS = "data", "network", "augmentation", "STDP, % (seeds)", *(f"− {kind}" for kind in REPLACED)
 LABEL_COLUMNS = (
-    *("data", "labels", "STDP, % (seeds)", "− imprinted", "− random", "− none", "− pixels"),
+    *("data", "labels", "STDP, % (seeds)", "− imprinted", "− random", "− patch", "− none", "− pixels"),
     "alone",
 )
 COLUMNS = "data", "features", "STDP, % (seeds)", "− imprinted", "− random", "− none"
 ALL_LABELS = "1000"
+WORTH = "random", "imprinted", "STDP"  # kinds of features
+WORTH_COLUMNS = "data, labels", "no features, % (seeds)", *(f"{kind}, points" for kind in WORTH)
+NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "kannada": "Kannada-MNIST", "cifar": "CIFAR-10"}
+# the rows of the table of what features are worth, and of README's part of it
+WORTH_ROWS = (
+    *(("mnist", count) for count in ("100", "1000", ALL)),
+    *(("fashion-mnist", count) for count in ("100", "1000", ALL)),
+    ("kannada", "100"),
+    *(("cifar", count) for count in ("1000", "10000")),
+)
+FIRST_ROWS = *WORTH_ROWS[:4], ("fashion-mnist", ALL), ("cifar", "10000")
+NOISY = "imprinted", "mean of 4", "mean of 16", "random", "none"
+NOISE_COLUMNS = "noise", "features", "STDP, % (seeds)", *(f"− {kind}" for kind in NOISY)
+SIGNIFICANT = 0.05
 
 Kinds = dict[str, dict[str, float]]  # {kind of features: {seed: accuracy in %}}
 
@@ -71,25 +84,61 @@ def subtract(a: dict[str, float], b: dict[str, float]) -> list[float]:
     return [a[seed] - b[seed] for seed in a if seed in b]
 
 
-def format_difference(differences: Sequence[float]) -> str:
-    """Return the mean and the half width of its 95 % interval; bold if the interval does not contain 0; "" of none."""
+def find_significant(column: Sequence[Sequence[float]]) -> list[bool]:
+    """Return which means of differences are not 0, by Student's t and by Holm's method over all of them.
+
+    column: the differences of each comparison; those of fewer than three seeds are not compared.
+    """
+    compared = {row: ttest_1samp(values, 0).pvalue for row, values in enumerate(column) if len(values) > 2}
+    found = [False] * len(column)
+    for tested, row in enumerate(sorted(compared, key=compared.get)):
+        if compared[row] > SIGNIFICANT / (len(compared) - tested):
+            break
+        found[row] = True
+    return found
+
+
+def format_difference(differences: Sequence[float], is_significant: bool = False) -> str:
+    """Return the mean and the half width of its 95 % interval, bold if it is significant; "" of none."""
     if not differences:
         return ""
     mean, half = compute_interval(differences)
     if math.isinf(half):
         return f"{mean:+.2f}"
     text = f"{mean:+.2f} ± {half:.2f}"
-    return f"**{text}**" if abs(mean) > half else text
+    return f"**{text}**" if is_significant else text
 
 
-def format_leads(kinds: Kinds, others: Sequence[dict[str, float]], digits: int = 2) -> list[str]:
-    """Return the accuracy of learned features with the number of seeds, and their leads over others."""
-    learned = kinds["STDP"]
-    mean = f"{statistics.mean(learned.values()):.{digits}f} ({len(learned)})"
-    return [mean, *(format_difference(subtract(learned, other)) for other in others)]
+def format_columns(rows: Sequence[Sequence[Sequence[float]]], usual: Sequence[int]) -> list[list[str]]:
+    """Return the cells of a table of differences.
+
+    usual: for each row, a number of seeds. A cell of another number has it in brackets.
+    """
+    columns = []
+    for column in zip(*rows, strict=True):
+        cells = []
+        for differences, is_significant, count in zip(column, find_significant(column), usual, strict=True):
+            text = format_difference(differences, is_significant)
+            cells.append(text + f" ({len(differences)})" * (0 < len(differences) != count))
+        columns.append(cells)
+    return [list(cells) for cells in zip(*columns, strict=True)]
 
 
-def make_table() -> list[tuple[str, ...]]:
+def format_leads(rows: Sequence[tuple], digits: int = 2) -> list[list[str]]:
+    """Return the cells of rows (first cells, accuracies of learned features, accuracies of each other kind).
+
+    The learned features have their accuracy with the number of seeds, and their leads over the others.
+    """
+    leads = [[subtract(learned, other) for other in others] for _, learned, others in rows]
+    cells = format_columns(leads, [len(learned) for _, learned, _ in rows])
+    table = []
+    for (first, learned, _), differences in zip(rows, cells, strict=True):
+        mean = f"{statistics.mean(learned.values()):.{digits}f} ({len(learned)})"
+        table.append([*first, mean, *differences])
+    return table
+
+
+def make_table() -> list[list[str]]:
     """Return the rows of the table: what STDP reaches, and its lead over other features and over none."""
     rows = []
     for (data, network, labels, noise), kinds in read_learning().items():
@@ -100,41 +149,66 @@ def make_table() -> list[tuple[str, ...]]:
             others[-1] = {}
         changed = f", {labels} labels" * (labels != ALL_LABELS) + f", noise {noise}" * (noise != "0")
         features = network.replace("-", " → ") + changed
-        rows.append((data, features, *format_leads(kinds, others)))
-    return rows
+        rows.append(((data, features), kinds["STDP"], others))
+    return format_leads(rows)
 
 
-def make_control_table() -> list[tuple[str, ...]]:
-    """Return the rows of the table of the networks that learned from all training images, with numbers of seeds.
+def make_control_table() -> list[list[str]]:
+    """Return the rows of the table of the networks that learned from all training images: test, last epoch.
 
-    The kind "none" is that of control2026 with the same copies.
+    The kind "none" is that of control2026 with the same augmentation.
     """
-    columns = "data", "network", "copies"
-    found = {column: read("controls.tsv", columns, column) for column in PARTS}
+    found = read("controls.tsv", ("data", "network", "copies"))
     rows = []
-    for data, network, copies in found["best"] | found["test"]:
-        for column, images in PARTS.items():
-            kinds = found[column].get((data, network, copies))
-            if network == CONTROL or not kinds:
-                continue
-            kinds = kinds | found[column].get((data, CONTROL, copies), {})
-            others = [kinds.get(kind, {}) for kind in REPLACED]
-            learned, *leads = format_leads(kinds, others)
-            cells = []
-            for lead, other in zip(leads, others, strict=True):
-                count = len(subtract(kinds["STDP"], other))
-                cells.append(f"{lead} ({count})" if count else "")
-            number = re.sub(r"copies=(\d+).*", r"\1", copies)
-            rows.append((data, network, number, images, learned, *cells))
-    return sorted(rows, key=lambda row: row[1])
+    for (data, network, copies), kinds in found.items():
+        if network == CONTROL:
+            continue
+        kinds = kinds | found.get((data, CONTROL, copies), {})
+        others = [kinds.get(kind, {}) for kind in REPLACED]
+        augmentation = re.sub(r"copies=(\d+).*", r"\1 copies", copies)
+        rows.append(((data, network, augmentation), kinds["STDP"], others))
+    rows.sort(key=lambda row: row[0][1])
+    return format_leads(rows)
 
 
-def make_label_table(quoted: dict[tuple[str, str], str]) -> list[tuple[str, ...]]:
+def make_noise_table() -> list[list[str]]:
+    """Return the rows of the table of noisy images that have three seeds or more."""
+    rows = []
+    found = read("noise.tsv", ("noise", "strength", "network"), "accuracy")
+    for (noise, strength, network), kinds in found.items():
+        if network == "none" or len(kinds["STDP"]) < 3:
+            continue
+        kinds = kinds | found[noise, strength, "none"]
+        name = f"{noise} {strength}" if float(strength) else "none"
+        rows.append(((name, network), kinds["STDP"], [kinds.get(kind, {}) for kind in NOISY]))
+    rows.sort(key=lambda row: int(row[0][1]))
+    return format_leads(rows)
+
+
+def make_worth_table(shown: Sequence[tuple[str, str]] = WORTH_ROWS) -> list[list[str]]:
+    """Return the rows of the table of what features are worth: test, last epoch.
+
+    shown: (data, labels) of each row.
+    """
+    found = read_labels()
+    rows = [found[row] for row in shown]
+    leads = [[subtract(kinds[kind], kinds["none"]) for kind in WORTH] for kinds in rows]
+    cells = format_columns(leads, [len(each[0]) for each in leads])
+    table = []
+    for (data, count), kinds, lead, differences in zip(shown, rows, leads, cells, strict=True):
+        labels = count if count == ALL else f"{int(count):,}"
+        none = f"{statistics.mean(kinds['none'].values()):.1f} ({len(lead[0])})"
+        table.append([f"{NAMES[data]}, {labels}", none, *differences])
+    return table
+
+
+def make_label_table(quoted: dict[tuple[str, str], str]) -> list[list[str]]:
     """Return the rows of the table of few labels.
 
     quoted: {(data, number of images): accuracy in %} of others whose features learn from the same few images.
     """
     rows = []
+    last = []
     found = read_labels()
     for data, count in product(dict.fromkeys(data for data, _ in found), SHOWN):
         kinds = found.get((data, count), {})
@@ -142,8 +216,9 @@ def make_label_table(quoted: dict[tuple[str, str], str]) -> list[tuple[str, ...]
             continue
         pixels = [kinds[name] for name in PIXELS if name in kinds]
         best = max(pixels, key=lambda each: statistics.mean(each.values()), default={})
-        others = *(kinds.get(kind, {}) for kind in ("imprinted", "random", "none")), best
+        others = *(kinds.get(kind, {}) for kind in ("imprinted", "random", "patch", "none")), best
+        rows.append(((data, f"{int(count):,}"), kinds["STDP"], others))
         alone = [f"{statistics.mean(kinds['labelled'].values()):.1f}"] if "labelled" in kinds else []
         alone += [f"({quoted[data, count]})"] if (data, count) in quoted else []
-        rows.append((data, f"{int(count):,}", *format_leads(kinds, others, digits=1), " ".join(alone)))
-    return rows
+        last.append(" ".join(alone))
+    return [[*cells, alone] for cells, alone in zip(format_leads(rows, digits=1), last, strict=True)]

@@ -20,8 +20,18 @@ def test_intervals_are_those_of_student():
     assert mean == 2
     assert half == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
     assert features.format_difference([1.0, 2.0, 3.0]) == "+2.00 ± 2.48"
-    assert features.format_difference([-3.1, -3.0, -2.9]) == "**-3.00 ± 0.25**"
+    assert features.format_difference([-3.1, -3.0, -2.9], True) == "**-3.00 ± 0.25**"
     assert features.format_difference([0.5]) == "+0.50"
+
+
+def test_a_column_of_differences_is_tested_by_holm():
+    """By hand: t is 3.46, -52, 10.4 and 5.20 (2 degrees of freedom), so p is 0.074, 0.0004, 0.009 and 0.035.
+
+    0.0004 < 0.05 / 4 and 0.009 < 0.05 / 3, but 0.035 > 0.05 / 2. Alone, 0.035 is significant.
+    """
+    column = [[1.0, 2.0, 3.0], [-3.1, -3.0, -2.9], [1.0, 1.2, 1.4], [1.0, 1.5, 2.0], [5.0, 5.001], [7.0], []]
+    assert features.find_significant(column) == [False, True, True, False, False, False, False]
+    assert features.find_significant([[1.0, 1.5, 2.0]]) == [True]
 
 
 def test_differences_are_paired_by_seed():
