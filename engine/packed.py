@@ -113,11 +113,13 @@ class PackedLatencies(PackedSpikes):
         written = len(self._first) - 1
         if start != written:
             raise InputError(f"packed latencies are written in their order: image {written} is next, not {start}")
-        is_spike = flat < self.time_steps
-        spikes = np.flatnonzero(is_spike)
-        self._neurons += (spikes % flat.shape[1]).astype(self._number).tobytes()
-        self._times += flat.ravel()[spikes].tobytes()
-        self._first = np.append(self._first, self._first[-1] + np.cumsum(is_spike.sum(1)))
+        neurons = np.empty(flat.size + 1, self._number)
+        times = np.empty(flat.size + 1, np.uint8)
+        ends = np.empty(len(flat), np.int64)
+        count = _list_spikes(flat, self.time_steps, neurons, times, ends)
+        self._neurons += neurons[:count].tobytes()
+        self._times += times[:count].tobytes()
+        self._first = np.append(self._first, self._first[-1] + ends)
 
     def _read(self, indices, flat):
         _ = self._first[indices + 1]  # an IndexError for an image that is not written
@@ -130,6 +132,22 @@ class PackedLatencies(PackedSpikes):
 def open_storage(size: int, folder: Path | None) -> BinaryIO | None:
     """Open a temporary file in a folder (None: that of the system) for bits; None if ``size`` bytes fit in memory."""
     return tempfile.TemporaryFile(dir=folder, buffering=0) if size > MAX_IN_MEMORY else None
+
+
+@compiled
+def _list_spikes(flat, time_steps, neurons, times, ends):
+    """Write the spikes in the rows of flat uint8 (n, neurons) to two lists, and where each row ends; return how many.
+
+    Silent neurons are written, too, and overwritten: a branch would take longer. So the lists need one more place.
+    """
+    count = 0
+    for i in range(len(flat)):
+        for neuron in range(flat.shape[1]):
+            neurons[count] = neuron
+            times[count] = flat[i, neuron]
+            count += flat[i, neuron] < time_steps
+        ends[i] = count
+    return count
 
 
 @compiled

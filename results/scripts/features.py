@@ -193,11 +193,11 @@ def make_worth_table(shown: Sequence[tuple[str, str]] = WORTH_ROWS) -> list[list
     found = read_labels()
     rows = [found[row] for row in shown]
     leads = [[subtract(kinds[kind], kinds["none"]) for kind in WORTH] for kinds in rows]
-    cells = format_columns(leads, [len(each[0]) for each in leads])
+    cells = format_columns(leads, [len(kinds["none"]) for kinds in rows])
     table = []
-    for (data, count), kinds, lead, differences in zip(shown, rows, leads, cells, strict=True):
+    for (data, count), kinds, differences in zip(shown, rows, cells, strict=True):
         labels = count if count == ALL else f"{int(count):,}"
-        none = f"{statistics.mean(kinds['none'].values()):.1f} ({len(lead[0])})"
+        none = f"{statistics.mean(kinds['none'].values()):.1f} ({len(kinds['none'])})"
         table.append([f"{NAMES[data]}, {labels}", none, *differences])
     return table
 
