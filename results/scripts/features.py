@@ -165,7 +165,7 @@ def make_control_table() -> list[list[str]]:
             continue
         kinds = kinds | found.get((data, CONTROL, copies), {})
         others = [kinds.get(kind, {}) for kind in REPLACED]
-        augmentation = re.sub(r"copies=(\d+).*", r"\1 copies", copies)
+        augmentation = re.sub(r"copies=(\d+).*", r"\1 images", copies)
         rows.append(((data, network, augmentation), kinds["STDP"], others))
     rows.sort(key=lambda row: row[0][1])
     return format_leads(rows)
