@@ -11,8 +11,8 @@ with seed 0, and there is no regression. Of recordings, the classifiers read the
 are divided by 255. Both classifiers are those of scikit-learn, with C = 0.1 for the regression and everything else as
 it is. Prints the accuracy on the test images.
 
-With --labels, the classifiers of ``FewLabels`` learn from the images that train.py --labels N chooses with each seed,
-and the validation images choose the setting of each.
+With --labels, 5,000 training images (at most a fifth) choose the setting of each classifier of ``FewLabels``, and it
+learns from N of the others, which the seed chooses; of 60,000 images, those of train.py --labels N.
 """
 
 import argparse
