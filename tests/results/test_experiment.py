@@ -63,3 +63,15 @@ def test_features_of_the_labelled_images_alone_are_others(tmp_path, monkeypatch,
     activities = [line.rpartition("  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert activities[0] == activities[1]  # learned from all images
     assert len({*activities}) == 3
+
+
+@pytest.mark.slow
+def test_a_support_vector_machine_reads_the_learned_features(tmp_path, monkeypatch, capsys):
+    table = tmp_path / "labels.tsv"
+    words = f"experiment mozafari2018_margin digits --epochs 1 1 1 --images 300 --labels 50 --test --table {table}"
+    monkeypatch.setattr("sys.argv", [*words.split(), "--kinds", experiment.SVM_ON_FEATURES])
+    experiment.main()
+    with open(table, newline="") as file:
+        (row,) = csv.DictReader(file, delimiter="\t")
+    assert row["features"] == "SVM on features"
+    assert 25 < float(row["test"]) < 100  # chance: 10
