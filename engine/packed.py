@@ -102,7 +102,7 @@ class PackedLatencies(PackedSpikes):
     """
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):
-        super().__init__(0, shape, time_steps)
+        super().__init__(0, shape, time_steps)  # without room for bits
         self.shape = torch.Size((images, *shape))
         self._number = np.uint16 if math.prod(shape) <= 2**16 else np.uint32  # the type of the numbers of the neurons
         self._neurons = bytearray()  # grows in place: an array would be copied
