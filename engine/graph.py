@@ -11,7 +11,7 @@ from torch import nn
 
 from engine.checks import check_latencies, check_times
 from engine.layers import LAYERS, Layer, drop_times
-from engine.packed import PackedLatencies, PackedSpikes
+from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
 from engine.stages import INPUT, STAGES, Gather, Shape, SpikingConv, Stage
 from errors import InputError
@@ -19,7 +19,7 @@ from errors import InputError
 CHUNK = 1000  # images that pass through the stages together
 ANY_SIDE = 10**9  # neurons: of images that every kernel and pooling fits, if the size of the images is not known
 
-LatencyMap = torch.Tensor | PackedSpikes  # uint8 (N, C, H, W)
+LatencyMap = torch.Tensor | Packed  # uint8 (N, C, H, W)
 
 
 class Node(NamedTuple):
@@ -167,7 +167,7 @@ class StageGraph(nn.Module):
         self.check_names(maps)
         checked = {}
         for name, latencies in maps.items():
-            if not isinstance(latencies, PackedSpikes):
+            if not isinstance(latencies, Packed):
                 latencies = check_latencies(latencies, self.channels[name])
                 check_times(latencies, self.time_steps)
             elif (latencies.shape[1], latencies.time_steps) != (self.channels[name], self.time_steps):
@@ -189,7 +189,7 @@ class StageGraph(nn.Module):
         if isinstance(maps, Mapping):
             return self.check_maps(maps)
         latencies = self.check_maps({INPUT: maps})[INPUT]
-        return {INPUT: latencies if isinstance(latencies, PackedSpikes) else latencies.to(self.device)}
+        return {INPUT: latencies if isinstance(latencies, Packed) else latencies.to(self.device)}
 
     # -----------------------------------------------------------------------------------------------------------------
     # Maps on their way up
@@ -263,7 +263,7 @@ class StageGraph(nn.Module):
             return
         maps = {name: maps[name] for name in self.read_for(maps, computed)}
         count = len(next(iter(maps.values())))
-        pack = any(isinstance(latencies, PackedSpikes) for latencies in maps.values())
+        pack = any(isinstance(latencies, Packed) for latencies in maps.values())
         drops_times = bits and not self._times_matter(maps, computed)
         for start in range(0, count or 1, CHUNK):  # once for an empty data set, because its maps have a shape, too
             part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}

@@ -19,27 +19,22 @@ from errors import InputError
 MAX_IN_MEMORY = 256 * 2**20  # bytes of bits that are read together; more bits are stored in files
 
 
-class PackedSpikes:
-    """Latency maps uint8 (N, C, H, W) of N images, which are read and written like the tensor, as bits.
+class Packed:
+    """Latency maps uint8 (N, C, H, W) of N images, which are read and written like the tensor.
 
-    Only whether a neuron spikes is kept: a latency is read as 0 if it does, as ``time_steps`` if it is silent.
+    A subclass stores them by ``_write`` and ``_read``.
 
     Args:
         images: N.
         shape: (C, H, W).
         time_steps: the latency that means silence.
-        file: a binary file, open for reading and writing, that holds the bits; None: they are in memory. The file is
-            read row by row and not mapped: the system owns its pages, and frees them when memory is short.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, images: int, shape: Sequence[int], time_steps: int, file: BinaryIO | None = None):
+    def __init__(self, images: int, shape: Sequence[int], time_steps: int):
         self.shape = torch.Size((images, *shape))
         self.time_steps = check_time_steps(time_steps)
-        self._file = file
-        self._row = -(-math.prod(shape) // 8)
-        self._bits = np.zeros((images, self._row), np.uint8) if file is None else None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -68,6 +63,22 @@ class PackedSpikes:
         self._read(indices, flat)
         return torch.from_numpy(flat).reshape(len(indices), *self.shape[1:])
 
+
+class PackedSpikes(Packed):
+    """Latency maps as bits: whether a neuron spikes. A latency is read as 0 if it does, as ``time_steps`` if not.
+
+    Args:
+        images, shape, time_steps: as of ``Packed``.
+        file: a binary file, open for reading and writing, that holds the bits; None: they are in memory. The file is
+            read row by row and not mapped: the system owns its pages, and frees them when memory is short.
+    """
+
+    def __init__(self, images: int, shape: Sequence[int], time_steps: int, file: BinaryIO | None = None):
+        super().__init__(images, shape, time_steps)
+        self._file = file
+        self._row = -(-math.prod(shape) // 8)
+        self._bits = np.zeros((images, self._row), np.uint8) if file is None else None
+
     def close(self) -> None:
         """Free the memory, or close the file."""
         self._bits = None
@@ -95,15 +106,14 @@ class PackedSpikes:
         np.multiply(is_silent, np.uint8(self.time_steps), out=flat)
 
 
-class PackedLatencies(PackedSpikes):
+class PackedLatencies(Packed):
     """Latency maps as lists of spikes: which neuron, and when.
 
     Images are written in their order, each once.
     """
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):
-        super().__init__(0, shape, time_steps)  # without room for bits
-        self.shape = torch.Size((images, *shape))
+        super().__init__(images, shape, time_steps)
         self._number = np.uint16 if math.prod(shape) <= 2**16 else np.uint32  # the type of the numbers of the neurons
         self._neurons = bytearray()  # grows in place: an array would be copied
         self._times = bytearray()
