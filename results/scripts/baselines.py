@@ -2,7 +2,7 @@
 
     python -m results.scripts.baselines [--data-dir DIR] [--val-split N] [--image-size H W] [--augment copies=N …]
         [--bins N] DATASET [DATASET …]
-    python -m results.scripts.baselines --labels N … [--seeds S …] [--data-dir DIR] DATASET [DATASET …]
+    python -m results.scripts.baselines --labels N … [--seeds S …] [--folds K] [--data-dir DIR] DATASET [DATASET …]
 
 DATASET and the flags are those of train.py. The classifiers learn from the images that a network with seed 0 learns
 from, so N is 0 for folds. With --augment, the nearest neighbour also learns from the same augmented images as a network
@@ -12,7 +12,8 @@ are divided by 255. Both classifiers are those of scikit-learn, with C = 0.1 for
 it is. Prints the accuracy on the test images.
 
 With --labels, 5,000 training images (at most a fifth) choose the setting of each classifier of ``FewLabels``, and it
-learns from N of the others, which the seed chooses; of 60,000 images, those of train.py --labels N.
+learns from N of the others, which the seed chooses; of 60,000 images, those of train.py --labels N. With --folds, K
+folds of the N images choose the setting instead.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from itertools import product
 import numpy as np
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
@@ -55,27 +57,36 @@ class FewLabels:
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, scored: Sequence[tuple]):
-        self.pixels = to_pixels(images)
         self.labels = labels
-        self.scored = [(to_pixels(each), of_each) for each, of_each in scored]
+        self.scored = [of_each for _, of_each in scored]
+        self.pixels = [to_pixels(each) for each in (images, *(each for each, _ in scored))]
 
-    def score(self, name: str, labelled: np.ndarray) -> tuple[list[float], str]:
+    def score(self, name: str, labelled: np.ndarray, folds: int = 0) -> tuple[list[float], str]:
         """Return the accuracies in per cent on the scored images, and the setting, of a classifier.
 
-        labelled: positions of the labelled images.
+        labelled: positions of the labelled images. folds: of them that choose the setting; 0: the first scored ones do.
         """
-        tried = {}
-        for setting in FEW_LABELS[name]:
-            decide = self.fit(name, setting, labelled)
-            _, labels = self.scored[0]
-            tried[setting] = decide, (decide(0) == labels).mean()
-        chosen = max(tried, key=lambda setting: tried[setting][1])
-        decide, _ = tried[chosen]
-        accuracies = [100 * (decide(part) == labels).mean() for part, (_, labels) in enumerate(self.scored)]
+        tried = {setting: self.validate(name, setting, labelled, folds) for setting in FEW_LABELS[name]}
+        chosen = max(tried, key=tried.get)
+        decide = self.fit(name, chosen, labelled)
+        accuracies = [100 * (decide(part) == labels).mean() for part, labels in enumerate(self.scored, 1)]
         return accuracies, " ".join(map(str, chosen))
 
+    def validate(self, name: str, setting: tuple, labelled: np.ndarray, folds: int) -> float:
+        """Return the accuracy that chooses the setting, as a fraction."""
+        if not folds:
+            return (self.fit(name, setting, labelled)(1) == self.scored[0]).mean()
+        correct = 0
+        for chosen, left_out in StratifiedKFold(folds).split(labelled, self.labels[labelled]):
+            decide = self.fit(name, setting, labelled[chosen])
+            correct += (decide(0, labelled[left_out]) == self.labels[labelled[left_out]]).sum()
+        return correct / len(labelled)
+
     def fit(self, name: str, setting: tuple, labelled: np.ndarray):
-        """Return a function of the number of a scored part that returns the classes of its images."""
+        """Return a function that returns the classes of the images of a part, or of some of them.
+
+        Its arguments are the number of the part, 0 for the images that may be labelled, and positions in the part.
+        """
         if name == "label spreading":
             return self.spread(*setting, labelled)
         (value,) = setting
@@ -84,16 +95,15 @@ class FewLabels:
             "SVM": SVC(C=value),
             "nearest neighbour": KNeighborsClassifier(value, algorithm="brute"),
         }
-        model = models[name].fit(self.pixels[labelled], self.labels[labelled])
-        return lambda part: model.predict(self.scored[part][0])
+        model = models[name].fit(self.pixels[0][labelled], self.labels[labelled])
+        return lambda part, chosen=slice(None): model.predict(self.pixels[part][chosen])
 
     def spread(self, neighbours: int, share: float, labelled: np.ndarray):
         """As ``fit``, for label spreading."""
-        count = len(self.pixels)
+        count = len(self.labels)
         targets = np.full(count, -1)
         targets[labelled] = self.labels[labelled]
-        within, *others = (join(each[:, :neighbours], count) for each in self.nearest)
-        edges = within
+        edges = join(self.nearest[0][:, :neighbours], count)
 
         def kernel(*_):
             return edges
@@ -101,11 +111,12 @@ class FewLabels:
         indices = np.arange(count)[:, None]
         model = LabelSpreading(kernel, alpha=share, max_iter=1000).fit(indices, targets)
 
-        def decide(part):
+        def decide(part, chosen=slice(None)):
             nonlocal edges
-            edges = others[part].T.tocsr()
+            near = self.nearest[part][chosen, :neighbours]
+            edges = join(near, count).T.tocsr()
             with np.errstate(invalid="ignore"):  # an image that no label reaches has the first class
-                return model.predict(np.arange(others[part].shape[0])[:, None])
+                return model.predict(np.arange(len(near))[:, None])
 
         return decide
 
@@ -116,13 +127,12 @@ class FewLabels:
         Those of the images themselves, and of each scored part.
         """
         most = max(neighbours for neighbours, _ in FEW_LABELS["label spreading"])
-        search = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(self.pixels)
-        parts = self.pixels, *(pixels for pixels, _ in self.scored)
-        return [search.kneighbors(pixels, return_distance=False) for pixels in parts]
+        search = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(self.pixels[0])
+        return [search.kneighbors(pixels, return_distance=False) for pixels in self.pixels]
 
 
 def score_few_labels(
-    data: imagesets.DataSet, seed: int, counts: Sequence[int]
+    data: imagesets.DataSet, seed: int, counts: Sequence[int], folds: int = 0
 ) -> Iterator[tuple[str, int, float, str]]:
     """Yield name, number of labelled images, test accuracy in per cent and setting of the classifiers of few labels."""
     train, held_out = stratified_split(data.train_labels, min(5000, len(data.train_labels) // 5), seed)
@@ -130,7 +140,7 @@ def score_few_labels(
     scored = [(data.train_images[held_out], data.train_labels[held_out]), (data.test_images, data.test_labels)]
     few = FewLabels(data.train_images[train], labels, scored)
     for name, count in product(FEW_LABELS, counts):
-        (_, accuracy), setting = few.score(name, choose_labelled(labels, count, seed))
+        (_, accuracy), setting = few.score(name, choose_labelled(labels, count, seed), folds)
         yield name, count, accuracy, setting
 
 
@@ -191,13 +201,14 @@ def main() -> None:
     parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="augmentation, as of train.py")
     parser.add_argument("--bins", type=int, default=0, metavar="N", help="of recordings of events")
     parser.add_argument("--labels", type=int, nargs="+", default=[], metavar="N", help="numbers of labelled images")
+    parser.add_argument("--folds", type=int, default=0, metavar="K", help="of the labelled images, choose settings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="with --labels (default: 0)")
     args = parser.parse_args()
     augmentation = read_augmentation(" ".join(args.augment))
     for name in args.datasets:
         data = imagesets.load(name, args.data_dir, args.image_size)
         for seed in args.seeds if args.labels else ():
-            for classifier, count, accuracy, setting in score_few_labels(data, seed, args.labels):
+            for classifier, count, accuracy, setting in score_few_labels(data, seed, args.labels, args.folds):
                 print(f"{name}, seed {seed}, {count} labels: {classifier} ({setting}) {accuracy:.2f} %", flush=True)
         if args.labels:
             continue

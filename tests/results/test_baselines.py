@@ -26,3 +26,20 @@ def test_the_command_measures_each_classifier_from_few_labels(monkeypatch, capsy
     for line, name in zip(lines[1::2], baselines.FEW_LABELS, strict=True):  # 100 labels
         assert line.startswith("digits, seed 1, 100 labels: " + name)
         assert 70 < float(line.split()[-2]) < 100
+
+
+def test_folds_of_the_labelled_images_choose_settings():
+    """Two groups overlap, so five neighbours are better than one. The held-out images have the wrong labels."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(1200) % 2
+    images = rng.normal(115 + 25 * labels[:, None, None], 30, (1200, 1, 2)).clip(0, 255).astype(np.uint8)
+    scored = [(images[600:], 1 - labels[600:]), (images[600:], labels[600:])]
+    few = baselines.FewLabels(images[:600], labels[:600], scored)
+    chosen = np.arange(400)
+    (_, misled), setting = few.score("nearest neighbour", chosen)
+    assert setting == "1"
+    (_, accuracy), setting = few.score("nearest neighbour", chosen, folds=5)
+    assert setting == "5"
+    assert accuracy > misled
+    (wrong, right), _ = few.score("label spreading", chosen, folds=5)
+    assert right > 60 > 40 > wrong
