@@ -83,7 +83,7 @@ def check_left_out(values: Any, images: int, features: int) -> np.ndarray:
     if array.shape not in ((features,), (images, features)):
         given = " ".join(repr(values).split())
         raise InputError(f"left_out must be bool ({features},) or ({images}, {features}), not {given:.80}")
-    return np.array(np.broadcast_to(array, (images, features)))
+    return np.array(np.broadcast_to(array, (images, features)), order="C")  # kernels are compiled for each layout
 
 
 def check_classes(classes: Any, features: int) -> np.ndarray:
