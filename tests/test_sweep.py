@@ -173,15 +173,16 @@ def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatc
 
 def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     """Damage that a resumed run repairs is not reported."""
-    assert start(tmp_path) == 0
+    few = words(tmp_path, "--jobs", "1", "--epochs", "0", "0", "1")
+    assert sweep.main(few) == 0
     first, second = (run_of(tmp_path, name) for name in NETWORKS)
     (second / "results.json").write_text("")
-    assert start(tmp_path) == 0
+    assert sweep.main(few) == 0
     assert results(second)["test"]["best"]
     (first / "metrics.csv").write_text("epoch\n1\n")
     before = contents(tmp_path)
     capsys.readouterr()
-    assert_refuses(sweep.main, words(tmp_path), first, capsys)
+    assert_refuses(sweep.main, few, first, capsys)
     assert contents(tmp_path) == before
 
 
@@ -539,19 +540,20 @@ def test_other_data_of_the_same_name_are_not_compared(tmp_path):
 
 def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):
     """A sweep that is started again after a change of the code, and a finished run of an unknown version."""
-    assert start(tmp_path) == 0
+    words = f"--model control2026 --dataset {FEW_DIGITS} --epochs 1 --no-figures {NO_REFERENCES} --jobs 1"
+    words += f" --output {tmp_path} --seeds"
+    assert sweep.main(f"{words} 0 1".split()) == 0
     assert "different code" not in (tmp_path / "sweep.md").read_text()
     monkeypatch.setattr(identity, "digest_core", lambda: "0123456789abcdef")
     monkeypatch.setattr(identity, "find_commit", lambda: "abc")
-    again = words(tmp_path, "--jobs", "1")
-    again[again.index("1")] = "2"
-    assert sweep.main(again) == 0
+    assert sweep.main(f"{words} 2".split()) == 0
     make_run(tmp_path / "old", 1, 8, [0.5, 0.8], {})
     text, _ = report(tmp_path)
-    assert text.count("\n| m") == 5  # two networks by two versions, and the older run
+    assert text.count("\n| control2026 ") == 2  # by two versions
+    assert text.count("\n| m ") == 1  # the older run
     paragraph = text[text.index("different code") :]
     (new,) = [line for line in paragraph.splitlines() if "01234567 (commit abc)" in line]
-    assert [name for name in NETWORKS if f"{name}-{FEW_DIGITS.name}-seed2" in new] == [*NETWORKS]
+    assert f"control2026-{FEW_DIGITS.name}-seed2" in new
     assert "seed1" not in new
     (old,) = [line for line in paragraph.splitlines() if "unknown" in line]
     assert old.endswith(": old")

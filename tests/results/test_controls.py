@@ -50,7 +50,7 @@ def test_features_that_take_nothing_from_learning_have_a_fixed_number_of_ones():
 
 
 FLAGS = (
-    f"--model mozafari2018_margin --dataset {FEW_DIGITS} --epochs 2 2 8 --augment none --labels 30 --val-split 30 "
+    f"--model mozafari2018_margin --dataset {FEW_DIGITS} --epochs 1 1 4 --augment none --labels 30 --val-split 30 "
     "--set s1.threshold=45 s2.threshold=10 encoder.threshold=50 --seed 1 --no-figures --no-references --name run "
     f"{MACHINE}"
 )
@@ -84,7 +84,7 @@ def test_a_run_learns_again_on_other_features(kind, run, capsys):
 
 
 def test_a_control_is_trained_once_and_without_test_images(run, tmp_path, capsys):
-    assert start(f"{FLAGS} --epochs 2 2 2 --no-test --continue-from {run}", tmp_path) == 0
+    assert start(f"{FLAGS} --epochs 1 1 2 --no-test --continue-from {run}", tmp_path) == 0
     assert controls.main([str(tmp_path / "run"), "--kinds", "random"]) == 0
     assert "test" not in results(tmp_path / "run-random")
     before = contents(tmp_path / "run-random")
