@@ -135,6 +135,7 @@ def test_the_threshold_is_strict_and_in_float32_as_declared(tmp_path):
     assert (node.v_threshold.astype(np.float32) == 15).all()
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path):
     words = [sys.executable, ROOT / "evaluate.py", TRAINED, "--nir", tmp_path / "network.nir", "--threads", "1"]
     done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit_files)
