@@ -5,9 +5,9 @@
 
 The commands train all networks with one epoch for each phase, on the digits of scikit-learn, colour images or
 photographs, and on a few images of MNIST (``--dry-run``), and use recordings of events, the torch backend, moved
-copies, thresholds that adapt, and a user's own rule. ``results.json`` is compared without times, paths and versions,
-``last.safetensors`` tensor by tensor. What a run advises, and the references beside its network, are compared apart: a
-difference there is printed, but not counted. The exit code is 1 if something else differs.
+copies, thresholds that adapt, and the rule of the tutorial. ``results.json`` is compared without times, paths and
+versions, ``last.safetensors`` tensor by tensor. What a run advises, and the references beside its network, are compared
+apart: a difference there is printed, but not counted. The exit code is 1 if something else differs.
 """
 
 import argparse
@@ -29,35 +29,7 @@ from models import MODELS  # noqa: E402
 
 OTHER_DATA = "mozafari2018_shallow", "colour2026", "colour2026_counts"  # not on digits
 ADAPTIVE = "s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05"
-RULE = """
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
-
-from engine.rules import STDP
-
-
-class Late(NamedTuple):
-    lower: float
-    upper: float
-    lag: float
-
-    def window(self, t_in, t_out, ltp, ltd):
-        return (t_in + self.lag <= t_out) * ltp + (t_in + self.lag > t_out) * ltd
-
-    def change(self, w, rate):
-        return rate * ((w - self.lower) * (self.upper - w))
-
-
-@dataclass(frozen=True)
-class LateSTDP(STDP):
-    name: ClassVar[str] = "late"
-    title: ClassVar[str] = "late STDP"
-
-    lag: float = 1.0
-
-    def plasticity(self, number=float):
-        return Late(*map(number, (*self.bounds, self.lag)))
-"""
+RULE = ROOT / "tutorial" / "recent.py"
 # not compared: when, where and with which version a run was trained, and what its flags are called
 IGNORED = {"seconds", "phase_seconds", "started", "finished", "machine", "versions", "command", "flags", "git_commit"}
 IGNORED |= {"peak_memory_mb"}
@@ -94,13 +66,12 @@ def list_commands(data: Path) -> list[str]:
         "--model deepr2024_greedy --dataset digits --ratio 0.1 --epochs 1 1 1 1 --backend torch",
         "--model mozafari2018_margin --dataset digits --epochs 1 1 3 --augment copies=2 turn=8 shift=1",
         f"--model mozafari2018 --dataset digits --epochs 1 1 2 --set {ADAPTIVE}",
-        f"--model mozafari2018 --dataset digits --epochs 1 1 1 --plugin {data / 'late.py'} --set s1.rule=late",
+        f"--model mozafari2018 --dataset digits --epochs 1 1 1 --plugin {RULE} --set s1.rule=recent",
     ]
 
 
 def train(checkout: Path, arguments: str, folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
     """Train a network with a checkout; return its results and the tensors of its last checkpoint."""
-    (folder / "late.py").write_text(RULE, encoding="utf-8")
     command = [sys.executable, "train.py", *arguments.split(), "--no-figures", "--threads", "1"]
     command += ["--output", str(folder / "runs"), "--name", "run"]
     subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
