@@ -88,7 +88,7 @@ def test_event_backend_reproduces_the_original(name, deciding_winners):
 DIGESTS = json.loads(PATH.read_text())
 
 
-@pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, NAMES))
+@pytest.mark.parametrize("name", slow_except(["mozafari2018_margin"], NAMES))  # of which there is no trace
 def test_winners_and_decisions_are_those_of_the_last_version(name):
     """If a change is meant, ``python tests/support/digests.py`` writes the file."""
     assert compute_digests(name) == DIGESTS[name]
