@@ -33,6 +33,7 @@ import train
 from engine.layers import Layer
 from engine.rules import RULES
 from engine.stages import SpikingConv
+from report import figures
 from utils import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -84,6 +85,7 @@ def runs(tmp_path_factory):
         patch.chdir(ROOT)
         patch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
         patch.setattr(imagesets, "load", load)
+        patch.setattr(figures, "DPI", 20)
         for program, words in COMMANDS:
             command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]

@@ -19,10 +19,10 @@ from training.trained import load_network
 from utils import ROOT
 
 
-@pytest.mark.parametrize("place", ["", "checkpoints/best.safetensors"])
-def test_an_evaluation_has_the_numbers_of_the_run(place, trained, tmp_path, undrawn, capsys):
+def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, capsys):
+    """Of the folder, or of a checkpoint."""
     before = contents(trained)
-    for _ in range(2):
+    for place in ("", "checkpoints/best.safetensors"):
         assert start_evaluation(f"{trained / place} {MACHINE}", tmp_path) == 0
     out = capsys.readouterr().out
     assert "mozafari2018 on digits, test images:" in out
