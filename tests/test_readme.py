@@ -30,9 +30,7 @@ import models
 import SpykeTorch
 import sweep
 import train
-from engine.layers import Layer
 from engine.rules import RULES
-from engine.stages import SpikingConv
 from report import figures
 from utils import ROOT
 
@@ -170,9 +168,11 @@ def find_broken_links(text, folder, page=None):
     return broken
 
 
-def test_every_link_leads_somewhere():
+def test_every_link_leads_somewhere(notebook):
     pages = *PAGES, *OTHER_PAGES, CHANGES
     assert {page: broken for page in pages if (broken := find_broken_links(page.read_text(), page.parent, page))} == {}
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert find_broken_links(text, PATH.parent) == []
 
 
 def test_the_names_that_must_be_free_in_another_program():
@@ -336,11 +336,6 @@ def test_its_commands_run(notebook, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} >= {"recent", "stdp", "not-trained"}
 
 
-def test_its_links_lead_somewhere(notebook):
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    assert find_broken_links(text, PATH.parent) == []
-
-
 def test_its_rule_strengthens_recent_inputs_only():
     models.import_plugin(PATH.parent / "recent.py")
     rule = RULES["recent"](winners=1, radius=0)
@@ -348,21 +343,6 @@ def test_its_rule_strengthens_recent_inputs_only():
     np.testing.assert_array_equal(rule.plasticity().window(times, 4, 1.0, -0.75), [-0.75, 1, 1, -0.75, -0.75])
     np.testing.assert_allclose(rule.plasticity().change(0.25, 0.004), 0.00075)
     assert RULES["recent"](winners=1, radius=0, stabilize=False).plasticity().change(0.25, 0.004) == 0.004
-
-
-@pytest.mark.slow
-def test_both_backends_learn_by_its_rule():
-    latency = torch.from_numpy(np.random.default_rng(0).integers(0, 16, (20, 2, 8, 8)).astype(np.uint8))
-    learned = {}
-    models.import_plugin(PATH.parent / "recent.py")
-    stage = SpikingConv(4, 3, threshold=5, rule=RULES["recent"](winners=2, radius=1))
-    for backend in ("event", "torch"):
-        layer = Layer(stage, channels=2, time_steps=15, dtype=torch.float64, backend=backend)
-        winners = layer.learn_features(latency, stage.rule)
-        learned[backend] = winners, layer.weight
-    assert torch.equal(learned["event"][0], learned["torch"][0])
-    assert (learned["event"][0][..., 0] >= 0).any()
-    torch.testing.assert_close(learned["event"][1], learned["torch"][1])
 
 
 def test_its_outputs_are_kept(notebook):

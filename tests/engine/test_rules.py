@@ -4,7 +4,6 @@ import ast
 import math
 import re
 from functools import partial
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -15,12 +14,12 @@ from support.layers import learn_decisions, learn_features, make_layer
 from support.own_rules import ChosenRule, RecentSTDP, SoftSTDP
 from support.refusals import refuses
 
-import engine
 from engine.backends import BACKENDS
 from engine.decision import Outcome
 from engine.layers import Layer
 from engine.rules import RSTDP, RULES, STDP, Additive, MarginRule
 from engine.stages import SpikingConv
+from utils import ROOT
 
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 
@@ -124,16 +123,17 @@ def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind
 
 
 def documented(name):
-    """Declare a rule of the documentation."""
-    page = (Path(engine.__file__).parent.parent / "docs" / "extending.md").read_text()
-    (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"class {name}(" in block)
+    """Declare a rule of the documentation, or of the tutorial."""
+    page, file = ((ROOT / path).read_text() for path in ("docs/extending.md", "tutorial/recent.py"))
+    blocks = [*re.findall(r"```python\n(.*?)```", page, re.DOTALL), file]
+    (block,) = (block for block in blocks if f"class {name}(" in block)
     names = {}
     exec(block, names)
     return names[name]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("own", [partial(RecentSTDP, span=0), SoftSTDP, "ExponentialSTDP"])
+@pytest.mark.parametrize("own", [partial(RecentSTDP, span=0), SoftSTDP, "ExponentialSTDP", "RecentSTDP"])
 def test_other_plasticities_on_both_backends(own):
     """Every winner of 40 digits and every weight; and not those of the published rule."""
     kind = documented(own) if isinstance(own, str) else own
@@ -278,7 +278,7 @@ def test_rates_without_a_row_are_refused():
 
 def test_no_function_of_the_engine_has_more_than_eight_parameters():
     """``self`` and numba's ``typingctx`` aside."""
-    for path in Path(engine.__file__).parent.rglob("*.py"):
+    for path in (ROOT / "engine").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
