@@ -104,18 +104,6 @@ def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatc
     assert np.bincount(labels).tolist() == [2] * 10
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        f"{WORDS} --labels 0", f"{WORDS} --labels 9", f"{WORDS} --labels 139", f"{WORDS} --labels 1.5",
-        f"{WORDS} --labels few", f"{SMALL} --model kheradpisheh2018 --readout none --labels 20",
-    ],
-)  # fmt: skip
-def test_labels_that_cannot_be_chosen_are_refused(words, tmp_path, capsys):
-    assert_refuses(train.main, f"{words} --output {tmp_path}", "--labels", capsys)
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_resumed_run_keeps_its_labels(tmp_path, undrawn, stop_after, capsys):
     stop_after(1)
     assert start(f"{WORDS} --name run", tmp_path) == 130

@@ -104,7 +104,7 @@ VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell l
     "--save-every": ["nan", "inf", "-1"],
     "--save-maps": ["-1"], "--map-every": ["-1", "1"], "--map-index": ["0 360", "-1", f"{HUGE}"],
     "--augment": ["twist=3", "turn=3", "copies=2.5 turn=3", "copies turn=3"],
-    "--readout": ["nonsense"],
+    "--readout": ["nonsense"], "--labels": ["0", "9", "1319", "1.5", "few"],
 }  # fmt: skip
 FIELDS = {  # of --set; more of them are in tests/test_refusals.py
     "s9.threshold": ["2"], "s2.rule.warm_up.radius": ["2"], "threshold": ["3"], "s1.rule": ["{{}}", "{{1}}"],
@@ -168,6 +168,7 @@ TRAIN = {  # what the line names: command lines
     "no checkpoint": [LIKE + "--continue-from nowhere", LIKE + "--continue-from {run}/checkpoints/last.safetensors"],
     "no finished phase": [LIKE + "--continue-from {bad}/new"],
     "--continue-from": ["--resume {run} --continue-from {run}"],
+    "--labels": [NEW + "--model kheradpisheh2018 --readout none --labels 20"],
     "s9": [NEW + "--until s9", NEW + "--save-features s9"], "s1, c1, s2, c2": [NEW + "--save-features s3"],
     "c3": [NEW + "--model deep2024 --until s2 --save-features c3"],
     # no decision from images that are held out
