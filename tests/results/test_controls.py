@@ -99,7 +99,7 @@ def test_a_control_is_trained_once_and_without_test_images(run, tmp_path, capsys
     [
         ("--model inception2024 --epochs 0 0 0 1", "s3 is not a single convolution"),
         (
-            "--model deepr2024 --epochs 0 0 0 1 --ratio 0.1 --backend torch",
+            "--model deepr2024 --epochs 0 0 0 1 --ratio 0.1 --backend torch --set s2.out_channels=8",
             "deepr2024, whose last phase does not train the decision stage alone",
         ),
         ("--model mozafari2018 --epochs 1 0 0 --until s1 --no-test", "run has no accuracy of a last epoch"),
