@@ -155,28 +155,6 @@ def test_phases_with_labels_learn_from_the_labelled_images_and_their_copies():
     assert are_copies == {True, False}
 
 
-@pytest.mark.parametrize(
-    ("about", "copy"), [
-        ("6, 1, 4, 4", LATENCIES),  # of all images
-        ("6, 1, 4, 4", LATENCIES[:5]),
-        ("6, 1, 4, 4", torch.zeros((6, 1, 5, 5), dtype=torch.uint8)),
-        ("uint8", LATENCIES[:6].float()),
-        ("15", LATENCIES[:6] + 16),
-        ("15", torch.cat([LATENCIES[:5], LATENCIES[:1] + 16])),
-    ],
-)  # fmt: skip
-def test_copies_that_do_not_fit_the_labelled_images_are_refused(about, copy):
-    train = LatencyDataset(LATENCIES, LABELS, [0, 1, 2, 3, 4, 5])
-    with refuses(about):
-        OnlyLabelled().fit(train, None, (1,), copies=[LATENCIES[:6], copy])
-
-
-@pytest.mark.parametrize("labelled", [[], [0, 0], [-1], [IMAGES], [0.5], [[1]], "ab"])
-def test_labelled_images_that_do_not_exist_are_refused(labelled):
-    with refuses("indices of labelled images"):
-        Scripted().fit(LatencyDataset(LATENCIES, LABELS, labelled), None, (1, 1))
-
-
 def test_rows_of_the_history():
     """Fractions of all images of the epoch, winners per image, features that never won, and the steps."""
     outcomes = [Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)] * 2
@@ -287,18 +265,6 @@ def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_l
     model = Scripted()
     fit(model, epochs=(2, 3), patience=2, progress=Progress(epochs_since_best=2))
     assert [name for name, *_ in model.learned] == ["s1"] * 6 + ["s2"] * 9
-
-
-@pytest.mark.parametrize("split", ["training", "validation"])
-def test_no_images_are_refused(split):
-    empty = LatencyDataset(LATENCIES[:0], LABELS[:0])
-    train, validation = LatencyDataset(LATENCIES, LABELS), None
-    if split == "training":
-        train = empty
-    else:
-        validation = empty
-    with refuses(split):
-        Scripted().fit(train, validation, (1, 1))
 
 
 def test_without_steps_each_batch_has_its_own_random_numbers():
@@ -507,18 +473,3 @@ def test_copies_are_computed_again_when_stages_have_learned_again():
             maps.append(data.copies[0][:] < model.time_steps)
             assert torch.equal(maps[-1], model.map_of(copies[0], "s1") < model.time_steps)
     assert not torch.equal(maps[0], maps[-1])
-
-
-def test_moved_copies_are_refused_if_a_rewarded_stage_reads_spike_times():
-    latencies, labels = rewarded_images()
-    with refuses("spike times"):
-        next(Rewarded(RSTDP(winners=2)).steps(LatencyDataset(latencies, labels), None, (1,), copies=[latencies]))
-
-
-def test_names_of_stages_are_folders_on_systems_that_ignore_case():
-    class Own(NetworkTrainer):
-        def build(self, num_classes):
-            return {"s1": SpikingConv(8, 3, rule=STDP(5, 1)), "S1": SpikingConv(num_classes, 3, rule=RSTDP())}
-
-    with refuses("s1, S1"):
-        Own(in_channels=2, num_classes=3)

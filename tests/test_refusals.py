@@ -11,7 +11,7 @@ from support.refusals import assert_each_refused
 import encoders
 import imagesets
 import s1c1
-from encoders import events, intensity, whitening
+from encoders import events, gabor, intensity, whitening
 from engine import layers, packed, readout, rules, stages
 from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
@@ -19,6 +19,7 @@ from imagesets import DataSet, augmentation, load, splits
 from models import MODELS, build_model
 from network_trainer import LatencyDataset, NetworkTrainer
 from training.plan import read_augmentation
+from training.trained import save_network
 
 RULE = STDP(winners=1, radius=0)
 IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
@@ -40,6 +41,10 @@ def network(*, image_size=None, time_steps=15, **stages):
 
 def declare(**parts):
     return type("Own", (NetworkTrainer,), parts)
+
+
+def declare_encoder(**parts):
+    return type("Own", (encoders.Encoder,), parts)
 
 
 def annotated(base):
@@ -106,12 +111,16 @@ def mozafari(**arguments):
     return build_model("mozafari2018", **arguments)
 
 
+MOZAFARI = mozafari()
+
+
 def changed(field, value, name="mozafari2018"):
     return build_model(name, overrides={field: value})
 
 
-def fit(epochs=(1, 1), latencies=LATENCIES, labels=(0, 1), **more):
-    return small().fit(LatencyDataset(latencies, np.array(labels)), None, epochs, **more)
+def fit(epochs=(1, 1), latencies=LATENCIES, labels=(0, 1), labelled=None, validation=None, model=None, **more):
+    train = LatencyDataset(latencies, np.array(labels), labelled)
+    return (model or small()).fit(train, validation, epochs, **more)
 
 
 NETWORKS = """
@@ -149,6 +158,13 @@ s3             | network(s1=first(), s2=first(), s3=deciding(), s4=firing())
 c2             | network(s1=first(), c1=Pool(2, inputs="c2"), c2=Pool(2), s2=deciding())
 s2             | network(s1=first(), c1=Pool(2), s2=SpikingConv(8, 3, rule=RSTDP(), inputs=("s1", "c1")))
 s2             | network(s1=first(), s2=SpikingDense(7, rule=MarginRule()), image_size=(6, 6))
+s1, S1         | network(s1=first(), S1=deciding())
+s1 has a threshold | network(s1=SpikingConv(4, 1, threshold=1, rule=MarginRule()))
+s1 decides     | network(s1=firing(RSTDP(warm_up=RULE)))
+3 features     | network(s1=SpikingConv(3, 1, threshold=1, rule=RSTDP()))
+s1 learns      | network(s1=firing(RSTDP()), s2=firing(RSTDP()))
+dropout        | network(s1=firing(RSTDP()), s2=deciding(dropout=0.5))
+s1 learns from rewards | network(s1=firing(RSTDP()), c1=Pool(1), s2=firing(None))
 stage          | network() | network(c1=Pool(2)) | network(training=firing(), s2=deciding())
 input          | network(input=deciding())
 s 1            | network(**{"s 1": firing(), "s2": deciding()})
@@ -245,6 +261,15 @@ c1         | mozafari().train_unsupervised(LATENCIES, "c1")
 labels     | fit(latencies=LATENCIES[:1])
 latenc     | fit(latencies=LATENCIES + 100) | fit(latencies=LATENCIES[:, 0]) | fit(latencies=LATENCIES.numpy() + 16)
 labels     | fit(labels=(0, 4)) | fit(labels=(0,))
+training   | fit(latencies=LATENCIES[:0], labels=range(0))
+validation | fit(validation=LatencyDataset(LATENCIES[:0], np.arange(0)))
+indices of labelled images | fit(labelled=[]) | fit(labelled=[0, 0]) | fit(labelled=[-1]) | fit(labelled=[2])
+indices of labelled images | fit(labelled=[0.5]) | fit(labelled=[[1]]) | fit(labelled="ab")
+1, 3, 6, 6 | fit(labelled=[0], copies=[LATENCIES[:1], LATENCIES]) | fit(labelled=[0], copies=[LATENCIES[:0]])
+1, 3, 6, 6 | fit(labelled=[0], copies=[LATENCIES[:1, :, :5, :5]])
+uint8      | fit(copies=[LATENCIES, LATENCIES.float()])
+15         | fit(copies=[LATENCIES, LATENCIES + 16]) | fit(copies=[torch.cat([LATENCIES[:1], LATENCIES[:1] + 16])])
+spike times | fit((1,), copies=[LATENCIES], model=network(s1=firing(), s2=deciding()))
 """
 ENCODERS = """
 encoder=nonsense   | choose_encoder(S1C1(), "nonsense")
@@ -278,6 +303,14 @@ Readout("svm", C=  | declare(readout="svm") | declare(readout={"name": "SVM"}) |
 kind               | Readout("SVM") | Readout(None)
 C must be          | Readout("svm", C=0) | Readout("svm", C="2.4") | Readout("logistic", C=inf)
 s1c1               | type("Other", (Encoder,), {}, name="s1c1")
+time_steps         | declare_encoder(time_steps="a")() | declare_encoder(time_steps=0)()
+time_steps         | declare_encoder(time_steps=256)() | declare_encoder(time_steps=2.5)()
+fitted = ('mean',) | declare_encoder(fitted="mean")
+window             | Gabor(window=4)
+orientations       | Gabor(orientations=())
+pool               | Gabor(pool=0)
+stride             | Gabor(stride=0)
+inhibition         | Gabor(inhibition=(-1,))
 mode               | EventEncoder(mode="last")
 bins               | EventEncoder(bins=0)
 radius             | EventEncoder(radius=-1)
@@ -325,6 +358,8 @@ all pixels   | npz(x_train=zeros(12, 8, 9))
 (9, 9)       | npz(x_test=zeros(3, 9, 9) + 1)
 y_train      | npz(y_train=np.arange(11))
 y_train      | npz(y_train=np.array([0.5, nan] * 6))
+x_unlabelled | npz(x_unlabelled=zeros(5, 8, 8)) | npz(x_unlabelled=zeros(5, 8, 9) > 9)
+x_unlabelled | npz(x_unlabelled=zeros(0, 8, 9))
 argmax(1)    | npz(y_train=np.eye(2)[np.arange(12) % 2])
 astype(str)  | npz(y_train=np.array(["a", 1] * 6, object))
 '0', '1'     | npz(y_test=np.array(["0", "1", "1"]))
@@ -344,13 +379,22 @@ nowhere      | load("folder:/nowhere")
 --noise      | noisy("", True) | noisy("fog", 0.1) | noisy("gaussian", True) | noisy("gaussian", "x")
 --noise      | noisy("gaussian", nan) | noisy("salt-pepper", -0.1)
 """
+SAVED = """
+image_size  | save(image_size=(28.0, 28.0)) | save(image_size=28) | save(image_size="28")
+image_size  | save(image_size=(28, 28, 3)) | save(image_size=(0, 0))
+class_names | save(class_names=None)
+encoder     | save(encoder="s1c1") | save(encoder=S1C1)
+channels    | save(encoder=Gabor())
+path        | save(path="") | save(path="a\\0b") | save(path=None)
+network     | save(network="") | save(network="a\\0b") | save(network=None)
+"""
 
 
 def zeros(*shape):
     return np.zeros(shape, np.uint8)
 
 
-@pytest.mark.parametrize("table", ["NETWORKS", "FIELDS", "RULES", "CALLS", "ENCODERS", "DATA"])
+@pytest.mark.parametrize("table", ["NETWORKS", "FIELDS", "RULES", "CALLS", "ENCODERS", "DATA", "SAVED"])
 def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
     usual = {"x_train": np.arange(864, dtype=np.uint8).reshape(12, 8, 9), "y_train": np.arange(12) % 2}
     usual |= {"x_test": usual["x_train"][:3] // 2, "y_test": np.array([0, 1, 1])}
@@ -369,12 +413,24 @@ def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
         images = {f"{part}_images": IMAGES for part in ("train", "test")}
         return DataSet(**{"name": "x", "class_names": ("a", "b"), **labels, **images, **arrays})
 
+    def save(path=tmp_path / "saved", network=MOZAFARI, **options):
+        save_network(path, network, **options)
+
     labels = np.array([0, 0, 0, 1, 1, 1])
-    names = {"npz": npz, "write": write, "data": data, "nan": math.nan, "inf": math.inf, "five": {"time_steps": 5}}
+    names = {
+        "npz": npz,
+        "write": write,
+        "data": data,
+        "save": save,
+        "nan": math.nan,
+        "inf": math.inf,
+        "five": {"time_steps": 5},
+    }
     names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
     names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": read_augmentation}
     names |= {"noisy": lambda name, strength: augmentation.add_noise(IMAGES, name, strength)}
     modules = layers, packed, rules, stages, imagesets, augmentation, encoders, events, intensity, whitening
-    modules += readout, s1c1
+    modules += readout, s1c1, gabor
     known = {name: value for module in modules for name, value in vars(module).items()}
     assert_each_refused(globals()[table], {**known, **globals(), **names})
+    assert {*tmp_path.iterdir()} <= {path}

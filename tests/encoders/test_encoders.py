@@ -69,17 +69,6 @@ def test_what_a_checkpoint_cannot_contain_is_refused_as_fitted_state(value):
         Brightness().with_state({"lightest": value})
 
 
-def test_the_names_of_the_fitted_tensors_are_a_tuple():
-    with refuses("fitted = ('mean',)"):
-        type("Own", (Encoder,), {"fitted": "mean"})
-
-
-@pytest.mark.parametrize("value", ["a", 0, 256, 2.5])
-def test_the_time_steps_are_a_whole_number(value):
-    with refuses("time_steps"):
-        type("Own", (Encoder,), {"time_steps": value})()
-
-
 def test_a_network_names_its_encoder_and_sets_it():
     class Own(NetworkTrainer):
         encoder = Brightness(time_steps=9)

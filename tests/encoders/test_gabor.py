@@ -81,11 +81,3 @@ def test_sizes():
     assert Gabor().count_macs(10, 20) == 4 * 25 * 6 * 16
     with refuses("5×5"):
         Gabor().encode(np.zeros((1, 4, 90), np.uint8))
-
-
-@pytest.mark.parametrize(
-    "values", [{"window": 4}, {"orientations": ()}, {"pool": 0}, {"stride": 0}, {"inhibition": (-1,)}]
-)
-def test_refused_fields(values):
-    with refuses(next(iter(values))):
-        Gabor(**values)

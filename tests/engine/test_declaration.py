@@ -10,7 +10,7 @@ from support.own_rules import RecentSTDP
 from support.refusals import refuses
 
 from engine.declaration import to_plain
-from engine.rules import RSTDP, STDP, MarginRule
+from engine.rules import RSTDP, MarginRule
 from engine.stages import read_stages
 from models import build_model
 
@@ -106,10 +106,3 @@ def test_a_rule_without_a_value_for_a_field():
     assert model.declaration["s3"].rule == Unset(pace=3)
     with refuses("s3.rule.pace"):
         build_model("mozafari2018", overrides={"s3.rule": "unset", "s3.rule.pace": "x"})
-
-
-def test_two_rules_of_one_name_are_refused():
-    with refuses("stdp"):
-
-        class Other(STDP):
-            name = "stdp"

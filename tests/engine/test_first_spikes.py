@@ -13,8 +13,8 @@ from support.reference import layers, random_maps, thresholds
 from support.refusals import refuses
 
 from engine.decision import Outcome
-from engine.rules import RSTDP, STDP, MarginRule
-from engine.stages import Branches, Pool, SpikingConv, Vote
+from engine.rules import RSTDP, STDP
+from engine.stages import SpikingConv
 from models import build_model
 from network_trainer import NetworkTrainer
 
@@ -196,35 +196,6 @@ def test_rates_adapt_by_a_fraction_and_a_constant():
     rule = RSTDP(reward=(0.5, -0.25), punishment=(-0.5, 0.125), adaptation=(0.75, 0.25))
     assert rule.adapt(Outcome(3, 1, 4)).tolist() == [[0.171875, -0.0859375], [-0.265625, 0.06640625]]
     assert RSTDP(adaptation=(0, 1)).adapt(Outcome(3, 1, 4)).tolist() == RSTDP().first_rates().tolist()
-
-
-MARGIN = {"s1": SpikingConv(4, 1, threshold=1, rule=MarginRule())}
-REWARDED = SpikingConv(2, 1, threshold=1, rule=RSTDP())
-REFUSED = {
-    "s1 has a threshold": MARGIN,
-    "s1 decides": {"s1": SpikingConv(4, 1, threshold=1, rule=RSTDP(warm_up=STDP(winners=1, radius=0)))},
-    "3 features": {"s1": SpikingConv(3, 1, threshold=1, rule=RSTDP())},
-    "s1 learns": {"s1": REWARDED, "s2": SpikingConv(4, 1, threshold=1, rule=RSTDP())},
-    "dropout": {"s1": REWARDED, "s2": SpikingConv(4, 1, rule=RSTDP(dropout=0.5))},
-    "s1 learns from rewards": {"s1": REWARDED, "c1": Pool(1), "s2": SpikingConv(4, 1, threshold=1, rule=None)},
-}
-
-
-@pytest.mark.parametrize("about", REFUSED)
-def test_refused_networks(about):
-    class Refused(NetworkTrainer):
-        def build(self, num_classes):
-            return REFUSED[about]
-
-    with refuses(about):
-        Refused(2, 2)
-
-
-def test_refused_branches():
-    with refuses("threshold"):
-        Vote(REWARDED, REWARDED)
-    with refuses("rewards"):
-        Branches(REWARDED)
 
 
 def test_refused_arguments(backend):
