@@ -163,7 +163,7 @@ def draw_features(path: Path, groups: Sequence[Group]) -> None:
     compared = {group.data for group in groups if group.name.startswith("multiscale2026")}
     data = [name for name in TITLES if name in compared]
     figure = create_figure(
-        10, 6, "The same decision neurons\nwithout features (control2026) and with features; bars: seeds or folds"
+        10, 6, "Decision neurons\nwithout features (control2026) and with features; bars: seeds or folds"
     )
     axes = figure.add_subplot()
     for number, (name, style) in enumerate(kinds.items()):
