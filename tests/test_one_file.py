@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from support.refusals import assert_each_refused
+from support.refusals import refuses
 
 import imagesets
 from models import build_model
@@ -128,20 +128,18 @@ def test_wrong_words(words, named, loaded, capsys):
     assert named in line
 
 
-WRONG = """
-float64       | learn_from(images=np.zeros((2, 28, 28)))
-(2, 27, 28)   | learn_from(images=np.zeros((2, 27, 28), np.uint8))
-(0, 28, 28)   | learn_from(images=np.zeros((0, 28, 28), np.uint8), labels=[])
-2 classes     | learn_from(labels=[1])
-0 to 9        | learn_from(labels=[1, 10])
-(1, 1)        | learn_from(epochs=(1, 1))
--1            | learn_from(epochs=(1, 1, -1))
-"""
-
-
-def learn_from(images=np.zeros((2, 28, 28), np.uint8), labels=(1, 2), epochs=(1, 1, 1)):  # noqa: B008
-    train(images, labels, epochs)
-
-
-def test_wrong_arguments():
-    assert_each_refused(WRONG, globals())
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"images": np.zeros((2, 28, 28))}, "float64"),
+        ({"images": np.zeros((2, 27, 28), np.uint8)}, "(2, 27, 28)"),
+        ({"images": np.zeros((0, 28, 28), np.uint8), "labels": []}, "(0, 28, 28)"),
+        ({"labels": [1]}, "2 classes"),
+        ({"labels": [1, 10]}, "0 to 9"),
+        ({"epochs": (1, 1)}, "(1, 1)"),
+        ({"epochs": (1, 1, -1)}, "-1"),
+    ],
+)
+def test_wrong_arguments(change, named):
+    with refuses(named):
+        train(**{"images": np.zeros((2, 28, 28), np.uint8), "labels": [1, 2], "epochs": (1, 1, 1)} | change)
