@@ -102,6 +102,14 @@ def test_each_epoch_has_another_order_which_follows_from_seed_phase_and_epoch():
     assert len({tuple(order) for order in found}) == 10
 
 
+def test_labels_belong_to_the_images():
+    model = OnlyLabelled()
+    fit(model, epochs=(2,))
+    assert sum(len(images) for _, images, *_ in model.learned) == 2 * IMAGES
+    for inputs, (_, labels, *_) in zip(model.inputs, model.learned, strict=True):
+        assert inputs[:, 0, 0, 0].tolist() == labels
+
+
 def test_each_batch_has_its_epoch_and_its_own_random_numbers():
     model = Scripted()
     fit(model)

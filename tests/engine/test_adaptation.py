@@ -8,6 +8,7 @@ import torch
 from support.golden_traces import GOLDEN
 from support.layers import learn_features, make_layer
 from support.refusals import refuses
+from support.tiers import slow_except
 
 from engine.adaptation import Draws, adapt_thresholds, choose_position
 from engine.rules import STDP
@@ -15,9 +16,9 @@ from engine.rules import STDP
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 
 
-def make_adaptive(**fields):
+def make_adaptive(backend, **fields):
     weight = torch.rand((20, 6, 5, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return make_layer("event", weight, 15, 2, 3, STDP(winners=5, radius=3, **fields))
+    return make_layer(backend, weight, 15, 2, 3, STDP(winners=5, radius=3, **fields))
 
 
 def learn(layer, images, batch):
@@ -46,8 +47,25 @@ def test_a_position_that_reads_a_spike_by_hand():
     assert choose_position(latency, np.array([0.6, 0.9, 0.0]), *size) == (0, 4)  # moved into the map
 
 
+FIELDS = {"positions": 0.2, "target": 0.6}, {"positions": 0.1}, {"target": 0.8}
+
+
+@pytest.mark.parametrize("fields", slow_except(FIELDS[:1], FIELDS))
+def test_both_backends_choose_the_same_winners(fields):
+    """Each winner, weight and threshold of two batches of digits, then all first spikes."""
+    one, two = (make_adaptive(backend, **fields) for backend in ("event", "torch"))
+    for batch in range(2):
+        winners = [learn(layer, DIGITS[:8], batch) for layer in (one, two)]
+        assert torch.equal(*winners)
+        assert (winners[0][..., 0] >= 0).sum() > 13
+    torch.testing.assert_close(one.weight, two.weight, rtol=0, atol=1e-12)
+    torch.testing.assert_close(one.thresholds, two.thresholds, rtol=0, atol=1e-12)
+    assert (one.thresholds.std() > 0) == ("target" in fields)
+    assert torch.equal(one.fire(DIGITS[:20], 2), two.fire(DIGITS[:20], 2))
+
+
 def test_neurons_win_only_at_open_positions():
-    layer = make_adaptive()
+    layer = make_adaptive("event")
     closed = np.ones((60, 28, 28), bool)
     closed[:, 10, 12] = closed[:, 15, 20] = False
     draws = Draws(closed, np.empty((0, 3)), np.empty(0), 0.0)
@@ -66,7 +84,7 @@ def test_all_features_win_and_the_target_is_reached():
     wins = {}
     times = {}
     for target in (0.0, 0.7):
-        layer = make_adaptive(target=target, threshold_rate=0.5)
+        layer = make_adaptive("event", target=target, threshold_rate=0.5)
         layer.weight.data[:3] = 1
         for batch in range(4):
             winners = learn(layer, images, batch)

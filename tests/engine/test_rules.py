@@ -214,9 +214,10 @@ def learn_on_both_backends(rule):
     return (ends[0][1] != weights(20, 6, 5, 5, low=0.4, high=0.6)).flatten(1).any(1).sum()
 
 
-def test_the_margin_rule_on_both_backends():
-    """With neurons that are left out; tests/engine/test_conformance.py has cases of all neurons."""
-    assert learn_on_both_backends(MarginRule(margin=0.2, rate=0.05, left_out=0.4)) > 12
+@pytest.mark.parametrize("left_out", [0.0, 0.4])
+def test_the_margin_rule_on_both_backends(left_out):
+    """With and without neurons that are left out."""
+    assert learn_on_both_backends(MarginRule(margin=0.2, rate=0.05, left_out=left_out)) > 12
 
 
 @pytest.mark.slow

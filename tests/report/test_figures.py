@@ -148,8 +148,8 @@ def test_of_many_classes_the_smallest_areas_are_shown(tmp_path):
 def test_titles_of_errors_do_not_overlap(tmp_path):
     """With words as names of classes, from five letters to more than are shown."""
     for names in (("apple", "tomato"), ("dangerous curve to the left", "roundabout mandatory")):
-        images = np.zeros((12, 8, 8), np.uint8)
-        figure = figures.draw_errors(images, range(12), [0] * 12, [1] * 12, names, "title", 12)
+        images = np.zeros((25, 8, 8), np.uint8)
+        figure = figures.draw_errors(images, range(25), [0] * 25, [1] * 25, names, "title", 25)
         render(figure, tmp_path)
         boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.images]
         assert not any(box.overlaps(other) for box, other in itertools.pairwise(boxes))
