@@ -66,16 +66,17 @@ class FewLabels:
 
         labelled: positions of the labelled images. folds: of them that choose the setting; 0: the first scored ones do.
         """
-        tried = {setting: self.validate(name, setting, labelled, folds) for setting in FEW_LABELS[name]}
-        chosen = max(tried, key=tried.get)
-        decide = self.fit(name, chosen, labelled)
+        fitted = {setting: self.fit(name, setting, labelled) for setting in FEW_LABELS[name]}
+        if folds:
+            chosen = max(fitted, key=lambda setting: self.cross_validate(name, setting, labelled, folds))
+        else:
+            chosen = max(fitted, key=lambda setting: (fitted[setting](1) == self.scored[0]).mean())
+        decide = fitted[chosen]
         accuracies = [100 * (decide(part) == labels).mean() for part, labels in enumerate(self.scored, 1)]
         return accuracies, " ".join(map(str, chosen))
 
-    def validate(self, name: str, setting: tuple, labelled: np.ndarray, folds: int) -> float:
-        """Return the accuracy that chooses the setting, as a fraction."""
-        if not folds:
-            return (self.fit(name, setting, labelled)(1) == self.scored[0]).mean()
+    def cross_validate(self, name: str, setting: tuple, labelled: np.ndarray, folds: int) -> float:
+        """Return the accuracy of the labelled images, as a fraction, if each fold is classified by the others."""
         correct = 0
         for chosen, left_out in StratifiedKFold(folds).split(labelled, self.labels[labelled]):
             decide = self.fit(name, setting, labelled[chosen])
