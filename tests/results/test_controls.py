@@ -98,7 +98,7 @@ def test_a_control_is_trained_once_and_without_test_images(run, tmp_path, capsys
     ("flags", "error"),
     [
         ("--model inception2024 --epochs 0 0 0 1", "s3 is not a single convolution"),
-        (
+        (  # by the torch backend, because no other test of the first tier compiles these kernels
             "--model deepr2024 --epochs 0 0 0 1 --ratio 0.1 --backend torch --set s2.out_channels=8",
             "deepr2024, whose last phase does not train the decision stage alone",
         ),

@@ -106,6 +106,7 @@ def test_only_what_no_later_phase_has_trained_again_is_taken_over(tmp_path, lear
 
 def test_a_phase_before_a_skipped_phase_of_its_stage_is_taken_over(tmp_path, learned, undrawn):
     """In deepr2024, s3 learns without labels; the phase with labels has no epochs. Also from a folder of runs."""
+    # stabilized, because these kernels are compiled for other tests, too
     words = f"{SMALL} --model deepr2024 --set s3.rule.warm_up.stabilize=true --epochs 1 1 1 0 --continue-from"
     assert start(f"{words} {tmp_path} --name first", tmp_path) == 0
     assert learned == ["s1"] * 3 + ["s2"] * 3 + ["s3"] * 3
