@@ -4,7 +4,7 @@ A layer checks its input and asks the rule for the rates of each image. Then it 
 has the same name, ``learn_features`` for instance, which learns from one image after another: the neurons compete, and
 the weights of the winners change. ``engine/torch_backend.py`` is the backend to read; on a CPU, the compiled kernels of
 ``engine/event/`` compute the same. ``tutorial/one_file.py`` is a whole network and its training without the engine,
-equal to both to the last bit: read it first.
+equal to both in float64, to the last bit: read it first.
 """
 
 import math

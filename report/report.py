@@ -110,7 +110,7 @@ def after_epoch(compute: Callable) -> Callable:
 
     The function takes the network, which it must not change, and the epoch's row of the history. It returns plain JSON:
     dicts with str as keys, lists, str, int, finite float, bool or None. The history keeps it in ``row["values"]``, also
-    in each checkpoint.
+    in ``last.safetensors``.
 
     Raises InputError if another function computes values of this name.
     """

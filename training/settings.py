@@ -438,7 +438,7 @@ class TrainSettings(NetworkSettings):
         "them; phases without labels learn from all (default: all)",
         LABELS,
     )
-    test: bool = of_data(True, None, "do not read the test images; report the validation images instead", SCORES)
+    test: bool = of_data(True, None, "do not classify the test images; report the validation images instead", SCORES)
 
     epochs: tuple[int, ...] = of_training(
         (),
@@ -476,7 +476,7 @@ class TrainSettings(NetworkSettings):
     readout: str | None = of_output(
         None,
         "NAME",
-        "train a linear classifier on the latency maps of the stage of --save-features: svm, logistic or none "
+        "train a linear classifier on which neurons of the stage of --save-features spike: svm, logistic or none "
         "(default: that of the network)",
         SCORES,
         choices=(*KINDS, "none"),

@@ -5,7 +5,7 @@
 Each neuron spikes at most once for an image. So the output of a layer is one number for each neuron, the time step of
 its spike: 0 to 14, or 15 if it is silent. The layers s1 and s2 learn features without labels (STDP), first s1, then s2.
 The layer s3 decides, and learns from the reward of its decisions (R-STDP). Weights change after each image. In float64,
-``train.py --model mozafari2018`` learns the same weights to the last bit. For speed, it sets those below 2.2e-308 to 0.
+the engine's network learns the same weights to the last bit. For speed, it sets those below 2.2e-308 to 0.
 Papers: Mozafari et al. 2018 (Pattern Recognition 94, 2019, arXiv 1804.00227); Kheradpisheh et al. 2018 (Neural Networks
 99). The numbers are those of SpykeTorch's script for MNIST.
 """
