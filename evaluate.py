@@ -276,7 +276,7 @@ def export(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         write_drawing_page(path, network, arrays=arrays, indices=chosen, test=data, settings=settings)
     else:
         write_arrays(path, arrays)
-    print_output(f"{model.name} of {network.checkpoint.path} and {len(chosen)} test images are written to {path}")
+    print_output(f"{model.name} of {network.checkpoint.path} and test images ({len(chosen)}) are written to {path}")
 
 
 def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:
@@ -348,7 +348,7 @@ def describe_change(record: RunRecord, data: DataSet) -> list[str]:
     if record.dataset != data.name or record.fingerprint == data.fingerprint:
         return []
     return [
-        f"{data.name} has changed since the training (its fingerprint was {record.fingerprint} and is now "
+        f"{data.name} is not the same as in the training (its fingerprint was {record.fingerprint} and is now "
         f"{data.fingerprint}), so test images may have been training images"
     ]
 

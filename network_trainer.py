@@ -329,8 +329,8 @@ class NetworkTrainer(StageGraph):
         """Raise InputError unless there is a number for each phase."""
         if len(epochs) != len(self.phases):
             names = " ".join(phase.name for phase in self.phases)
-            wanted = f"{len(self.phases)} numbers, one for each phase ({names})"
-            raise InputError(f"--epochs of {self.name} needs {wanted}, not {len(epochs)}")
+            given = f"{len(epochs)} of {len(self.phases)}"
+            raise InputError(f"--epochs of {self.name} needs a number for each phase ({names}), not {given}")
 
     # -----------------------------------------------------------------------------------------------------------------
     # Classifying

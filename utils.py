@@ -61,7 +61,7 @@ def choose_device(name: str, backend: str = "auto"):
         raise InputError(f"--device must be cpu, cuda, cuda:N or auto, not {name!r}")
     device, gpus = torch.device(name), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise InputError(f"--device {name} does not exist; this machine has {gpus} CUDA devices")
+        raise InputError(f"--device {name} does not exist; CUDA devices of this machine: {gpus}")
     return device
 
 

@@ -76,10 +76,11 @@ class STDP(nn.Module):
 
         w ← clamp(w + Σ_winners Δw(w), lower, upper)
 
-    Every Δw is computed from the weights before the call. A call without winners changes nothing. The first call clamps
-    all weights. Later calls clamp the winners' kernels only, unless something other than an STDP with the same bounds
-    has changed the weights. Such a change is detected by the weight's version, which torch counts for in-place
-    operations, ``load_weight`` and ``load_state_dict``, but not for operations on ``weight.data``.
+    A winner's weight below the smallest normal number (float32: 1.2e-38) becomes 0. Every Δw is computed from the
+    weights before the call. A call without winners changes nothing. The first call clamps all weights. Later calls
+    clamp the winners' kernels only, unless something other than an STDP with the same bounds has changed the weights.
+    Such a change is detected by the weight's version, which torch counts for in-place operations, ``load_weight`` and
+    ``load_state_dict``, but not for operations on ``weight.data``.
 
     The state dict contains the rates ``ltp`` and ``ltd``, float64 ``(F,)``, but not the convolution, which belongs to
     the network. The attributes ``ltp_0``, ``ltd_0``, … are views ``(1,)`` of the rates, through which they can be set.
@@ -174,6 +175,7 @@ class STDP(nn.Module):
 
         Raises:
             ValueError: the sizes do not belong together, or a winner's spikes are not cumulative.
+            IndexError: a winner is outside the output.
         """
         if winners is None:
             winners = sf.get_k_winners(potentials, kwta, inhibition_radius, output_spikes)

@@ -54,7 +54,7 @@ class LateralIntencityInhibition:
 class FilterKernel:
     """Base class of the filter kernels. A call returns the ``(window, window)`` tensor.
 
-    ``window_size`` is odd. An even number is increased by 1, because the centre is one pixel.
+    ``window_size`` is odd. The tensor of an even number is one larger, because the centre is one pixel.
     """
 
     def __init__(self, window_size: int):

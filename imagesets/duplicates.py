@@ -38,4 +38,4 @@ def note_labels(images: np.ndarray, labels: np.ndarray, class_names: Sequence[st
     count = len(np.unique(images[pairs]))
     first = pairs[order[pairs].argmin()]  # in the order of the data set: hashes differ in each process
     names = [repr(class_names[label]) for label in labels[first : first + 2]]
-    return [f"{count:,} images have copies with another label, the first as {' and '.join(names)}"]
+    return [f"equal images with different labels: {count:,}, the first as {' and '.join(names)}"]

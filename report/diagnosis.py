@@ -6,6 +6,7 @@ was not made, and increased the accuracy there: results/logs/advice.log. The tex
 another border gained nothing significant: results/logs/own-data.log.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -63,8 +64,8 @@ def join_advice(advice: Mapping[str, Any], epochs: Epochs, words: Sequence[str])
         flags += ["--converge", f"{converge:g}"]
     changes = {key.removeprefix("set."): value for key, value in advice.items() if key.startswith("set.")}
     if changes:
-        fields = tuple(f"{name}{sign}" for name in changes for sign in "=.")
-        kept = [word for word in words if not word.startswith(fields)]
+        fields = "|".join(name.replace(".", r"(\.\d+)?\.", 1) for name in changes)  # also of a single branch
+        kept = [word for word in words if not re.match(rf"({fields})[.=]", word)]
         flags += ["--set", *kept, *(f"{name}={value}" for name, value in changes.items())]
     return " ".join(map(str, flags))
 
@@ -105,10 +106,10 @@ class Diagnosis:
             yield from self.diagnose_features(phase, row)
 
     def diagnose_features(self, phase: Phase, row: dict) -> Iterator[Finding]:
-        """Yield how many features of a phase without labels never won, and whether the others have hardly learned."""
+        """Yield how many features never won in the last epoch, and whether the others have hardly learned."""
         count = sum(layer.stage.out_channels for _, layer in self.model.named_layers(phase.stages))
         if row["dead_features"] > NEVER_WON * count:
-            yield Finding(f"{phase.name}: {row['dead_features']} of {count} features never won")
+            yield Finding(f"{phase.name}: {row['dead_features']} of {count} features never won in the last epoch")
         convergence = row["convergence"] or 0.0
         if convergence <= UNLEARNED or not stops_at_bounds(phase.main_rule):
             return

@@ -104,7 +104,7 @@ function show() {
   $("what").textContent = `${stage.name}${part.label && part.label !== stage.name ? ` (${part.label})` : ""}: `
     + `${part.count} × ${part.rows}×${part.columns} neurons, ${stage.what}`;
   $("now").textContent = `${which}${said}. ` + (potentials && highest(values) <= 0 ? "No potential is above 0." : potentials
-    ? `Neuron ${best}, of class ${run.classes[best / perClass | 0]}, has the highest potential${stage.parts.length > 1 ? ": so this branch votes" : " and decides"}.`
+    ? `A neuron of feature ${best}, of class ${run.classes[best / perClass | 0]}, has the highest potential${stage.parts.length > 1 ? ": so this branch votes" : " and decides"}.`
     : `Up to time step ${at.step}: ${spiked.toLocaleString("en")} of ${plural(all, "neuron")} (${(100 * spiked / all).toFixed(1)} %) have spiked, ${plural(counts[at.step], "neuron")} in this step.`);
   draw($("all"), { count: part.count, rows: part.rows, columns: part.columns, across, colour, chosen: at.feature,
                    gap: part.count > 60 ? 2 : 4, labels: potentials ? run.classes : [] });
@@ -156,7 +156,7 @@ function showFeature(part, f) {
 
 // The synapses of a neuron, a small square for each input channel (or scale, where the input is the encoder's).
 function showWeights(stage, part, f) {
-  const packed = part.kernel ? run.weights[part.label] : null, below = run.stages[at.stage - 1];
+  const packed = part.kernel ? run.weights[part.label] : null, below = run.stages.find(({ name }) => name === stage.inputs[0]);
   $("weights").hidden = !packed;
   $("weights-title").textContent = packed ? "its weights" : "";
   $("weights-text").textContent = part.kernel && !packed ? "Its weights are left out of this page."
@@ -167,7 +167,7 @@ function showWeights(stage, part, f) {
     packed.floats ? w => w : level => packed.low + (packed.high - packed.low) * level / 255);
   const weight = (c, y, x) => own[(c * k + y) * k + x];
   const grey = stage.decides ? [lowest(own), highest(own)] : [packed.low, packed.high];
-  const fromEncoder = at.stage === 1, white = [255, 255, 255], paper = rgb("--paper"), ink = rgb("--ink");
+  const fromEncoder = stage.inputs.join() === "input", white = [255, 255, 255], paper = rgb("--paper"), ink = rgb("--ink");
   if (fromEncoder) {
     const tint = { "1": [213, 94, 0], "-1": [0, 114, 178], "0": [80, 80, 80] };
     draw($("weights"), { count: run.inputs.length, rows: k, columns: k, across: Math.min(run.inputs.length, 4),
@@ -183,7 +183,7 @@ function showWeights(stage, part, f) {
       count: channels, rows: k, columns: k, across: Math.ceil(Math.sqrt(1.5 * channels)),
       colour: (c, y, x) => mix(mix(paper, ink, 0.06), ink,
         (weight(c, y, x) - grey[0]) / (grey[1] - grey[0] || 1)) });
-    const known = channels === below.parts.reduce((sum, p) => sum + p.count, 0);
+    const known = stage.inputs.length === 1;
     $("weights-text").textContent = `A square for each of the ${channels} ${known ? `features of ${below.name}` : "input channels"}; strong synapses ${
       matchMedia("(prefers-color-scheme: dark)").matches ? "light" : "dark"}${
       stage.decides ? `, from ${grey[0].toFixed(2)} to ${grey[1].toFixed(2)}` : ""}.${known ? " Click a square to see its feature." : ""}`;
@@ -289,7 +289,10 @@ function listImages() {
 $("step").oninput = event => set({ step: +event.target.value });
 $("play").onclick = play;
 $("all").onclick = event => { const f = $("all").hit(event); if (f >= 0) set({ feature: f }); };
-$("weights").onclick = event => { const c = $("weights").hit(event); if (c >= 0 && at.stage > 1) go(at.stage - 1, c); };
+$("weights").onclick = event => {
+  const c = $("weights").hit(event), { inputs } = run.stages[at.stage], below = run.stages.findIndex(({ name }) => name === inputs[0]);
+  if (c >= 0 && below > 0 && inputs.length === 1) go(below, c);
+};
 addEventListener("keydown", event => {
   const move = { ArrowLeft: { step: at.step - 1 }, ArrowRight: { step: at.step + 1 },
                  ArrowUp: { feature: at.feature - 1 }, ArrowDown: { feature: at.feature + 1 } }[event.key];

@@ -19,13 +19,13 @@ from engine.encoder import Encoder
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
-from report.energy import ASSUMPTIONS
+from report.energy import ASSUMPTIONS, MAX_IMAGES
 from report.evaluation import measure_balance
 from report.figures import DPI
 from report.formats import lift_results
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
-from report.run_folder import RunFolder, read_record, read_rows, read_text
+from report.run_folder import RunFolder, list_plugins, read_record, read_rows, read_text
 from report.sheets import group_scales, make_color_table
 from utils import join_words, write_text
 
@@ -77,6 +77,7 @@ def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, t
 
 def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, results: dict, **more: object) -> Path:
     unit = name_unit(encoder.colours)
+    tested = "test" if RunFolder(folder).flags.get("test", True) else "validation"
     page = load_template("page.html").render(
         model=model,
         title=title,
@@ -84,12 +85,13 @@ def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, re
         description=" ".join((type(model).__doc__ or "").split()),
         evaluations=find_evaluations(results),
         results=results,
+        counted=f"at most {MAX_IMAGES:,} {tested} {unit}",
         assumptions=ASSUMPTIONS,
         history=read_rows(folder / "metrics.csv"),
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
         args=read_record(folder / "args.json"),
-        commands=list_commands(folder, results, unit),
+        commands=list_commands(folder, results, unit, model.decision is not None),
         files=list_files(folder),
         **more,
     )
@@ -143,18 +145,20 @@ def read_figures(folder: Path) -> list[tuple[str, str, str, int]]:
     return figures
 
 
-def list_commands(folder: Path, results: dict, unit: str) -> list[tuple[str, str]]:
-    """Return (purpose, command line) of the commands that use the folder."""
+def list_commands(folder: Path, results: dict, unit: str, decides: bool) -> list[tuple[str, str]]:
+    """Return (purpose, command line) of the commands that use the folder. Without decisions, evaluate.py has none."""
     commands = []
     run = RunFolder(folder)
     if run.last.is_file() and "finished" not in results:
         commands.append(("resume an interrupted run", run.resume_command))
+    if not decides:
+        return commands
     sources = results.get("checkpoints", [results.get("checkpoint", folder)])
-    evaluate = f"python evaluate.py {join_words([*map(str, sources)])}"
+    flags = {f"classify other {unit}": ["--predict", "IMAGE.png" if unit == "images" else "FILE"]}
     if len(sources) == 1:
-        commands.append(("test the network again and save activation maps", f"{evaluate} --save-maps 1"))
-    example = "IMAGE.png" if unit == "images" else "FILE"
-    commands.append((f"classify other {unit}", f"{evaluate} --predict {example}"))
+        flags = {"test the network again and save activation maps": ["--save-maps", "1"], **flags}
+    for purpose, words in flags.items():
+        commands.append((purpose, f"python evaluate.py {join_words([*map(str, sources), *words, *list_plugins()])}"))
     return commands
 
 
@@ -248,7 +252,9 @@ def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict
     for name, what in meanings.items():
         parts = [describe_part(*part) for part in zip(layer_names[name], kernels[name], regions[name], strict=True)]
         decides = name != INPUT and not model.declaration[name].fires
-        stages.append({"name": name, "what": what, "decides": decides, "size": shapes[name][1:], "parts": parts})
+        inputs = [] if name == INPUT else model.inputs_of(name)
+        facts = {"name": name, "what": what, "inputs": inputs, "decides": decides}
+        stages.append({**facts, "size": shapes[name][1:], "parts": parts})
     return stages
 
 

@@ -75,12 +75,16 @@ class RunFolder:
     @property
     def resume_words(self) -> list[str]:
         """The command line of train.py that continues the run, with the users' own files that are imported here."""
-        words = ["--resume", str(self.path)]
-        return [*words, "--plugin", *map(str, PLUGINS)] if PLUGINS else words
+        return ["--resume", str(self.path), *list_plugins()]
 
     @property
     def resume_command(self) -> str:
         return f"python train.py {join_words(self.resume_words)}"
+
+
+def list_plugins() -> list[str]:
+    """Return the words of --plugin with the users' own files that are imported, or []."""
+    return ["--plugin", *map(str, PLUGINS)] if PLUGINS else []
 
 
 def is_run(folder: Path) -> bool:

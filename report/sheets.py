@@ -167,7 +167,7 @@ def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequ
     if high > 0:
         levels[peaks.argmax()] += LEVELS  # the second colour map
     colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
-    key = [(colors[:LEVELS], f"{low:.1f} to {high:.1f}"), (colors[[-1]], "the neuron with the highest of all")]
+    key = [(colors[:LEVELS], f"{low:.1f} to {high:.1f}"), (colors[[-1]], "the feature with the highest of all")]
     caption = "potentials at the last time step"
     return draw_sheet(colors[levels], np.bincount(classes).max(), title, caption, class_names, key)
 

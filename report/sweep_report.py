@@ -50,6 +50,8 @@ EXPLAINED = {
         "The balanced accuracy is the mean over the classes, for the validation images. It is given if the classes are "
         "unequal."
     ),
+    "readout": "The readout classifies the test images, in runs with --no-test the validation images.",
+    "hours": "The time is that of all phases, also of those that were taken over from another run.",
 }
 # The half width of an interval by t is 9.0, 2.5, 1.2 standard deviations of 2, 3, 5 differences.
 ABOUT_DIFFERENCES = (
@@ -167,7 +169,7 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     groups = _group_runs(readable, ignored)
     keys = [key for key in COLUMNS if any(key in run.scores for run in readable)]
     differences = _compare_settings(groups)
-    text = f"# {len(runs)} runs\n\n{_make_table(groups, keys, differences)}\n"
+    text = f"# {len(runs)} run{'s' * (len(runs) != 1)}\n\n{_make_table(groups, keys, differences)}\n"
     text += "Mean ± standard deviation (n − 1) over the seeds.\n"
     for key, explanation in EXPLAINED.items():
         if key in keys:

@@ -37,7 +37,9 @@ def begin(plan: Plan) -> None:
     if path:
         continue_from(path, plan)
     elif plan.settings.continue_from:
-        plan.notes.append(f"no run in {plan.settings.continue_from} has finished phases that are the same")
+        plan.notes.append(
+            f"no run in {plan.settings.continue_from} has finished the same phases without labels, by this code"
+        )
     model = plan.model
     if not plan.data.set.colours and model.augmentation:
         lost = f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved"

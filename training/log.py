@@ -115,7 +115,8 @@ class RunLog:
             self.is_live = False
             self._bar = None
             discard_output(sys.stdout)
-            warn(f"the output is closed or full ({error.strerror}); the rest is in log.txt only")
+            rest = "is not printed" if self.folder is None else "is in log.txt only"
+            warn(f"the output is closed or full ({error.strerror}); the rest {rest}")
 
     def log_epoch(self, history: list[dict], title: str) -> None:
         """Log a finished epoch, the last row of ``history``. title: its phase, rule and number."""

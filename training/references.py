@@ -1,4 +1,4 @@
-"""The references of a run on other data than MNIST, on the same images.
+"""The references of a run on other data than MNIST, on a sample of the same images.
 
 They are the largest class, two classifiers on the pixels, and a network without features.
 """
@@ -56,12 +56,13 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
         return
     network = evaluation.accuracy
     best = max(accuracies.values())
-    text += f"; the network reaches {network}, {_compare(network, best, 'all of them', 'the best of them')}"
+    text += f"; the network reaches {network}{of_all(network, count)}, "
+    text += _compare(network, best, "all of them", "the best of them")
     advice = {}
     if network.fraction < best.fraction and not is_near_chance(network.fraction, plan.model.num_classes):
         advice = _advise_rule(plan.model)
         if not advice and plan.data.set.colours == 1 and plan.model.name != GREY_MODEL:
-            text += f"; or try --model {GREY_MODEL}, with its own --epochs and --set"
+            text += f"; try --model {GREY_MODEL}, with its own --epochs and --set"
     yield Finding(text, advice)
     yield from _advise_more_images(plan, network, best)
 
@@ -99,8 +100,14 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> I
     accuracy = Accuracy(outcome.fraction("correct"), count)
     unit = name_unit(plan.encoder.colours)
     text = f"for reference, {CONTROL}, which has no features, learns from {len(train):,} training {unit} and reaches "
-    text += f"{accuracy} of {count:,} {split} {unit}; the network reaches {evaluation.accuracy}, "
+    text += f"{accuracy} of {count:,} {split} {unit}; the network reaches "
+    text += f"{evaluation.accuracy}{of_all(evaluation.accuracy, count)}, "
     yield Finding(text + _compare(evaluation.accuracy, accuracy, "it", "it"))
+
+
+def of_all(network: Accuracy, sampled: int) -> str:
+    """Return how many images the network has classified, if only some of them were sampled, else ""."""
+    return f" of all {network.count:,}" if network.count > sampled else ""
 
 
 def _compare(network: Accuracy, best: Accuracy, all_of_them: str, highest: str) -> str:
@@ -134,22 +141,24 @@ def _advise_more_images(plan: Plan, network: Accuracy, best: Accuracy) -> Iterat
 
 
 def choose_images(plan: Plan) -> tuple[str, list[Split]]:
-    """Return the name of the split that is scored, and evenly spaced images of the training and of it.
+    """Return the name of the split that is scored, and a sample of the training images and one of the split.
 
-    The training images are those whose labels the network learns.
+    The training images are those whose labels the network learns. Images at equal distances could be of one class.
     """
+    rng = np.random.default_rng(plan.settings.seed)
     data = plan.data
     split = "validation" if len(data.splits["validation"]) else plan.settings.scored_split
     parts = []
     for name in ("labelled", split):
         part = data.get_split(name)
         count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(data.set.train_images.shape[1:])))
-        parts.append(part[:: math.ceil(len(part) / count)])
+        chosen = rng.choice(len(part), min(count, len(part)), replace=False)
+        parts.append(part[np.sort(chosen)])
     return split, parts
 
 
 def measure_pixels(plan: Plan) -> dict[str, Any]:
-    """Classify evenly spaced images of a split by the largest class, the nearest neighbour and a linear classifier.
+    """Classify a sample of a split by the largest class, the nearest neighbour and a linear classifier.
 
     The largest class is that of the most training images, of equal ones the first: it is the decision for all images.
     The nearest neighbour is the training image with the smallest Euclidean distance. The linear classifier is a

@@ -102,7 +102,7 @@ class Run:
         train = self.encode_split("train")
         needs_labels = any(phase.needs_labels for phase in plan.phases)
         self.validation = self.encode_split("validation") if needs_labels else None
-        if train.labelled is not None and self.validation:
+        if train.labelled is not None and self.validation and plan.settings.epochs[-1]:
             self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
         self.seconds = {"encoding": time.perf_counter() - start}
         self.diagnosis = None

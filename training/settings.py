@@ -313,7 +313,9 @@ class NetworkSettings(Settings):
         "put pictures with transparent parts on white or black; --predict uses the ground of the training",
         choices=GROUNDS,
     )
-    data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", HARMLESS)
+    data_dir: str | None = of_data(
+        None, "DIR", "the folder of downloaded data sets (default: data, beside train.py)", HARMLESS
+    )
     dry_run: bool = of_data(False, None, "test a command on a few images; training has one epoch of each phase")
 
     device: str = of_machine(
@@ -342,20 +344,20 @@ class NetworkSettings(Settings):
     name: str | None = of_output(
         None,
         "NAME",
-        "the name of the run's folder (default: network, data set, seed and time)",
+        "the name of the new folder (default: network, data set and time, of a run also the seed)",
         LOCATION,
     )
     tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", EPOCH_FILES)
-    figures: bool = of_output(True, None, "draw neither figures nor activation maps", HARMLESS)
+    figures: bool = of_output(True, None, "write no figures, no pictures of activation maps and no page", HARMLESS)
     save_maps: int = of_output(
         0,
         "N",
-        "save the activation maps of N test images of each class (without N: 1)",
+        "save the activation maps of N tested images of each class (without N: 1)",
         FILES,
         arguments={"nargs": "?", "const": 1},
     )
     map_index: tuple[int, ...] = of_output(
-        (), "I", "save the activation maps of the test images with these indices", FILES
+        (), "I", "save the activation maps of the tested images with these indices", FILES
     )
     save_features: str | None = of_output(
         None,
@@ -448,15 +450,15 @@ class TrainSettings(NetworkSettings):
     converge: float = of_training(
         0.0,
         "C",
-        "after its epochs, a phase without labels trains until its convergence, the mean of w (1 - w), is below C, at "
-        "most to epoch 20, of fewer than 1,000 images for 20,000 presentations; a number of --epochs above 20 is the "
-        "most instead; 0: never (default: 0 with --epochs, otherwise that of the network)",
+        "after its epochs, a phase without labels trains until its convergence, the mean of w (1 - w) of features that "
+        "won, is below C, at most to epoch 20, of fewer than 1,000 images for 20,000 presentations; a number of "
+        "--epochs above 20 is the most instead; 0: never (default: 0 with --epochs, otherwise that of the network)",
     )
     until: str | None = of_training(
         None, "PHASE", "end after this phase, without a test; --resume trains the rest", COMMAND
     )
     batch_size: int = of_training(
-        1000, "N", "the number of images between two adaptations of the R-STDP rates", range=(1, MAX_COUNT)
+        1000, "N", "the number of images of a batch, after which the R-STDP rates adapt", range=(1, MAX_COUNT)
     )
     seed: int = of_training(0, "S", "the seed of the weights, the splits and the order of images", range=(0, MAX_SEED))
     patience: int = of_training(
@@ -481,7 +483,9 @@ class TrainSettings(NetworkSettings):
         SCORES,
         choices=(*KINDS, "none"),
     )
-    readout_seconds: float = of_output(3600.0, "SECONDS", "the longest training of the classifier", HARMLESS)
+    readout_seconds: float = of_output(
+        3600.0, "SECONDS", "begin no further class of the classifier after this time", HARMLESS
+    )
 
     @property
     def scored_split(self) -> str:
@@ -549,7 +553,9 @@ class EvaluateSettings(NetworkSettings):
     json: bool = of_prediction(False, None, "print the classes and scores of all images as one JSON list")
     nir: str | None = of_output(None, "FILE", "export the network as a NIR graph, for other simulators and hardware")
     export: str | None = of_output(
-        None, "FILE", "export the network and 20 test vectors as NumPy arrays (.npz), for hardware and simulators"
+        None,
+        "FILE",
+        "export the network and test vectors (20; --map-index and --save-maps choose others) as NumPy arrays (.npz)",
     )
     draw: str | None = of_output(
         None,
@@ -585,6 +591,8 @@ class EvaluateSettings(NetworkSettings):
             flag = "draw" if self.draw else "export"
             used = {flag, "bits", "save_maps", "map_index"}
             self._refuse_groups(("prediction", "output"), f"has no effect beside --{flag}", used)
+            if self.noise:
+                self.refuse("noise", f"has no effect beside --{flag}")
             if len(self.bits) > 1:
                 self.refuse("bits", f"takes one number beside --{flag}, not {len(self.bits)}")
         else:
@@ -601,14 +609,14 @@ class EvaluateSettings(NetworkSettings):
 class SweepSettings(Settings):
     """Train all combinations of networks, data sets, settings and seeds, several runs at a time, and report on them.
 
-    All other flags of train.py (--ratio, --patience, …) apply to every run. Finished runs are skipped, and interrupted
-    runs are continued. A run takes over the phases without labels that another run has finished and that are the same,
-    unless --tensorboard or --map-every is used.
+    Other flags of train.py (--ratio, --patience, …) apply to every run, except those for a single run. Finished runs
+    are skipped, and interrupted runs are continued. A run takes over the phases without labels that another run has
+    finished and that are the same, unless --tensorboard or --map-every is used.
     """
 
     program = "sweep.py"
     usage = (
-        "python sweep.py --model NAME … --output DIR [flags]\n       python sweep.py --report RUN …\n\n"
+        "python sweep.py --model NAME … --output DIR [flags]\n       python sweep.py --report RUN … --output DIR\n\n"
         "example: python sweep.py --model mozafari2018 --seeds 0 1 2 \\\n"
         "             --grid s2.threshold 8 10 12 --output runs/sweep"
     )

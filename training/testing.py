@@ -28,7 +28,7 @@ from training.references import compare_with_control, compare_with_pixels
 from training.run import Run
 from utils import describe_environment, get_peak_memory, write_json
 
-NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
+NO_SCORES = "no stage of this network decides; see its convergence"
 
 
 def finish(run: Run) -> None:

@@ -155,6 +155,12 @@ def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge
             ["s3.rule.reward=1,0", "s3.kernel=3", "s1.threshold=60", "s1.threshold_like=1"],
             "--converge 0.02 --set s3.kernel=3 s1.threshold_like=1 s3.rule=margin s1.threshold=24",
         ),
+        (  # of branches
+            {"set.s3.rule": "margin"},
+            0,
+            ["s3.1.rule.reward=1,0", "s3.1.kernel=3", "s3.10.rule=rstdp", "s31.rule=rstdp"],
+            "--set s3.1.kernel=3 s31.rule=rstdp s3.rule=margin",
+        ),
     ],
 )
 def test_all_advice_is_one_command_that_keeps_what_the_run_has(advice, converge, words, expected):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine import plugins
 from models import build_model
 from report import page
 from report.activation_maps import save_activation_maps
@@ -157,6 +158,29 @@ def test_a_finished_run_is_not_resumed(tmp_path, read):
         (tmp_path / "results.json").write_text(json.dumps(results))
         reader, _ = read(build_model("mozafari2018"), 0)
         assert any("--resume" in text for text in reader.texts) == is_offered
+
+
+def test_a_network_without_decisions_has_no_commands_of_evaluate(tmp_path, read):
+    make_run(tmp_path, {})
+    for name, is_offered in (("mozafari2018", True), ("kheradpisheh2018", False)):
+        reader, _ = read(build_model(name), 0)
+        assert any("evaluate.py" in text for text in reader.texts) == is_offered
+
+
+def test_commands_name_the_files_of_a_users_own(tmp_path, read, monkeypatch):
+    make_run(tmp_path, {})
+    monkeypatch.setitem(plugins.PLUGINS, tmp_path / "own.py", "own")
+    reader, _ = read(build_model("mozafari2018"), 0)
+    commands = [text for text in reader.texts if text.startswith(("python evaluate", "python train.py --resume"))]
+    assert len(commands) == 3
+    assert all(command.endswith(f" --plugin {tmp_path / 'own.py'}") for command in commands)
+
+
+def test_stages_name_the_maps_that_they_read(read):
+    _, data = read(build_model("multiscale2026", image_size=(28, 28)), 1)
+    inputs = {stage["name"]: stage["inputs"] for stage in data["stages"]}
+    assert (inputs["input"], inputs["s1"], inputs["s3"], inputs["s4"]) == ([], ["input"], ["c1"], ["input"])
+    assert inputs["s5"] == ["c1", "c2", "c3", "c4"]
 
 
 def test_branches_without_their_padding(read):

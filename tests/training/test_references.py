@@ -30,7 +30,7 @@ def make_plan(words):
         ("mozafari2018", 323, "within two standard errors of the best of them", {}),
         ("mozafari2018", 325, "more than all of them", {}),
         ("mozafari2018", 60, "less than the best of them", {}),  # near chance: it needs other features
-        ("mozafari2018_margin", 200, "less than the best of them; or try --model multiscale2026", {}),
+        ("mozafari2018_margin", 200, "less than the best of them; try --model multiscale2026", {}),
         ("multiscale2026", 200, "less than the best of them", {}),
     ],
 )
@@ -88,6 +88,25 @@ def test_more_images_are_not_advised_if_they_would_be_fewer(tmp_path, monkeypatc
     assert len(plan.data.splits["validation"]) == 10
     (found,) = references.compare_with_pixels(plan, {"validation.best": SimpleNamespace(accuracy=Accuracy(0.8, 10))})
     assert "val-split" not in found.text
+
+
+def test_a_sample_of_images_whose_classes_take_turns_has_both(monkeypatch):
+    monkeypatch.setattr(references, "MAX_IMAGES", 10)
+    classes = np.arange(100) % 2
+    images = SimpleNamespace(train_images=np.zeros((100, 8, 8)))
+    data = SimpleNamespace(splits={"validation": classes}, get_split=lambda name: classes, set=images)
+    split, parts = references.choose_images(SimpleNamespace(data=data, settings=SimpleNamespace(seed=0)))
+    assert split == "validation"
+    assert [(len(part), {*part}) for part in parts] == [(10, {0, 1})] * 2
+
+
+def test_the_images_are_counted_if_a_sample_was_compared(monkeypatch):
+    measured = {"accuracies": {"one": 0.8}, "split": "validation", "count": 100, "trained": 20}
+    monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
+    evaluation = SimpleNamespace(accuracy=Accuracy(0.8, 2500))
+    found, *_ = references.compare_with_pixels(make_plan("--model multiscale2026"), {"validation.best": evaluation})
+    assert "of 100 validation images" in found.text
+    assert "of all 2,500" in found.text
 
 
 def test_a_network_without_decisions_is_not_compared():

@@ -212,6 +212,8 @@ def test_patience(tmp_path, undrawn, capsys):
     assert f"s3 ends after epoch {len(done)}, by --patience 2" in (folder / "log.txt").read_text()
     capsys.readouterr()
     assert_refuses(train.main, f"--resume {folder} --epochs 1 1 30", "--patience", capsys)
+    assert train.main(["--resume", str(folder)]) == 0
+    assert "--epochs" not in capsys.readouterr().out  # they would be refused
 
 
 class Silenced(NetworkTrainer):
@@ -352,7 +354,7 @@ def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn
     assert len(list(run.glob("maps/end/*.npz"))) == 1
     page = (run / "index.html").read_text()
     assert "validation, last epoch" in page
-    assert "means over the validation images" in page
+    assert "means over at most 1,000 validation images" in page
     assert f"validation {100 * found['best_epoch']['accuracy']:.2f} %" in read_run(run).describe()
 
 
