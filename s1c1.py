@@ -156,8 +156,8 @@ class S1C1(Encoder, name="s1c1"):
 
 def is_filter(window: int, sigma1: float, sigma2: float) -> bool:
     """Return whether a filter has an odd window, and two positive, different σ."""
-    are_positive = 0 < sigma1 < math.inf and 0 < sigma2 < math.inf
-    return window in range(3, MAX_PIXELS + 1, 2) and are_positive and sigma1 != sigma2
+    are_usual = 1e-6 <= sigma1 <= 1e6 and 1e-6 <= sigma2 <= 1e6
+    return window in range(3, MAX_PIXELS + 1, 2) and are_usual and sigma1 != sigma2
 
 
 class IntegerFilters(NamedTuple):

@@ -104,7 +104,7 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     for model, dataset, point, labels, seed in combinations:
         run = plan_run(sweep, model, dataset, data[dataset], point, labels, seed)
         for other in runs:
-            if run.keys == other.keys:
+            if run.keys == other.keys and run.settings.labels == other.settings.labels:  # which a readout reads
                 names = f"{other.name} and {run.name}"
                 raise InputError(f"two runs would learn the same, {names}; leave one of them out")
             if run.folder == other.folder:

@@ -227,15 +227,15 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write a text file atomically, and bytes of a path that are not UTF-8 as \\udc80, for instance."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
     """Write rows as a CSV file atomically."""
 
     def write(temporary):
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
+        with open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             csv.writer(file, lineterminator=line_end).writerows(rows)
 
     write_atomically(path, write)

@@ -106,6 +106,8 @@ class Layer(StageModule):
     ``weight`` is (F, C, kernel, kernel). Users can write to it at any time, and replace ``threshold``.
     """
 
+    most_threshold = MAX_VALUE  # weights as whole numbers have thresholds in their unit
+
     def __init__(
         self,
         stage: SpikingConv,
@@ -318,8 +320,8 @@ class Layer(StageModule):
             raise InputError("weight must be finite, but contains inf or nan")
         if self.raised.shape != (self.stage.out_channels,):
             raise InputError(f"raised must be ({self.stage.out_channels},), not {tuple(self.raised.shape)}")
-        if not (0 <= self.threshold <= MAX_VALUE or self.threshold == math.inf):
-            raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {self.threshold!r}")
+        if not (0 <= self.threshold <= self.most_threshold or self.threshold == math.inf):
+            raise InputError(f"threshold must be 0 to {self.most_threshold:g}, or inf; not {self.threshold!r}")
         return super()._check(latency, pool)
 
     def _check_targets(self, labels, classes, images):

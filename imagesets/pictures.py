@@ -64,13 +64,12 @@ def read_picture(path: "str | Path | PIL.Image.Image", ground: str | None = None
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with open_picture() as picture:
                 is_deep = has_deep_values(picture)
-                picture = ImageOps.exif_transpose(picture)  # a copy in memory
+                rgba = ImageOps.exif_transpose(picture).convert("RGBA")
     except Exception as error:  # the type depends on the format and on what is damaged
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read as an image: {reason}") from error
     if is_deep:
         raise InputError(f"{path} has more than 8 bits per value; convert it to 8 bits")
-    rgba = picture.convert("RGBA")
     if ground is not None:
         rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, ground), rgba)
     pixels = np.array(rgba)
@@ -88,7 +87,9 @@ def has_deep_values(picture: "PIL.Image.Image") -> bool:
     if picture.mode.startswith(("I", "F")):
         return True
     for codec, _, _, arguments in getattr(picture, "tile", ()):
-        if re.search(r"\b(RGB\w?|LA|CMYK);16", str(arguments)) or (codec.startswith("ppm") and arguments[1] > 255):
+        if re.search(r"\b(RGB\w?|LA|CMYK);16", str(arguments)):
+            return True
+        if codec.startswith("ppm") and isinstance(arguments, tuple) and arguments[1] > 255:
             return True
     return False
 

@@ -177,6 +177,10 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     if differences:
         text += f"\n{ABOUT_DIFFERENCES}\n"
     text += _list_advice(readable)
+    counted = [run for group in groups.values() for run in group]
+    repeated = [run.folder.name for run in readable if run not in counted]
+    if repeated:
+        text += f"\nNot counted, because another run has the same setting and seed: {', '.join(repeated)}.\n"
     unfinished = [run.folder.name for run in readable if not run.is_finished]
     if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
@@ -237,7 +241,7 @@ def _list_states(name: str, title: str, runs: Sequence[SweptRun]) -> str:
 
 
 def _group_runs(runs: Sequence[SweptRun], ignored: Collection[str]) -> Groups:
-    """Group runs by network, data set and setting.
+    """Group runs by network, data set and setting. Of runs with the same seed, only the first one counts.
 
     A setting consists of the flags in which the runs of the network and the data set differ and, except for those of
     ``DECLARED``, of the flags in which any runs differ.
@@ -251,7 +255,9 @@ def _group_runs(runs: Sequence[SweptRun], ignored: Collection[str]) -> Groups:
         names = sorted((everywhere | _find_varying(members)) - {*ignored})
         for run in members:
             setting = ", ".join(f"{name}={run.settings[name]}" for name in names if name in run.settings)
-            groups[model, dataset, setting].append(run)
+            group = groups[model, dataset, setting]
+            if run.flags["seed"] not in {other.flags["seed"] for other in group}:
+                group.append(run)
     return groups
 
 

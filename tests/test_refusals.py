@@ -279,6 +279,7 @@ radius             | S1C1(radius=inf) | S1C1(radius=-1) | S1C1(radius=1.5) | S1C
 time_steps         | S1C1(time_steps=0) | S1C1(time_steps=256) | S1C1(time_steps=1.5) | S1C1(time_steps=True)
 filters            | S1C1(filters=[]) | S1C1(filters=[(4, 1, 2)]) | S1C1(filters=3) | S1C1(filters=[(3, 1)])
 filters            | S1C1(filters=[(1025, 1, 2)]) | S1C1(filters=[(3, 1, 2)] * 65) | S1C1(filters=[(3, 1, inf)])
+filters            | S1C1(filters=[(3, 1e-200, 1)]) | S1C1(filters=[(3, 1, 1e200)])
 filters            | S1C1(filters=[(3, 1, 1)]) | S1C1(filters=[(3, nan, 1)]) | S1C1(filters=[(3, 0, 1)])
 threshold          | S1C1(threshold=-1) | S1C1(threshold=nan) | S1C1(threshold=inf)
 encoder.colours    | choose_encoder(S1C1(), None, {"encoder.colours": 3})

@@ -340,6 +340,11 @@ def test_every_combination_is_a_separate_run():
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
 
 
+def test_a_readout_alone_learns_from_labels():
+    runs = plan("--model kheradpisheh2018 --dataset digits --labels 20 50 --seeds 0")
+    assert [run.settings.labels for run in runs] == [20, 50]
+
+
 def test_a_long_name_of_a_run_is_shortened():
     """Runs that differ at the end of their names keep different names, which end with the seed."""
     values = [f"0.{'0' * 60}{digit},0.1" for digit in (1, 2)]
@@ -459,6 +464,15 @@ def test_the_report_by_hand(tmp_path):
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert "(curves.png)" in text
+
+
+def test_a_repeated_seed_counts_once(tmp_path):
+    for name, seed, accuracy in (("a", 0, 0.9), ("b", 0, 0.9), ("c", 1, 0.94)):
+        make_run(tmp_path / name, seed, 8, [0.5, accuracy], {})
+    text, runs = report(tmp_path)
+    assert "| 2 | 92.00 ± 2.83 |" in text
+    assert "setting and seed: b." in text
+    assert [row["run"] for row in runs] == ["a", "c"]
 
 
 def test_a_setting_is_compared_by_validation_images(tmp_path):
@@ -602,8 +616,8 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
 
 def test_a_flag_that_a_run_does_not_have_is_no_setting(tmp_path):
     """One run has it, one has its default None, and one is older than the flag."""
-    for name, flags in (("white", {"ground": "white"}), ("none", {"ground": None}), ("old", {})):
-        run = make_run(tmp_path / name, 0, 8, [0.5, 0.8], {})
+    for seed, (name, flags) in enumerate((("white", {"ground": "white"}), ("none", {"ground": None}), ("old", {}))):
+        run = make_run(tmp_path / name, seed, 8, [0.5, 0.8], {})
         args = json.loads((run / "args.json").read_text())
         args["flags"] |= flags
         (run / "args.json").write_text(json.dumps(args))

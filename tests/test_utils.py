@@ -25,6 +25,8 @@ from utils import (
     try_lock,
     unlock,
     write_atomically,
+    write_csv,
+    write_text,
 )
 
 
@@ -195,6 +197,13 @@ def test_a_failed_write_leaves_the_old_file(error, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     write_atomically(path, lambda temporary: temporary.write_text("new"))
     assert path.read_text() == "new"
+
+
+def test_texts_with_paths_that_are_not_utf_8(tmp_path):
+    path = os.fsdecode(b"runs/\xff")
+    write_text(tmp_path / "a.txt", path)
+    write_csv(tmp_path / "a.csv", [[path]])
+    assert [(tmp_path / name).read_bytes().strip() for name in ("a.txt", "a.csv")] == [rb"runs/\udcff"] * 2
 
 
 def test_a_durable_file_is_on_the_disk_before_it_is_moved(tmp_path, monkeypatch):

@@ -322,6 +322,7 @@ def resolve(
 
 def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> None:
     """Raise InputError if there are no images for what the settings request."""
+    settings = replace(settings, until=None)  # --resume trains the rest
     has_validation = len(data.splits["validation"]) > 0
     lack = f"{model.name} has no decision stage" if has_validation else "--val-split is 0"
     is_validated = has_validation and model.decision is not None

@@ -253,6 +253,7 @@ class Settings:
         if "config" in values:
             configured = cls.convert(read_config(Path(values["config"]), cls))
             if "set" in configured and "set" in values:
+                cls.flags()["set"].check(configured["set"])
                 values["set"] = configured["set"] + values["set"]
             values = configured | values
         return cls(**values, given=frozenset(values), command_line=join_words([cls.program, *argv]))

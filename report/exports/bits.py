@@ -75,6 +75,7 @@ def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str
         largest_sum = whole.weight[0].numel() * int(whole.weight.abs().max())
         dtype = torch.float32 if largest_sum < EXACT else torch.float64
         layer.weight = nn.Parameter(whole.weight.to(layer.weight.device, dtype), requires_grad=False)
+        layer.most_threshold = 2.0**53  # of whole units
         layer.threshold = float(whole.thresholds.min())
         if layer.stage.fires:
             layer.raised.copy_(whole.thresholds - layer.threshold)

@@ -18,6 +18,7 @@ folds of the N images choose the setting instead.
 
 import argparse
 import functools
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
 
@@ -31,10 +32,13 @@ from sklearn.svm import SVC
 
 import imagesets
 from engine.augmentation import Augmentation
+from errors import InputError
 from imagesets.augmentation import move_images
 from imagesets.recordings import Recordings, read_events
 from imagesets.splits import choose_labelled, stratified_split
-from training.plan import read_augmentation
+from training.command import command_line
+from training.plan import Data, read_augmentation
+from training.settings import TrainSettings
 
 # The classifiers of ``FewLabels``, and the settings from which held-out images choose: the C of both machines, the
 # numbers of neighbours, and the share of its label that an image takes from its neighbours
@@ -94,7 +98,7 @@ class FewLabels:
         models = {
             "logistic regression": LogisticRegression(C=value, max_iter=300),
             "SVM": SVC(C=value),
-            "nearest neighbour": KNeighborsClassifier(value, algorithm="brute"),
+            "nearest neighbour": KNeighborsClassifier(min(value, len(labelled)), algorithm="brute"),
         }
         model = models[name].fit(self.pixels[0][labelled], self.labels[labelled])
         return lambda part, chosen=slice(None): model.predict(self.pixels[part][chosen])
@@ -140,8 +144,13 @@ def score_few_labels(
     labels = data.train_labels[train]
     scored = [(data.train_images[held_out], data.train_labels[held_out]), (data.test_images, data.test_labels)]
     few = FewLabels(data.train_images[train], labels, scored)
+    chosen = {count: choose_labelled(labels, count, seed) for count in counts}
+    for count, labelled in chosen.items():
+        fewest = np.unique(labels[labelled], return_counts=True)[1].min()
+        if folds and not 2 <= folds <= fewest:
+            raise InputError(f"--folds must be 2 to {fewest}, the labels of a class with --labels {count}, not {folds}")
     for name, count in product(FEW_LABELS, counts):
-        (_, accuracy), setting = few.score(name, choose_labelled(labels, count, seed), folds)
+        (_, accuracy), setting = few.score(name, chosen[count], folds)
         yield name, count, accuracy, setting
 
 
@@ -193,7 +202,9 @@ def score_classifiers(
         yield type(classifier).__name__, 100 * accuracy
 
 
-def main() -> None:
+@command_line
+def main(words: list[str]) -> None:
+    """Print the accuracies, as the words of a command line request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="+", metavar="DATASET")
     parser.add_argument("--data-dir", default=imagesets.DATA_DIR, metavar="DIR")
@@ -204,7 +215,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[], metavar="N", help="numbers of labelled images")
     parser.add_argument("--folds", type=int, default=0, metavar="K", help="of the labelled images, choose settings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="with --labels (default: 0)")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     augmentation = read_augmentation(" ".join(args.augment))
     for name in args.datasets:
         data = imagesets.load(name, args.data_dir, args.image_size)
@@ -213,10 +224,8 @@ def main() -> None:
                 print(f"{name}, seed {seed}, {count} labels: {classifier} ({setting}) {accuracy:.2f} %", flush=True)
         if args.labels:
             continue
-        chosen = np.arange(len(data.train_labels))
-        held_out = min(5000, len(chosen) // 12) if args.val_split is None else args.val_split
-        if held_out:
-            chosen, _ = stratified_split(data.train_labels, held_out, 0)
+        chosen = Data(TrainSettings(model="control2026", val_split=args.val_split), data).splits["train"]
+        chosen = chosen[chosen < len(data.train_labels)]  # without images without labels
         for classifier, accuracy in score_classifiers(data, chosen, 1000, augmentation, args.bins):
             sizes = f"{len(chosen):,} + {len(data.test_labels):,} images"
             sizes += f", {augmentation.copies} copies" * bool(augmentation) + f", {args.bins} bins" * bool(args.bins)
@@ -224,4 +233,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -89,7 +89,10 @@ def find_significant(column: Sequence[Sequence[float]]) -> list[bool]:
 
     column: the differences of each comparison; those of fewer than three seeds are not compared.
     """
-    compared = {row: ttest_1samp(values, 0).pvalue for row, values in enumerate(column) if len(values) > 2}
+    compared = {}
+    for row, values in enumerate(column):
+        if len(values) > 2:
+            compared[row] = ttest_1samp(values, 0).pvalue if any(values) else 1.0  # not NaN
     found = [False] * len(column)
     for tested, row in enumerate(sorted(compared, key=compared.get)):
         if compared[row] > SIGNIFICANT / (len(compared) - tested):

@@ -122,6 +122,14 @@ def test_16_bits_of_any_kind_are_refused(colour_type, channels, depth, tmp_path)
         read_picture(file)
 
 
+def test_pictures_of_odd_modes(tmp_path):
+    """Of a plain PBM, Pillow describes the data by a text; it converts no "La" to "RGBA"."""
+    (tmp_path / "plain.pbm").write_text("P1 2 1 0 1")
+    assert read_picture(tmp_path / "plain.pbm").tolist() == [[255, 0]]
+    with refuses("La"):
+        read_picture(Image.new("La", (4, 4)), "white")
+
+
 def test_colours(read):
     """Red, green and blue count 0.299, 0.587 and 0.114 of white (ITU-R BT.601)."""
     picture = np.zeros((28, 28, 3), np.uint8)

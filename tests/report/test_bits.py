@@ -103,6 +103,14 @@ def test_features_with_raised_thresholds_count():
     assert "s1 30 of 30" in counters
 
 
+def test_whole_thresholds_above_those_that_can_be_declared(latencies):
+    model = build_model("mozafari2018", overrides={"s1.threshold": 16})
+    model.stages["s1"].weight.round_()
+    network, _ = quantize(model, 16)
+    assert network.stages["s1"].threshold == 16 * (2**16 - 1) > 1e6
+    assert torch.equal(network.map_of(latencies, "s1"), model.map_of(latencies, "s1"))
+
+
 def test_the_commands(tmp_path, monkeypatch, capsys):
     dont_draw(monkeypatch)
     assert start_evaluation(f"{TRAINED} --dry-run --bits 4 1 --name scored", tmp_path) == 0

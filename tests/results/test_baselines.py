@@ -1,6 +1,7 @@
 """The classifiers of pixels that learn from few labels."""
 
 import numpy as np
+import pytest
 
 from results.scripts import baselines
 
@@ -26,6 +27,24 @@ def test_the_command_measures_each_classifier_from_few_labels(monkeypatch, capsy
     for line, name in zip(lines[1::2], baselines.FEW_LABELS, strict=True):  # 100 labels
         assert line.startswith("digits, seed 1, 100 labels: " + name)
         assert 70 < float(line.split()[-2]) < 100
+
+
+@pytest.mark.parametrize("folds", [1, 11])
+def test_folds_need_labels_of_each_class(folds, capsys):
+    assert baselines.main(["digits", "--labels", "100", "--folds", str(folds)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("baselines.py: --folds must be 2 to 10")
+    assert err.count("\n") == 1
+
+
+def test_validation_images_of_the_data_do_not_train(tmp_path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (87, 8, 8), np.uint8)
+    parts = {f"{name}_{part}": array[chosen] for name, array in (("x", images), ("y", np.arange(87) % 3))
+             for part, chosen in (("train", slice(60)), ("val", slice(60, 72)), ("test", slice(72, 87)))}  # fmt: skip
+    np.savez(tmp_path / "own.npz", **parts)
+    assert baselines.main([str(tmp_path / "own.npz")]) == 0
+    assert capsys.readouterr().out.count("60 + 15 images") == 2
 
 
 def test_folds_of_the_labelled_images_choose_settings():

@@ -32,6 +32,7 @@ def test_a_column_of_differences_is_tested_by_holm():
     column = [[1.0, 2.0, 3.0], [-3.1, -3.0, -2.9], [1.0, 1.2, 1.4], [1.0, 1.5, 2.0], [5.0, 5.001], [7.0], []]
     assert features.find_significant(column) == [False, True, True, False, False, False, False]
     assert features.find_significant([[1.0, 1.5, 2.0]]) == [True]
+    assert features.find_significant([[0.1, -0.1, 0.2], [0.0] * 3, [3.0, 3.1, 3.2]]) == [False, False, True]
 
 
 def test_differences_are_paired_by_seed():

@@ -1,5 +1,7 @@
 """evaluate.py: it tests a trained network and classifies image files."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +108,19 @@ def test_a_broken_picture_among_others(trained, tmp_path, capsys):
     assert [line.split(": ")[0] for line in out.splitlines()] == [str(files[0]), str(files[2])]
     assert err.count("\n") == 1
     assert str(files[1]) in err
+
+
+def test_a_name_without_files_among_others(trained, tmp_path, capsys):
+    picture = tmp_path / "a.png"
+    Image.fromarray(imagesets.load("digits").test_images[0]).save(picture)
+    (tmp_path / "empty").mkdir()
+    names = [str(tmp_path / "empty"), str(picture), str(tmp_path / "no*.png")]
+    assert evaluate.main([str(trained), "--predict", *names, *MACHINE.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{picture}: ")
+    assert [name in line for name, line in zip(names[::2], err.splitlines(), strict=True)] == [True, True]
+    assert evaluate.main([str(trained), "--predict", names[0], "--json", *MACHINE.split()]) == 2
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_predicting_silence(trained, tmp_path, capsys):

@@ -109,6 +109,11 @@ def test_the_images_are_counted_if_a_sample_was_compared(monkeypatch):
     assert "of all 2,500" in found.text
 
 
+def test_a_readout_that_a_resumed_run_trains_has_labels_and_images():
+    plan = make_plan("--model kheradpisheh2018 --labels 20 --no-test --until s1")
+    assert len(plan.data.labelled) == 20
+
+
 def test_a_network_without_decisions_is_not_compared():
     (found,) = references.compare_with_pixels(make_plan("--model kheradpisheh2018"), {})
     assert found.text.endswith("of 12 validation images")

@@ -71,6 +71,7 @@ def test_it_is_tested_on_a_data_set(file, data, tmp_path, undrawn, capsys):
     save_network(named, load_network(file).model, class_names=NAMES)
     words = f"{named} --dataset {FEW_DIGITS} --output {tmp_path / 'x'}"
     assert_refuses(evaluate.main, words, "a, b", capsys)
+    assert_refuses(evaluate.main, words.replace(str(FEW_DIGITS), "digits"), "a, b", capsys)
     assert not (tmp_path / "x").exists()
 
 

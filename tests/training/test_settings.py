@@ -227,6 +227,9 @@ def test_a_toml_file_and_the_command_line(tmp_path):
         ("s3.1.rule.reward", (0.01, -0.0005)), ("s3.rule.warm_up", None), *set_last.items()
     ]  # fmt: skip
     assert {"model", "batch_size", "set", "config"} <= settings.given
+    (tmp_path / "my.toml").write_text('set = "s2.threshold=12"')
+    with refuses("--set"):
+        TrainSettings.parse(shlex.split(given))
 
 
 @pytest.mark.slow
