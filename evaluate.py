@@ -18,7 +18,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -176,8 +176,8 @@ def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
     network.check_decides()
     images, entries, code = read_files(settings, network)
     names = network.class_names
-    classified = zip(*network.classify(images), strict=True) if images else []
-    for entry, (decision, scores) in zip(entries, classified, strict=True):
+    classified = network.classify(images) if images else ([], [])
+    for entry, decision, scores in zip(entries, *classified, strict=True):
         if decision >= 0:
             entry["class"] = names[decision]
         entry["scores"] = dict(zip(names, scores.tolist(), strict=True))
@@ -205,13 +205,7 @@ def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[lis
     code = 0
     images = []
     entries = []
-    paths = []
-    for name in settings.predict:
-        try:
-            paths += images_at(name, endings)
-        except InputError as error:
-            code = report_error("evaluate.py", error)
-    for path in paths:
+    for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):
         try:
             image, note = network.read_image(path, settings.raw)
             np.asarray(image)  # reads the events of a recording
@@ -339,8 +333,8 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str, is_tested: bool)
     ]
     if is_tested:
         pairs.insert(0, (f"{content.num_classes} classes", f"{data.num_classes} classes"))
-    own = [name for name in (dataset, read_settings(content).dataset) if not name or is_path(name)]
-    if is_tested and own and content.record.class_names:
+    has_own_classes = any(not name or is_path(name) for name in (dataset, read_settings(content).dataset))
+    if is_tested and has_own_classes and content.record.class_names:
         names = [f"the classes {', '.join(classes)}" for classes in (content.record.class_names, data.class_names)]
         pairs.append(names)
     for trained, tested in pairs:

@@ -201,7 +201,7 @@ EVALUATE = {
     "missing.png": ["{run} --predict {bad}/missing.png"], "*.bmp": ["{run} --predict {bad}/*.bmp"],
     "empty": ["{bad}/empty", "{run} --predict {bad}/empty"],
     "folder": ["latest --output {bad}/folder", "latest --predict {bad}/digit.png --output {bad}/folder",
-               "{run} --predict {bad}/folder"],
+               "{run} --predict {bad}/folder {bad}/digit.png"],
     "truncated.png": ["{run} --predict {bad}/truncated.png"],
     "--predict": ["{run} --predict", "{run} --predict ''", "{run} --predict {bad}/digit.png ' '"],
     # several networks
