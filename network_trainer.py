@@ -128,6 +128,10 @@ class Progress:
     seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
 
+    def has_given_up(self, patience: int) -> bool:
+        """Return whether this number of epochs has passed without a better validation accuracy. 0: never."""
+        return 0 < patience <= self.epochs_since_best
+
     def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
         """Add what a batch has learned. ``layers``: {name: layer} of the phase."""
         if learned.outcome:
@@ -484,9 +488,7 @@ class NetworkTrainer(StageGraph):
                 phase = self.phases[number]
                 row = progress.history[-1] if progress.epoch else None
                 count = lengths.count(number, row)
-                gave_up = False
-                if patience and phase.needs_labels and 0 < progress.epoch < count:
-                    gave_up = progress.epochs_since_best >= patience
+                gave_up = phase.needs_labels and 0 < progress.epoch < count and progress.has_given_up(patience)
                 if progress.epoch >= count or gave_up:
                     progress.phase += 1
                     progress.epoch = 0

@@ -34,7 +34,7 @@ PIXEL_MAX = 255
 MAX_FILTERS = 64
 MAX_PIXELS = 1023  # the largest window and radius: memory grows with their squares
 MAX_THRESHOLD = 1e9  # larger than any response of a filter
-FILTERS = f"1 to {MAX_FILTERS} of (odd window, σ1, other σ2)"
+FILTERS = f"1 to {MAX_FILTERS} of (odd window, σ1, other σ2), with σ from 1e-6 to 1e6"
 
 BLACK, EDGE = BORDERS = "black", "edge"  # what continues an image outside
 
@@ -155,7 +155,7 @@ class S1C1(Encoder, name="s1c1"):
 
 
 def is_filter(window: int, sigma1: float, sigma2: float) -> bool:
-    """Return whether a filter has an odd window, and two positive, different σ."""
+    """Return whether a filter has an odd window, and two different σ, whose exponentials are finite."""
     are_usual = 1e-6 <= sigma1 <= 1e6 and 1e-6 <= sigma2 <= 1e6
     return window in range(3, MAX_PIXELS + 1, 2) and are_usual and sigma1 != sigma2
 

@@ -103,7 +103,7 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     if was_trained and resumed.epochs == before.epochs and folder.is_finished:
         epochs = to_text((*resumed.epochs[:-1], resumed.epochs[-1] + 1))
         hint = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
-        if 0 < before.patience <= checkpoint.progress.epochs_since_best:
+        if checkpoint.progress.has_given_up(before.patience):
             hint = f"--patience {before.patience} ended it"
         print_output(f"{folder.path} is finished; {hint}")
         return

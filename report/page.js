@@ -129,6 +129,7 @@ function show() {
   $("step").value = at.step;
 }
 
+const findBelow = stage => run.stages.findIndex(({ name }) => name === stage.inputs[0]);
 const highest = values => values.reduce((a, b) => Math.max(a, b));
 const lowest = values => values.reduce((a, b) => Math.min(a, b));
 const strongest = (values, part) => values.indexOf(highest(values)) / (part.rows * part.columns) | 0;
@@ -156,7 +157,7 @@ function showFeature(part, f) {
 
 // The synapses of a neuron, a small square for each input channel (or scale, where the input is the encoder's).
 function showWeights(stage, part, f) {
-  const packed = part.kernel ? run.weights[part.label] : null, below = run.stages.find(({ name }) => name === stage.inputs[0]);
+  const packed = part.kernel ? run.weights[part.label] : null, below = run.stages[findBelow(stage)];
   $("weights").hidden = !packed;
   $("weights-title").textContent = packed ? "its weights" : "";
   $("weights-text").textContent = part.kernel && !packed ? "Its weights are left out of this page."
@@ -290,8 +291,8 @@ $("step").oninput = event => set({ step: +event.target.value });
 $("play").onclick = play;
 $("all").onclick = event => { const f = $("all").hit(event); if (f >= 0) set({ feature: f }); };
 $("weights").onclick = event => {
-  const c = $("weights").hit(event), { inputs } = run.stages[at.stage], below = run.stages.findIndex(({ name }) => name === inputs[0]);
-  if (c >= 0 && below > 0 && inputs.length === 1) go(below, c);
+  const c = $("weights").hit(event), stage = run.stages[at.stage], below = findBelow(stage);
+  if (c >= 0 && below > 0 && stage.inputs.length === 1) go(below, c);
 };
 addEventListener("keydown", event => {
   const move = { ArrowLeft: { step: at.step - 1 }, ArrowRight: { step: at.step + 1 },

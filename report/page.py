@@ -77,7 +77,8 @@ def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, t
 
 def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, results: dict, **more: object) -> Path:
     unit = name_unit(encoder.colours)
-    tested = "test" if RunFolder(folder).flags.get("test", True) else "validation"
+    run = RunFolder(folder)
+    tested = "test" if run.flags.get("test", True) else "validation"
     page = load_template("page.html").render(
         model=model,
         title=title,
@@ -91,7 +92,7 @@ def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, re
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
         args=read_record(folder / "args.json"),
-        commands=list_commands(folder, results, unit, model.decision is not None),
+        commands=list_commands(run, results, unit, model.decision is not None),
         files=list_files(folder),
         **more,
     )
@@ -145,15 +146,14 @@ def read_figures(folder: Path) -> list[tuple[str, str, str, int]]:
     return figures
 
 
-def list_commands(folder: Path, results: dict, unit: str, decides: bool) -> list[tuple[str, str]]:
+def list_commands(run: RunFolder, results: dict, unit: str, decides: bool) -> list[tuple[str, str]]:
     """Return (purpose, command line) of the commands that use the folder. Without decisions, evaluate.py has none."""
     commands = []
-    run = RunFolder(folder)
     if run.last.is_file() and "finished" not in results:
         commands.append(("resume an interrupted run", run.resume_command))
     if not decides:
         return commands
-    sources = results.get("checkpoints", [results.get("checkpoint", folder)])
+    sources = results.get("checkpoints", [results.get("checkpoint", run.path)])
     flags = {f"classify other {unit}": ["--predict", "IMAGE.png" if unit == "images" else "FILE"]}
     if len(sources) == 1:
         flags = {"test the network again and save activation maps": ["--save-maps", "1"], **flags}

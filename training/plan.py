@@ -250,7 +250,7 @@ def continue_last_phase(plan: Plan) -> None:
         row = progress.history[-1]
         progress.epoch = row["epoch"]
     progress.phase -= 1
-    if phase.needs_labels and 0 < settings.patience <= progress.epochs_since_best:
+    if phase.needs_labels and progress.has_given_up(settings.patience):
         settings.refuse("epochs", f"cannot be larger: --patience {settings.patience} ended {phase.name}")
     if row and plan.epochs.has_converged(progress.phase, row):
         settings.refuse("epochs", f"cannot be larger: --converge {settings.converge:g} ended {phase.name}")

@@ -224,8 +224,8 @@ def main(words: list[str]) -> None:
                 print(f"{name}, seed {seed}, {count} labels: {classifier} ({setting}) {accuracy:.2f} %", flush=True)
         if args.labels:
             continue
-        chosen = Data(TrainSettings(model="control2026", val_split=args.val_split), data).splits["train"]
-        chosen = chosen[chosen < len(data.train_labels)]  # without images without labels
+        settings = TrainSettings(model="control2026", val_split=args.val_split)
+        chosen = Data(settings, data).get_split("labelled").indices
         for classifier, accuracy in score_classifiers(data, chosen, 1000, augmentation, args.bins):
             sizes = f"{len(chosen):,} + {len(data.test_labels):,} images"
             sizes += f", {augmentation.copies} copies" * bool(augmentation) + f", {args.bins} bins" * bool(args.bins)
