@@ -415,7 +415,7 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 def make_tables() -> dict[Path, dict[str, str]]:
     """Return {page: {name of a part: its text}}."""
     readme = {"start": make_first_commands(), "results": make_first_table(), "example": read_example()}
-    readme["features"] = to_markdown(features.WORTH_COLUMNS, features.make_worth_table(features.FIRST_ROWS))
+    readme["features"] = to_markdown(features.WORTH_COLUMNS, features.make_worth_table())
     return {
         HERE.parent / "README.md": readme,
         HERE / "README.md": {
@@ -432,8 +432,6 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "encoders": to_markdown(("encoder", "default values"), hyperparameters.make_encoders()),
         },
         HERE.parent / "docs" / "learning.md": {
-            "worth": to_markdown(features.WORTH_COLUMNS, features.make_worth_table()),
-            "learning": to_markdown(features.COLUMNS, features.make_table()),
             "noise": to_markdown(features.NOISE_COLUMNS, features.make_noise_table()),
             "controls": to_markdown(features.CONTROL_COLUMNS, features.make_control_table()),
             "labels": to_markdown(features.LABEL_COLUMNS, features.make_label_table(read_few())),

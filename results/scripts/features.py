@@ -1,4 +1,4 @@
-"""What docs/learning.md shows of results/learning.tsv, controls.tsv and labels.tsv."""
+"""What docs/learning.md and the README show of results/controls.tsv, noise.tsv and labels.tsv; learning.tsv."""
 
 import csv
 import math
@@ -11,7 +11,7 @@ from scipy.stats import t, ttest_1samp
 
 from results.scripts.runs import RESULTS
 
-REPLACED = "imprinted", "random", "patch", "ones", "none"  # what a network has in place of its learned features
+REPLACED = "imprinted", "random", "none"  # what a network has in place of its learned features
 CONTROL = "control2026"
 ALL = "all"
 PIXELS = "logistic regression", "nearest neighbour", "SVM", "label spreading"
@@ -22,21 +22,18 @@ LABEL_COLUMNS = (
     *("data", "labels", "STDP, % (seeds)", "− imprinted", "− random", "− patch", "− none", "− pixels"),
     "alone",
 )
-COLUMNS = "data", "features", "STDP, % (seeds)", "− imprinted", "− random", "− none"
-ALL_LABELS = "1000"
 WORTH = "random", "imprinted", "STDP"  # kinds of features
 WORTH_COLUMNS = "data, labels", "no features, % (seeds)", *(f"{kind}, points" for kind in WORTH)
 NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "kannada": "Kannada-MNIST", "cifar": "CIFAR-10"}
-# the rows of the table of what features are worth, and of README's part of it
+# the rows of README's table of what features are worth
 WORTH_ROWS = (
     *(("mnist", count) for count in ("100", "1000", ALL)),
-    *(("fashion-mnist", count) for count in ("100", "1000", ALL)),
-    ("kannada", "100"),
-    *(("cifar", count) for count in ("1000", "10000")),
+    *(("fashion-mnist", count) for count in ("100", ALL)),
+    ("cifar", "10000"),
 )
-FIRST_ROWS = *WORTH_ROWS[:4], ("fashion-mnist", ALL), ("cifar", "10000")
-NOISY = "imprinted", "mean of 4", "mean of 16", "random", "none"
-NOISE_COLUMNS = "noise", "features", "STDP, % (seeds)", *(f"− {kind}" for kind in NOISY)
+TABULATED = "mnist", "fashion-mnist", "kannada"  # the data of the table of few labels, with three seeds or more
+NOISES = "0.0", "0.1", "0.2", "0.3"  # the columns of the table of noisy images
+NOISE_COLUMNS = "STDP − imprinted, noise:", *NOISES
 SIGNIFICANT = 0.05
 
 Kinds = dict[str, dict[str, float]]  # {kind of features: {seed: accuracy in %}}
@@ -141,21 +138,6 @@ def format_leads(rows: Sequence[tuple], digits: int = 2) -> list[list[str]]:
     return table
 
 
-def make_table() -> list[list[str]]:
-    """Return the rows of the table: what STDP reaches, and its lead over other features and over none."""
-    rows = []
-    for (data, network, labels, noise), kinds in read_learning().items():
-        if network == "none":
-            continue
-        others = [kinds["imprinted"], kinds["random"], kinds["none"]]
-        if network == "kheradpisheh2018":  # whose support vector machine decides: not compared with decision neurons
-            others[-1] = {}
-        changed = f", {labels} labels" * (labels != ALL_LABELS) + f", noise {noise}" * (noise != "0")
-        features = network.replace("-", " → ") + changed
-        rows.append(((data, features), kinds["STDP"], others))
-    return format_leads(rows)
-
-
 def make_control_table() -> list[list[str]]:
     """Return the rows of the table of the networks that learned from all training images: test, last epoch.
 
@@ -175,30 +157,23 @@ def make_control_table() -> list[list[str]]:
 
 
 def make_noise_table() -> list[list[str]]:
-    """Return the rows of the table of noisy images that have three seeds or more."""
-    rows = []
-    found = read("noise.tsv", ("noise", "strength", "network"), "accuracy")
-    for (noise, strength, network), kinds in found.items():
-        if network == "none" or len(kinds["STDP"]) < 3:
-            continue
-        kinds = kinds | found[noise, strength, "none"]
-        name = f"{noise} {strength}" if float(strength) else "none"
-        rows.append(((name, network), kinds["STDP"], [kinds.get(kind, {}) for kind in NOISY]))
-    rows.sort(key=lambda row: int(row[0][1]))
-    return format_leads(rows)
+    """Return the rows of the table of noisy images: for each number of features, the lead over imprinted ones."""
+    found = read("noise.tsv", ("noise", "network", "strength"), "accuracy")
+    compared = [("gaussian", network, strength) for network in ("8", "32") for strength in NOISES]
+    rows = [found[each] for each in compared]
+    leads = [[subtract(kinds["STDP"], kinds["imprinted"])] for kinds in rows]
+    cells = [text for (text,) in format_columns(leads, [len(kinds["STDP"]) for kinds in rows])]
+    return [[f"{network} features", *cells[first : first + 4]] for network, first in (("8", 0), ("32", 4))]
 
 
-def make_worth_table(shown: Sequence[tuple[str, str]] = WORTH_ROWS) -> list[list[str]]:
-    """Return the rows of the table of what features are worth: test, last epoch.
-
-    shown: (data, labels) of each row.
-    """
+def make_worth_table() -> list[list[str]]:
+    """Return the rows of README's table of what features are worth: test, last epoch."""
     found = read_labels()
-    rows = [found[row] for row in shown]
+    rows = [found[row] for row in WORTH_ROWS]
     leads = [[subtract(kinds[kind], kinds["none"]) for kind in WORTH] for kinds in rows]
     cells = format_columns(leads, [len(kinds["none"]) for kinds in rows])
     table = []
-    for (data, count), kinds, differences in zip(shown, rows, cells, strict=True):
+    for (data, count), kinds, differences in zip(WORTH_ROWS, rows, cells, strict=True):
         labels = count if count == ALL else f"{int(count):,}"
         none = f"{statistics.mean(kinds['none'].values()):.1f} ({len(kinds['none'])})"
         table.append([f"{NAMES[data]}, {labels}", none, *differences])
@@ -215,7 +190,7 @@ def make_label_table(quoted: dict[tuple[str, str], str]) -> list[list[str]]:
     found = read_labels()
     for data, count in product(dict.fromkeys(data for data, _ in found), SHOWN):
         kinds = found.get((data, count), {})
-        if "STDP" not in kinds:
+        if "STDP" not in kinds or data not in TABULATED:
             continue
         pixels = [kinds[name] for name in PIXELS if name in kinds]
         best = max(pixels, key=lambda each: statistics.mean(each.values()), default={})
