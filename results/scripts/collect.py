@@ -30,7 +30,6 @@ from results.scripts.runs import (  # noqa: E402
     read_groups,
     read_pixel_classifiers,
     read_scores,
-    read_shallow,
 )
 
 GROUPS = read_groups()
@@ -65,13 +64,6 @@ LABELLED = {
     "kannada": ("Kannada-MNIST", 6400),
     "cifar": ("CIFAR-10", 45_000),
 }
-SHALLOW = {
-    "shallow": "`mozafari2018_shallow`, 400 epochs (faces) or 250 (ETH-80)",
-    "multiscale2026": "`multiscale2026`, 10 epochs of the decision layer",
-    "KNeighborsClassifier": "nearest neighbour, pixels",
-    "LogisticRegression": "logistic regression, pixels",
-}
-QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
 PAPER = "Mozafari et al. 2018"
 TIMES = HERE / "times"
@@ -234,15 +226,6 @@ def make_data_table(datasets: Sequence[str]) -> str:
     return to_markdown(("test accuracy, %", *(TITLES[data] for data in datasets)), cells)
 
 
-def make_shallow_table() -> str:
-    """Return the table of ``logs/shallow.log``: the means over the seeds, a row for each split."""
-    rows = []
-    for split, found in read_shallow().items():
-        values = [found.get(name, []) for name in SHALLOW]
-        rows.append((split, *(f"{format_mean(each)} ({len(each)})" for each in values)))
-    return to_markdown(("test accuracy, %", *SHALLOW.values()), rows)
-
-
 def shorten(processor: str) -> str:
     """Return a processor's name in few words, "Intel Xeon"."""
     return processor.replace("(R)", "").replace(" Processor", "")
@@ -259,26 +242,6 @@ def read_few() -> dict[tuple[str, str], str]:
     names = {title: data for data, (title, _) in LABELLED.items()}
     rows = [row for row in read_quoted(features.FEW) if row["data"] in names]
     return {(names[row["data"]], row["training images"].replace(",", "")): row["value"] for row in rows}
-
-
-def make_quoted_table() -> str:
-    """Return the table of quoted accuracies: a row for each method, a column for each data set."""
-    rows = {}
-    for row in read_quoted("accuracy, %"):
-        if "Tsetlin" in row["network"] or row["network"] == SCRIPT:
-            continue
-        key = row["network"], row["source"]
-        values = rows.setdefault(key, {})
-        text = row["value"]
-        column = row["data"] if row["data"] in QUOTED_DATA else "other data"
-        if column == "other data":
-            text += f" ({row['data']})"
-        values.setdefault(column, []).append(text)
-    columns = *QUOTED_DATA, "other data"
-    cells = []
-    for (name, source), values in rows.items():
-        cells.append([name, *(", ".join(values.get(column, ())) for column in columns), source])
-    return to_markdown(["method", *columns, "source"], cells)
 
 
 def make_first_table() -> str:
@@ -420,11 +383,9 @@ def make_tables() -> dict[Path, dict[str, str]]:
         HERE.parent / "README.md": readme,
         HERE / "README.md": {
             "seeds": make_seed_table(),
-            "quoted": make_quoted_table(),
             "speed": read_speed(),
             "data": make_data_table(OTHER_DATA),
             "colour": make_data_table(["cifar"]),
-            "shallow": make_shallow_table(),
         },
         HERE.parent / "docs" / "hyperparameters.md": {
             "networks": to_markdown(hyperparameters.COLUMNS, hyperparameters.make_rows()),

@@ -104,16 +104,6 @@ def read_pixel_classifiers(data: str) -> dict[str, list[float]]:
     return found
 
 
-def read_shallow() -> dict[str, dict[str, list[float]]]:
-    """Return {data and split: {network or classifier: its accuracies}}, of ``logs/shallow.log``."""
-    found = {}
-    for line in (LOGS / "shallow.log").read_text(encoding="utf-8").splitlines():
-        if match := re.fullmatch(r"(.*), seed \d+: (\S+) ([\d.]+) %", line):
-            row, name, accuracy = match.groups()
-            found.setdefault(row, {}).setdefault(name, []).append(float(accuracy))
-    return found
-
-
 def format_mean(values: Sequence[float]) -> str:
     """Return the mean and, of several values, the standard deviation, without the sign %; "" of none."""
     if len(set(values)) < 2:
