@@ -67,18 +67,36 @@ LABELLED = {
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
 PAPER = "Mozafari et al. 2018"
 TIMES = HERE / "times"
+# in two forms: of the program and of the system, or together
+PROCESSOR_TIME = re.compile(r"([\d.]+) s of (?:the program|the system|processor time)")
 EXAMPLE = TIMES / "mozafari2018_margin-seed0.log"  # the output of the README's first command
 WHOLE = HERE / "runs" / "mozafari2018-680-epochs-60000-images.json"  # learned from as many images as the script
 REPRODUCED = "mozafari2018"  # what the README compares with its paper and with SpykeTorch's script
-# The README's table: the name of a group, its last epoch, and what it is
+ATTAR = "[aidinattar/snn][snn]"
+OURS = "this repository"
+# The README's table: data, the name of a group, its epochs, what it is, and its source
 SHOWN = (
-    ("control2026", 25, "no features"),
-    ("control2026 with augmentation", 55, "the same, with augmentation"),
-    (REPRODUCED, 680, "STDP and R-STDP, 680 epochs"),
-    ("mozafari2018_margin", 25, "the same features, the margin rule"),
-    ("kheradpisheh2018", 20, "STDP and a support vector machine"),
-    ("multiscale2026", 30, "features of four scales, the margin rule"),
-    ("multiscale2026 with augmentation", 55, "the same, with augmentation"),
+    ("mnist", REPRODUCED, "2 4 680", "two STDP layers; R-STDP decides", "[paper](https://arxiv.org/abs/1804.00227)"),
+    ("mnist", "mozafari2018_margin", "2 4 25", "the same features; the margin rule decides", OURS),
+    (
+        *("mnist", "kheradpisheh2018", "2 20", "two STDP layers; a linear SVM decides"),
+        "[paper](https://doi.org/10.1016/j.neunet.2017.12.005)",
+    ),
+    ("mnist", "deep2024", "2 4 4 100", "three STDP layers; R-STDP decides", ATTAR),
+    ("mnist", "deepr2024", "2 4 1 12", "rewards also teach the third layer", ATTAR),
+    ("mnist", "deepr2024_greedy", "2 4 4 12", "the two rewarded layers take turns", ATTAR),
+    ("mnist", "inception2024", "2 4 4 100", "kernels of three sizes in parallel", ATTAR),
+    ("mnist", "majority2024", "2 4 100", "three R-STDP layers vote", ATTAR),
+    ("mnist", "multiscale2026 with augmentation", "2 4 4 2 55", "four STDP scales; the margin rule decides", OURS),
+    ("mnist", "multiscale2026", "2 4 4 2 30", "the same, `--augment none`, other settings", ""),
+    ("mnist", "control2026 with augmentation", "55", "no features, only the margin rule", OURS),
+    ("mnist", "control2026", "25", "`--augment none --epochs 25 --set s1.rule.decay=0.85`", ""),
+    ("cifar", "colour2026 with augmentation", "1 1 24", "colour: two STDP scales, margin rule", OURS),
+    ("cifar", "colour2026 counts with augmentation", "1 1 24", "colour: also inhibition and spike counts", OURS),
+)
+SHALLOW = (
+    *("`mozafari2018_shallow`", "one R-STDP layer; its first spike decides"),
+    *("[paper](https://arxiv.org/abs/1705.09132)", "[photographs](results/README.md#few-epochs) only", ""),
 )
 
 
@@ -244,19 +262,35 @@ def read_few() -> dict[tuple[str, str], str]:
     return {(names[row["data"]], row["training images"].replace(",", "")): row["value"] for row in rows}
 
 
-def make_first_table() -> str:
-    """Return the README's table: classifiers of pixels, networks on MNIST, and quoted numbers of one of them."""
+def make_network_table() -> str:
+    """Return the README's table of all networks, with classifiers of pixels, and quoted numbers of one network."""
     (nearest, linear) = (format_mean(found) for found in read_pixel_classifiers("mnist").values())
-    rows = [("no spikes: logistic regression; nearest neighbour", f"{linear}; {nearest}", "")]
-    measured = read_all_times()
-    for name, epoch, text in SHOWN:
-        (group,) = (each for each in GROUPS if each[:2] == ("mnist", name) and each.epochs.split()[-1] == str(epoch))
-        minutes = [format_time(measured[path.stem].wall) for path in group.runs if path.stem in measured]
-        network = f"[`{name.removesuffix(' with augmentation')}`](results/runs/{group.logs[0]}): {text}"
-        rows.append((network, f"**{format_mean(group.tested)}** ({len(group.runs)})", ", ".join(minutes)))
+    rows = []
+    for data, name, epochs, text, source in SHOWN:
+        (group,) = (each for each in GROUPS if each[:3] == (data, name, epochs))
+        network = name.removesuffix(" with augmentation").replace(" ", "_")
+        accuracy = f"{format_mean(group.tested)} ({len(group.runs)})"
+        if data != "mnist":
+            accuracy = f"{TITLES[data].partition(',')[0]}: {accuracy}"
+        rows.append((f"[`{network}`](results/runs/{group.logs[0]})", text, source, accuracy, format_training(group)))
         if name == REPRODUCED:
             rows += make_paper_rows()
-    return to_markdown(("on MNIST", "test accuracy, % (seeds)", "training"), rows)
+        if name == "mozafari2018_margin":
+            rows.append(SHALLOW)
+    rows.append(("no network", "nearest neighbour; logistic regression", "", f"{nearest}; {linear}", ""))
+    return to_markdown(("network", "what it is", "source", "MNIST test accuracy, % (seeds)", "training"), rows)
+
+
+def format_training(group: Group) -> str:
+    """Return the measured time of a group; of others, the least processor time of its runs."""
+    measured = read_all_times()
+    names = [path.stem for path in group.runs]
+    for name in names:
+        if name in measured:
+            return format_time(measured[name].wall)
+    logs = [(TIMES.parent / "runs" / log).read_text(encoding="utf-8") for log in group.logs]
+    times = [sum(map(float, PROCESSOR_TIME.findall(log))) for log in logs]
+    return f"{format_time(min(times))} cpu"
 
 
 def make_paper_rows() -> list[tuple[str, ...]]:
@@ -268,19 +302,19 @@ def make_paper_rows() -> list[tuple[str, ...]]:
     whole = get_accuracies(read_scores(WHOLE))["last"]
     measured = read_times(log)
     (paper,) = (row["value"] for row in read_quoted("accuracy, %") if row["network"].startswith(PAPER))
-    script = [row["value"] for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
+    script = [float(row["value"]) for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
     hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
     return [
         (
-            f"… [from all 60,000 images]({log.relative_to(HERE.parent)}), last epoch",
+            f"[…](results/{log.relative_to(HERE)})",
+            *("the same from all 60,000 images, last epoch", ""),
             f"{whole:.2f} (1)",
             f"{format_time(measured.wall)}, {shorten(measured.model)}",
         ),
-        ("… the paper ([quoted](https://arxiv.org/abs/1804.00227)), another program", paper, ""),
+        ("…", "quoted: the paper, another program", "", paper, ""),
         (
-            "… SpykeTorch's script, 60,000 images, last epoch ([quoted][a], [quoted][b])",
-            ", ".join(script),
-            f"{min(hours):g} h to {max(hours):g} h, other machines",
+            *("…", "quoted: SpykeTorch's script, 60,000 images", "[a][a], [b][b]"),
+            *(f"{min(script)} to {max(script)}", f"{min(hours):g} to {max(hours):g} h"),
         ),
     ]
 
@@ -377,8 +411,7 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 
 def make_tables() -> dict[Path, dict[str, str]]:
     """Return {page: {name of a part: its text}}."""
-    readme = {"start": make_first_commands(), "results": make_first_table(), "example": read_example()}
-    readme["features"] = to_markdown(features.WORTH_COLUMNS, features.make_worth_table())
+    readme = {"start": make_first_commands(), "networks": make_network_table(), "example": read_example()}
     return {
         HERE.parent / "README.md": readme,
         HERE / "README.md": {
@@ -393,6 +426,7 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "encoders": to_markdown(("encoder", "default values"), hyperparameters.make_encoders()),
         },
         HERE.parent / "docs" / "learning.md": {
+            "features": to_markdown(features.WORTH_COLUMNS, features.make_worth_table()),
             "noise": to_markdown(features.NOISE_COLUMNS, features.make_noise_table()),
             "controls": to_markdown(features.CONTROL_COLUMNS, features.make_control_table()),
             "labels": to_markdown(features.LABEL_COLUMNS, features.make_label_table(read_few())),

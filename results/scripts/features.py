@@ -1,4 +1,4 @@
-"""What docs/learning.md and the README show of results/controls.tsv, noise.tsv and labels.tsv; learning.tsv."""
+"""What docs/learning.md shows of results/controls.tsv, noise.tsv and labels.tsv; learning.tsv."""
 
 import csv
 import math
@@ -22,10 +22,10 @@ LABEL_COLUMNS = (
     *("data", "labels", "STDP, % (seeds)", "− imprinted", "− random", "− patch", "− none", "− pixels"),
     "alone",
 )
-WORTH = "random", "imprinted", "STDP"  # kinds of features
+WORTH = "random", "patch", "imprinted", "STDP"  # kinds of features
 WORTH_COLUMNS = "data, labels", "no features, % (seeds)", *(f"{kind}, points" for kind in WORTH)
 NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "kannada": "Kannada-MNIST", "cifar": "CIFAR-10"}
-# the rows of README's table of what features are worth
+# the rows of the table of what features are worth
 WORTH_ROWS = (
     *(("mnist", count) for count in ("100", "1000", ALL)),
     *(("fashion-mnist", count) for count in ("100", ALL)),
@@ -167,10 +167,10 @@ def make_noise_table() -> list[list[str]]:
 
 
 def make_worth_table() -> list[list[str]]:
-    """Return the rows of README's table of what features are worth: test, last epoch."""
+    """Return the rows of the table of what features are worth: test, last epoch."""
     found = read_labels()
     rows = [found[row] for row in WORTH_ROWS]
-    leads = [[subtract(kinds[kind], kinds["none"]) for kind in WORTH] for kinds in rows]
+    leads = [[subtract(kinds.get(kind, {}), kinds["none"]) for kind in WORTH] for kinds in rows]
     cells = format_columns(leads, [len(kinds["none"]) for kinds in rows])
     table = []
     for (data, count), kinds, differences in zip(WORTH_ROWS, rows, cells, strict=True):
