@@ -35,8 +35,8 @@ from report import figures
 from utils import ROOT
 
 README = (ROOT / "README.md").read_text()
-DOCS = "spyketorch", "using", "extending", "did_my_layer_learn", "outputs", "engine", "background", "learning"
-DOCS += "hyperparameters", "other_libraries"
+DOCS = "spyketorch", "using", "extending", "did_my_layer_learn", "outputs", "method", "engine", "background"
+DOCS += "learning", "hyperparameters", "other_libraries"
 CHANGES = ROOT / "CHANGELOG.md"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
@@ -87,7 +87,7 @@ def runs(tmp_path_factory):
         for program, words in COMMANDS:
             command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
-            if "s1.rule=exponential" in command:
+            if "s1.rule=decay" in command:
                 shorter += ["--epochs", "0", "1", "1"]  # a slow test trains s1: kernels of a new file are not kept
             if program == "train" and {"multiscale2026", "--augment"} & {*command}:
                 shorter += ["--augment", "copies=1", "shift=1"]  # fewer than its own copies
@@ -294,10 +294,11 @@ def test_the_python_examples_run(runs, monkeypatch):
     times, potentials = torch.tensor([[3, 1, 1, 5], [15] * 4]), torch.tensor([[9.0, 2, 7, 1], [0] * 4])
     assert namespace["decide"](times, potentials).tolist() == [2, -1]
 
-    rule = namespace["ExponentialSTDP"](winners=1, radius=0, tau=2)
+    rule = namespace["DecaySTDP"](winners=1, radius=0, decay=0.1)
     times = np.array([0, 4, 5, 15])  # of the inputs; the winner's is 4
-    expected = 0.5 * np.exp(-2), 0.5, -0.25, -0.25
-    np.testing.assert_allclose(rule.plasticity().window(times, 4, 0.5, -0.25), expected)
+    rates = rule.plasticity().window(times, 4, 0.5, -0.25)
+    np.testing.assert_array_equal(rates, [0.5, 0.5, -0.25, -0.25])
+    np.testing.assert_allclose(rule.plasticity().change(0.25, rates), 0.1875 * rates - 0.025)
 
 
 PATH = Path(__file__).resolve().parent.parent / "tutorial" / "tutorial.ipynb"

@@ -133,7 +133,7 @@ def documented(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("own", [partial(RecentSTDP, span=0), SoftSTDP, "ExponentialSTDP", "RecentSTDP"])
+@pytest.mark.parametrize("own", [partial(RecentSTDP, span=0), SoftSTDP, "DecaySTDP", "RecentSTDP"])
 def test_other_plasticities_on_both_backends(own):
     """Every winner of 40 digits and every weight; and not those of the published rule."""
     kind = documented(own) if isinstance(own, str) else own
