@@ -22,12 +22,12 @@ from itertools import chain, combinations
 
 import numpy as np
 
-from encoders import IMAGES, name_unit
+from encoders import IMAGES
 from engine.decision import decide_together
 from engine.stages import INPUT
-from imagesets import DataSet, events, pictures
+from imagesets import DataSet
 from imagesets.augmentation import add_noise
-from imagesets.data_set import Images, is_path
+from imagesets.data_set import is_path
 from imagesets.pictures import images_at
 from models import model_class
 from report.energy import describe_energy, measure_energy
@@ -94,8 +94,6 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     labels = data.test_labels[:count]
     tested = data.name
     if settings.noise:
-        if not data.colours:
-            settings.refuse("noise", "changes images, not recordings of events")
         ((noise, strength),) = read_pairs([settings.noise]).items()
         images = add_noise(images, noise, strength)
         tested += f" with noise {settings.noise}"
@@ -116,11 +114,10 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     log.info_all(data.notes)
     for each in networks:
         log.info_all(describe_change(each.checkpoint.record, data))
-    unit = name_unit(encoder.colours)
     title = f"{name}, {tested}"
     if network.members:
         latencies = None
-        evaluation, lines = compare_networks(networks, images, labels, facts, unit)
+        evaluation, lines = compare_networks(networks, images, labels, facts)
     else:
         latencies = encoder.encode(images).to(model.device)
         evaluation = Evaluation(*model.decide(latencies), labels)
@@ -133,25 +130,25 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         if bits:
             facts["bits"] = bits
             lines += describe_bits(bits, model)
-    facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, f"test {unit}")]
+    facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, "test images")]
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
     )
     report_test(report, folder, log, settings.figures)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
-    log.info(f"{name} on {tested}, test {unit}: {evaluation.describe(unit)}")
+    log.info(f"{name} on {tested}, test images: {evaluation.describe()}")
     log.info_all([*facts["diagnosis"], *lines])
     log.close()
     log.info(f"see {folder}")
 
 
 def compare_networks(
-    networks: Sequence[TrainedNetwork], images: Images, labels: np.ndarray, facts: dict, unit: str
+    networks: Sequence[TrainedNetwork], images: np.ndarray, labels: np.ndarray, facts: dict
 ) -> tuple[Evaluation, list[str]]:
     """Test networks alone and together, and add their scores and differences to ``facts``, the content of results.json.
 
-    unit: what the images are. Returns the evaluation of all together, and lines with the scores and differences.
+    Returns the evaluation of all together, and lines with the scores and differences.
     """
     decided = [network.classify(images) for network in networks]
     alone = [Evaluation(*each, labels) for each in decided]
@@ -160,19 +157,19 @@ def compare_networks(
     facts["differences"] = {}
     lines = []
     for number, (network, evaluation) in enumerate(zip(networks, alone, strict=True), 1):
-        lines.append(f"{number}: {network.model.name} of {network.checkpoint.path}: {evaluation.describe(unit)}")
+        lines.append(f"{number}: {network.model.name} of {network.checkpoint.path}: {evaluation.describe()}")
     lines.append("differences of accuracies, paired by image, with 95 % intervals and the exact p of McNemar's test:")
     for (first, before), (second, evaluation) in combinations([*enumerate(alone, 1), ("together", together)], 2):
         row = evaluation.compare(before)
         facts["differences"][f"{second} - {first}"] = row
         points = f"{100 * row['difference']:+.2f} ± {100 * row['interval']:.2f} points"
-        changes = f"gained {row['gained']:,}, lost {row['lost']:,} {unit}"
+        changes = f"gained {row['gained']:,}, lost {row['lost']:,} images"
         lines.append(f"  {second} - {first}: {points}, p = {row['p']:.2g} ({changes})")
     return together, lines
 
 
 def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
-    """Print the classes of image files, or of recordings of events. Returns 2 if a file cannot be used, else 0."""
+    """Print the classes of image files. Returns 2 if a file cannot be used, else 0."""
     network.check_decides()
     images, entries, code = read_files(settings, network)
     names = network.class_names
@@ -197,28 +194,25 @@ def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
 def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[list, list[dict], int]:
     """Read the files of --predict; those that cannot be used are named on stderr.
 
-    Returns the images, or the paths of recordings, an entry for each of them, and the exit code: 2 if a file cannot be
+    Returns the images, an entry for each of them, and the exit code: 2 if a file cannot be
     used, else 0.
     """
-    is_picture = network.encoder.colours > 0
-    endings = pictures.ENDINGS if is_picture else events.ENDINGS
     code = 0
     images = []
     entries = []
-    for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):
+    for path in chain.from_iterable(images_at(name) for name in settings.predict):
         try:
             image, note = network.read_image(path, settings.raw)
-            np.asarray(image)  # reads the events of a recording
         except (InputError, OSError) as error:
             code = report_error("evaluate.py", error)
             continue
-        images.append(image if is_picture else path)
+        images.append(image)
         entries.append({"image": str(path), "class": None, "note": note})
     return images, entries, code
 
 
 def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
-    """Save the features of a data set, or of image files or recordings, in a new folder. Returns as ``predict``."""
+    """Save the features of a data set, or of image files, in a new folder. Returns as ``predict``."""
     model = network.model
     stage = choose_stage(model, settings.save_features)
     code = 0

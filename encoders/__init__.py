@@ -19,8 +19,7 @@ from engine.graph import CHUNK
 from engine.stages import set_fields
 from errors import InputError
 
-OF_EVENTS = "events"  # the encoder of recordings
-IMAGES = {0: "recordings of events", 1: "grey images", 3: "colour images"}  # by colours
+IMAGES = {1: "grey images", 3: "colour images"}  # by colours
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -43,13 +42,10 @@ def choose_encoder(
         declared: the encoder that the network declares, ``NetworkTrainer.encoder``.
         name: the name of the encoder. None: the declared encoder.
         values: other values of fields, {"encoder.radius": 4}.
-        colours: number of colours of the images, 1 or 3; 0 for recordings of events. If the declared encoder does not
-            read recordings, the encoder of recordings replaces it.
+        colours: number of colours of the images, 1 or 3.
 
     Raises InputError for an unknown encoder, unknown fields, and images that the encoder does not take.
     """
-    if colours == 0 and declared.colours:
-        declared = ENCODERS[OF_EVENTS]()
     if "encoder.colours" in values:
         raise InputError("encoder.colours cannot be set: it follows from the images")
     if name is not None:
@@ -57,7 +53,7 @@ def choose_encoder(
     encoder = set_fields({"encoder": declared}, values)["encoder"]
     if encoder.colours == colours:
         return encoder
-    if not colours or "colours" not in {item.name for item in fields(encoder)}:
+    if "colours" not in {item.name for item in fields(encoder)}:
         raise InputError(f"--encoder {encoder.name} takes {IMAGES[encoder.colours]}, not {IMAGES[colours]}")
     return replace(encoder, colours=colours)
 
@@ -67,8 +63,3 @@ def encode_chunks(encoder: Encoder, images: Any) -> Iterator[tuple[slice, torch.
     for first in range(0, len(images) or 1, CHUNK):
         part = slice(first, min(first + CHUNK, len(images)))
         yield part, encoder.encode(images[part])
-
-
-def name_unit(colours: int) -> str:
-    """Return what a network with this number of colours reads, in the plural."""
-    return "images" if colours else "recordings"

@@ -35,7 +35,7 @@ class Encoder(Declared):
     * ``polarity``: for each channel 1 (spikes for light in dark surroundings), -1 (for dark in light surroundings) or
       0; by default 1 and -1 in turn, or 0 without scales;
     * ``channel_names``: of an encoder without scales a name for each channel, for figures; by default numbers;
-    * ``colours``: 1 for grey images (the default), 3 for red, green and blue, 0 for recordings of events.
+    * ``colours``: 1 for grey images (the default), 3 for red, green and blue.
 
     An encoder that depends on the training images has the names of its tensors in ``fitted``, and a method ``fit`` that
     returns them. A declared encoder has no tensors: ``with_state`` returns a copy that has them in ``state``.
@@ -73,7 +73,7 @@ class Encoder(Declared):
     def __post_init__(self):
         super().__post_init__()
         check_time_steps(self.time_steps, 255)  # of a map uint8; networks read up to 254
-        if self.colours not in (0, *SHAPES):
+        if self.colours not in SHAPES:
             raise InputError(f"colours must be 1 (grey) or 3 (red, green, blue), not {self.colours!r}")
 
     @functools.cached_property

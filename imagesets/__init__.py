@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError
-from imagesets import class_folders, digits, events, npz, published  # noqa: F401  they register their data sets
+from imagesets import class_folders, digits, npz, published  # noqa: F401  they register their data sets
 from imagesets.data_set import DATASETS, DataSet, find_reader, list_datasets
 from imagesets.data_set import dataset as dataset  # for users' own files
 from imagesets.duplicates import hash_images, note_copies, note_labels
@@ -33,15 +33,14 @@ def load(
     image_size: tuple[int, int] | None = None,
     ground: str | None = None,
 ) -> DataSet:
-    """Load a data set by its name: one of ``DATASETS``, ``folder:PATH``, ``FILE.npz`` or ``events:PATH``.
+    """Load a data set by its name: one of ``DATASETS``, ``folder:PATH``, or ``FILE.npz``.
 
     The published data sets are grey and have 28×28 pixels. If an archive is missing in ``data_dir``, it is downloaded.
     If a data set has no test part, a sixth of its images is held out: stratified, and always the same images.
 
     Args:
         data_dir: folder of the published data sets.
-        image_size: height and width to which all images are stretched; required for pictures of different sizes. Of
-            recordings: the size of the sensor.
+        image_size: height and width to which all images are stretched; required for pictures of different sizes.
         ground: the colour behind transparent parts of pictures, "white" or "black". None: they are refused.
 
     Raises InputError for an unknown name, and for files that are missing, damaged or unusable.
@@ -65,9 +64,9 @@ def load(
         raise InputError(f"the reader of {name} must return a DataSet, not {type(data).__name__}")
     if data.test_images is None:
         data = _hold_out(data)
-    if data.colours and data.train_images.min() == data.train_images.max():
+    if data.train_images.min() == data.train_images.max():
         raise InputError(f"all pixels of the training images of {name} are {data.train_images.min()}")
-    if data.colours and image_size not in (None, data.image_size):
+    if image_size not in (None, data.image_size):
         data = _resize(data, image_size)
     return replace(data, notes=(*data.notes, *_note_duplicates(data)))
 

@@ -1,7 +1,7 @@
 """Files in class folders, a folder for each class, which has its name; and the data set ``folder:PATH`` of pictures."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import InputError, make_printable
-from imagesets.data_set import UNLABELLED, DataSet, Images, dataset, number_classes
+from imagesets.data_set import UNLABELLED, DataSet, dataset, number_classes
 from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from utils import check_memory
 
@@ -32,49 +32,44 @@ class ClassFolders(NamedTuple):
     unlabelled: int
     notes: list[str]
 
-    def to_data_set(self, images: Images, *notes: str) -> DataSet:
+    def to_data_set(self, images: np.ndarray) -> DataSet:
         """Return the data set of the images of all files."""
         labels = {part: np.array(names) for part, names in self.classes.items()}
         numbered = number_classes(self.path, labels)
         count = len(numbered["train_labels"]) + self.unlabelled
-        numbered |= {"unlabelled": self.unlabelled, "notes": (*self.notes, *notes)}
+        numbered |= {"unlabelled": self.unlabelled, "notes": tuple(self.notes)}
         name = make_printable(Path(self.path).resolve().name)
         test_images = images[count:] if "test" in labels else None
         return DataSet(name, images[:count], test_images=test_images, **numbered)
 
 
-def find_classes(path: str, endings: set[str], parts: Sequence[str] = PARTS) -> ClassFolders:
+def find_classes(path: str) -> ClassFolders:
     """Find the files of class folders in ``path``, or in its folder ``train`` and, if they exist, ``val`` and ``test``.
 
     A folder with files directly in it is a class, whatever its name; but the files in and below a folder ``unlabelled``
     beside ``train`` have no class.
 
-    Args:
-        endings: the endings of the files.
-        parts: the names of the folders of the three parts.
-
-    Raises InputError for a folder that does not exist, cannot be read or has no such files, and for a folder of folders
-    whose name means a part, such as Test or validation, but is not in ``parts``.
+    Raises InputError for a folder that does not exist, cannot be read or has no pictures, and for a folder of folders
+    whose name means a part, such as Test or validation, but is not in ``PARTS``.
     """
     if not os.path.isdir(path):  # also False for impossible and empty names
         raise InputError(f"there is no folder {path!r}")
     root = Path(path)
     within = _list_folders(root)
-    names = dict(zip(PARTS, parts, strict=True))
-    found = _find_parts(within, endings, names)
-    if found and names["train"] not in found:
-        raise InputError(f"{root} has a folder {', '.join(found)}, but no folder {names['train']}")
+    found = _find_parts(within)
+    if found and "train" not in found:
+        raise InputError(f"{root} has a folder {', '.join(found)}, but no folder train")
     folders = {"train": root}
     without_class = []
     notes = []
     if found:
-        folders = {part: root / name for part, name in names.items() if root / name in within}
+        folders = {part: root / part for part in PARTS if root / part in within}
         if root / UNLABELLED in within:
             within.remove(root / UNLABELLED)
-            without_class = _list_files(root / UNLABELLED, endings)
+            without_class = _list_files(root / UNLABELLED)
         others = [folder.name for folder in within if folder not in folders.values()]
         if others:
-            notes.append(f"not read, because it is beside the folder {names['train']}: {', '.join(others)}")
+            notes.append(f"not read, because it is beside the folder train: {', '.join(others)}")
     else:
         like_parts = [folder for folder in within if _get_part(folder) or folder.name == UNLABELLED]
         if like_parts and len(like_parts) == len(within):
@@ -84,10 +79,9 @@ def find_classes(path: str, endings: set[str], parts: Sequence[str] = PARTS) -> 
     files = {}
     classes = {}
     for part, folder in folders.items():
-        files[part], classes[part] = _list_classes(folder, endings)
+        files[part], classes[part] = _list_classes(folder)
     if UNLABELLED in classes["train"]:
-        train = names["train"]
-        notes.append(f"{UNLABELLED} is a class; beside a folder {train}, its images would have no labels")
+        notes.append(f"{UNLABELLED} is a class; beside a folder train, its images would have no labels")
     only, *more = dict.fromkeys(classes["train"])
     if not more and _list_folders(folders["train"] / only):
         notes.append(f"{only} is the only class: no other folder is in {folders['train']}, and its own are no classes")
@@ -96,8 +90,8 @@ def find_classes(path: str, endings: set[str], parts: Sequence[str] = PARTS) -> 
     return ClassFolders(path, in_order, classes, len(without_class), notes)
 
 
-def _find_parts(within: list[Path], endings: set[str], names: dict[str, str]) -> list[str]:
-    """Return the names of the folders that are parts. names: {part: its name}.
+def _find_parts(within: list[Path]) -> list[str]:
+    """Return the names of the folders that are parts.
 
     Raises InputError for a part of another name, and for a folder that can be a part or a class.
     """
@@ -107,18 +101,18 @@ def _find_parts(within: list[Path], endings: set[str], names: dict[str, str]) ->
         inner = _list_folders(folder)
         if part is None or not inner:
             continue
-        has_files = _contain_file(folder.iterdir(), endings)
-        if folder.name == names[part]:
+        has_files = _contain_file(folder.iterdir())
+        if folder.name == part:
             below = chain.from_iterable(each.rglob("*") for each in inner)
             if not has_files:
                 found.append(folder.name)
-            elif _contain_file(below, endings):
+            elif _contain_file(below):
                 ambiguous = "is a part of a data set with its folders, or a class with its files"
                 raise InputError(f"{folder} {ambiguous}: move the files or the folders")
         elif not has_files:
             raise InputError(
                 f"{folder} contains folders, as a part of a data set does, but parts are called "
-                f"{', '.join(names.values())}: rename it to {names[part]}, or put the files of a class directly into it"
+                f"{', '.join(PARTS)}: rename it to {part}, or put the files of a class directly into it"
             )
     return found
 
@@ -130,24 +124,24 @@ def _get_part(folder: Path) -> str | None:
     return part if part in PARTS else None
 
 
-def _contain_file(paths: Iterable[Path], endings: set[str]) -> bool:
-    return any(path.suffix.lower() in endings and not _is_hidden(path.name) for path in paths)
+def _contain_file(paths: Iterable[Path]) -> bool:
+    return any(path.suffix.lower() in ENDINGS and not _is_hidden(path.name) for path in paths)
 
 
-def _list_classes(folder: Path, endings: set[str]) -> tuple[list[str], list[str]]:
+def _list_classes(folder: Path) -> tuple[list[str], list[str]]:
     """Return the files of ``_list_files`` in all class folders, and the class of each."""
     files = []
     classes = []
     for class_folder in _list_folders(folder):
-        of_class = _list_files(class_folder, endings)
+        of_class = _list_files(class_folder)
         files += of_class
         classes += [class_folder.name] * len(of_class)
     if not files:
-        raise InputError(f"{folder} does not contain class folders of files with the ending {_list(endings)}")
+        raise InputError(f"{folder} does not contain class folders of pictures ({', '.join(sorted(ENDINGS))})")
     return files, classes
 
 
-def _list_files(folder: Path, endings: set[str]) -> list[str]:
+def _list_files(folder: Path) -> list[str]:
     """Return the files with these endings in a folder and in its subfolders, but for hidden ones.
 
     Raises InputError if there are none, for a link to a folder below the folder, and for pipes and broken links.
@@ -158,13 +152,13 @@ def _list_files(folder: Path, endings: set[str]) -> list[str]:
             continue
         if path.is_symlink() and path.is_dir():
             raise InputError(f"{path} is a link to a folder; only a class folder itself may be a link")
-        if path.suffix.lower() not in endings:
+        if path.suffix.lower() not in ENDINGS:
             continue
         if not path.is_file():
             raise InputError(f"{path} is not a file")
         files.append(str(path))
     if not files:
-        raise InputError(f"the folder {folder} contains no file with the ending {_list(endings)}")
+        raise InputError(f"the folder {folder} contains no file with the ending {' or '.join(sorted(ENDINGS))}")
     return files
 
 
@@ -177,10 +171,6 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _list(endings: set[str]) -> str:
-    return " or ".join(sorted(endings))
-
-
 @dataset("folder:")
 def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None, ground: str | None = None) -> DataSet:
     """Read the pictures of class folders.
@@ -191,7 +181,7 @@ def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None, g
 
     Raises InputError if the pictures cannot be used.
     """
-    classes = find_classes(os.path.expanduser(path), ENDINGS)
+    classes = find_classes(os.path.expanduser(path))
     return classes.to_data_set(_read_pictures(classes.files, image_size, ground))
 
 

@@ -12,16 +12,14 @@ import numpy as np
 
 from engine.registry import register
 from errors import InputError, make_printable
-from imagesets.recordings import Recordings
 
-Images = np.ndarray | Recordings
 UNLABELLED = "unlabelled"  # the part of images without labels in users' own data
 MAX_LISTED = 12  # the largest number of classes in a message
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images uint8 (N, H, W), in colour (N, H, W, 3), or recordings, with labels int64 (N,) from 0 to num_classes - 1.
+    """Images uint8 (N, H, W), in colour (N, H, W, 3), with labels int64 (N,) from 0 to num_classes - 1.
 
     Without a test part, ``imagesets.load`` holds out a sixth of the training images as one. The last ``val_count``
     training images that have labels are the validation images; 0: each run draws its own. ``unlabelled`` training
@@ -30,10 +28,10 @@ class DataSet:
     """
 
     name: str
-    train_images: Images
+    train_images: np.ndarray
     train_labels: np.ndarray
     class_names: tuple[str, ...]
-    test_images: Images | None = None
+    test_images: np.ndarray | None = None
     test_labels: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     val_count: int = 0
@@ -50,9 +48,7 @@ class DataSet:
 
     @property
     def colours(self) -> int:
-        """1 for grey images, 3 for colour images: the parameter ``colours`` of S1C1; 0 for recordings of events."""
-        if isinstance(self.train_images, Recordings):
-            return 0
+        """1 for grey images, 3 for colour images: the parameter ``colours`` of S1C1."""
         return 1 if self.train_images.ndim == 3 else 3
 
     @cached_property
@@ -61,7 +57,7 @@ class DataSet:
         digest = hashlib.sha256(repr(self.class_names).encode())
         for images, labels in ((self.train_images, self.train_labels), (self.test_images, self.test_labels)):
             digest.update(repr(images.shape).encode())
-            digest.update(np.ascontiguousarray(get_content(images)))
+            digest.update(np.ascontiguousarray(images))
             digest.update(labels.astype("<i8"))
         if self.val_count:
             digest.update(repr(self.val_count).encode())
@@ -95,7 +91,7 @@ def list_classes(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)
 
 
-def check_images(what: str, images: Images) -> None:
+def check_images(what: str, images: np.ndarray) -> None:
     """Raise InputError unless images are uint8 (N, H, W) or (N, H, W, 3). what: how the message names them."""
     shape = images.shape[1:]
     if images.dtype == np.uint8 and images.size and len(shape) >= 2 and shape[2:] in ((), (3,)):
@@ -107,11 +103,6 @@ def check_images(what: str, images: Images) -> None:
         hint = "; images (N, 3, H, W) become so with images.transpose(0, 2, 3, 1)"
     wanted = "uint8 images (N, H, W) or (N, H, W, 3), black 0 and white 255"
     raise InputError(f"{what} is {images.dtype} {images.shape}, not {wanted}{hint}")
-
-
-def get_content(images: Images) -> np.ndarray:
-    """Return an array (N, …) in which equal rows are equal images: the images, or the checksums of recordings."""
-    return getattr(images, "checksums", images)
 
 
 def _normalize(names: np.ndarray) -> np.ndarray:
@@ -149,14 +140,14 @@ def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str,
 # The registry
 
 Reader = Callable[[str, Path, tuple[int, int] | None], DataSet]
-DATASETS: dict[str, Reader] = {}  # by name ("digits"), prefix ("events:") or ending (".npz")
+DATASETS: dict[str, Reader] = {}  # by name ("digits"), prefix ("folder:") or ending (".npz")
 CHARACTERS: set[str] = set()  # those that are registered for characters
 
 
 def dataset(*names: str, characters: bool = False) -> Callable[[Reader], Reader]:
     """Register the function that reads the data sets of these names.
 
-    A name is a word ("digits"), a prefix with a colon ("events:"), which stands for all names that begin with it, or an
+    A name is a word ("digits"), a prefix with a colon ("folder:"), which stands for all names that begin with it, or an
     ending with a dot (".npz"), which stands for all files with this ending. The function takes
 
     * the name of the data set, without the prefix;
@@ -199,7 +190,7 @@ def is_of_characters(name: str) -> bool:
 
 
 def list_datasets() -> str:
-    """Return all names, with what a user adds to a prefix or an ending: ``digits, …, FILE.npz, events:PATH, …``."""
+    """Return all names, with what a user adds to a prefix or an ending: ``digits, …, FILE.npz, folder:PATH, …``."""
     words = []
     paths = []
     for name in sorted(DATASETS):

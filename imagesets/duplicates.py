@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imagesets.data_set import Images, get_content
 
-
-def hash_images(images: Images) -> np.ndarray:
+def hash_images(images: np.ndarray) -> np.ndarray:
     """Return 64 bits of each image, int64 (N,), which are the same for equal images in one process."""
-    return np.array([hash(image.tobytes()) for image in get_content(images)], np.int64)
+    return np.array([hash(image.tobytes()) for image in images], np.int64)
 
 
 def note_copies(part: str, images: np.ndarray, others: np.ndarray, names: str) -> list[str]:

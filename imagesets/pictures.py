@@ -4,7 +4,6 @@ import glob
 import os
 import re
 import warnings
-from collections.abc import Collection
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -27,21 +26,21 @@ class TransparentError(InputError):
     """A picture has transparent parts."""
 
 
-def images_at(path: str | Path, endings: Collection[str] = ENDINGS) -> list[Path]:
-    """Return the file itself, the files in a folder with these endings, or those that match a pattern (``*.png``).
+def images_at(path: str | Path) -> list[Path]:
+    """Return the file itself, the pictures in a folder, or those that match a pattern (``*.png``).
 
     They are sorted. Raises InputError if there is no such file.
     """
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
-        files = [file for file in path.iterdir() if file.suffix.lower() in endings]
+        files = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS]
     elif glob.has_magic(str(path)) and not os.path.exists(path):
         files = map(Path, glob.glob(str(path), recursive=True))
     else:
         return [path]
     files = sorted(filter(Path.is_file, files), key=attrgetter("parts"))
     if not files:
-        raise InputError(f"no files ({', '.join(sorted(endings))}) at {path}")
+        raise InputError(f"no files ({', '.join(sorted(ENDINGS))}) at {path}")
     return files
 
 

@@ -84,7 +84,7 @@ class Diagnosis:
         self.epochs = epochs
         self.encoder = encoder
         self.encoder_advice = ""
-        if encoder.colours and encoder.name not in (S1C1.name, model.encoder.name):
+        if encoder.name not in (S1C1.name, model.encoder.name):
             self.encoder_advice = f"; try --encoder {S1C1.name}"
         latencies = train.maps[INPUT]
         chosen = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long()

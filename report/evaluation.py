@@ -94,13 +94,13 @@ class Evaluation:
     def accuracy(self) -> Accuracy:
         return Accuracy(self.metrics["accuracy"], self.metrics["count"])
 
-    def describe(self, unit: str = "images") -> str:
-        """Return one line with the most important metrics. unit: what was classified."""
+    def describe(self) -> str:
+        """Return one line with the most important metrics."""
         m = self.metrics
         area = "" if m["roc_auc_macro"] is None else f"ROC AUC {m['roc_auc_macro']:.4f}, "
         return (
             f"accuracy {100 * m['accuracy']:.2f} %, wrong {100 * m['loss']:.2f} %, silent {100 * m['silent']:.2f} % "
-            f"(F1 {m['f1_macro']:.4f}, {area}{m['count']:,} {unit})"
+            f"(F1 {m['f1_macro']:.4f}, {area}{m['count']:,} images)"
         )
 
     def compare(self, other: "Evaluation") -> dict[str, float]:

@@ -14,7 +14,6 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
-from encoders import name_unit
 from engine.encoder import Encoder
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
@@ -76,23 +75,21 @@ def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, t
 
 
 def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, results: dict, **more: object) -> Path:
-    unit = name_unit(encoder.colours)
     run = RunFolder(folder)
     tested = "test" if run.flags.get("test", True) else "validation"
     page = load_template("page.html").render(
         model=model,
         title=title,
-        unit=unit,
         description=" ".join((type(model).__doc__ or "").split()),
         evaluations=find_evaluations(results),
         results=results,
-        counted=f"at most {MAX_IMAGES:,} {tested} {unit}",
+        counted=f"at most {MAX_IMAGES:,} {tested} images",
         assumptions=ASSUMPTIONS,
         history=read_rows(folder / "metrics.csv"),
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
         args=read_record(folder / "args.json"),
-        commands=list_commands(run, results, unit, model.decision is not None),
+        commands=list_commands(run, results, model.decision is not None),
         files=list_files(folder),
         **more,
     )
@@ -146,7 +143,7 @@ def read_figures(folder: Path) -> list[tuple[str, str, str, int]]:
     return figures
 
 
-def list_commands(run: RunFolder, results: dict, unit: str, decides: bool) -> list[tuple[str, str]]:
+def list_commands(run: RunFolder, results: dict, decides: bool) -> list[tuple[str, str]]:
     """Return (purpose, command line) of the commands that use the folder. Without decisions, evaluate.py has none."""
     commands = []
     if run.last.is_file() and "finished" not in results:
@@ -154,7 +151,7 @@ def list_commands(run: RunFolder, results: dict, unit: str, decides: bool) -> li
     if not decides:
         return commands
     sources = results.get("checkpoints", [results.get("checkpoint", run.path)])
-    flags = {f"classify other {unit}": ["--predict", "IMAGE.png" if unit == "images" else "FILE"]}
+    flags = {"classify other images": ["--predict", "IMAGE.png"]}
     if len(sources) == 1:
         flags = {"test the network again and save activation maps": ["--save-maps", "1"], **flags}
     for purpose, words in flags.items():

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders import name_unit
 from engine.encoder import Encoder
 from engine.registry import register
 from engine.stages import INPUT
@@ -85,7 +84,7 @@ class Report:
         """Return the title of a figure of ``count`` images (None: all)."""
         if count is None:
             count = len(self.images)
-        return f"{caption}\n{self.title}, {count:,} {self.split} {name_unit(self.encoder.colours)}"
+        return f"{caption}\n{self.title}, {count:,} {self.split} images"
 
 
 def figure(caption: str) -> Callable:

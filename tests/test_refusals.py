@@ -11,7 +11,7 @@ from support.refusals import assert_each_refused
 import encoders
 import imagesets
 import s1c1
-from encoders import events, gabor, intensity, whitening
+from encoders import gabor, intensity, whitening
 from engine import layers, packed, readout, rules, stages
 from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
@@ -274,7 +274,6 @@ spike times | fit((1,), copies=[LATENCIES], model=network(s1=firing(), s2=decidi
 ENCODERS = """
 encoder=nonsense   | choose_encoder(S1C1(), "nonsense")
 encoder.threshold  | choose_encoder(S1C1(), None, {"encoder.threshold": "high"})
-encoder.window     | choose_encoder(EventEncoder(), None, {"encoder.window": 3}, 0)
 radius             | S1C1(radius=inf) | S1C1(radius=-1) | S1C1(radius=1.5) | S1C1(radius=10**9)
 time_steps         | S1C1(time_steps=0) | S1C1(time_steps=256) | S1C1(time_steps=1.5) | S1C1(time_steps=True)
 filters            | S1C1(filters=[]) | S1C1(filters=[(4, 1, 2)]) | S1C1(filters=3) | S1C1(filters=[(3, 1)])
@@ -285,7 +284,7 @@ threshold          | S1C1(threshold=-1) | S1C1(threshold=nan) | S1C1(threshold=i
 encoder.colours    | choose_encoder(S1C1(), None, {"encoder.colours": 3})
 colours            | S1C1(colours=2) | S1C1(colours=0) | Whitening(colours=2)
 encoder.time_steps | choose_encoder(Intensity(), None, {"encoder.time_steps": True})
-time_steps         | Intensity(time_steps=0) | EventEncoder(time_steps=256)
+time_steps         | Intensity(time_steps=0)
 patch              | Whitening(patch=4) | Whitening(patch=9).fit(IMAGES)
 --encoder          | Whitening(patch=3).fit(np.full((5, 8, 8), 7, np.uint8))
 @dataclass         | type("Own", (Encoder,), {"__init__": lambda self, light=3: None}, name="own")
@@ -312,10 +311,6 @@ orientations       | Gabor(orientations=())
 pool               | Gabor(pool=0)
 stride             | Gabor(stride=0)
 inhibition         | Gabor(inhibition=(-1,))
-mode               | EventEncoder(mode="last")
-bins               | EventEncoder(bins=0)
-radius             | EventEncoder(radius=-1)
-window             | EventEncoder(window=(5, 5)) | EventEncoder(window=(1,)) | EventEncoder(window=(0, 1e16))
 "RGB"              | S1C1()(Image.new("RGB", (28, 28)))
 ToTensor           | S1C1()(torch.rand(1, 28, 28))
 float64            | S1C1().encode(np.full((1, 28, 28), nan))
@@ -332,7 +327,6 @@ list               | S1C1().encode([[0]])
 "L"                | S1C1(colours=3)(Image.new("L", (28, 28)))
 (1, 3, 9, 9)       | S1C1(colours=3)(zeros(3, 9, 9))
 (2, 3, 9, 9)       | S1C1(colours=3).encode(zeros(2, 3, 9, 9))
-recordings         | EventEncoder().encode(zeros(1, 34, 34))
 """
 DATA = """
 test         | data(test_images=IMAGES / 255) | data(test_images=np.zeros((2, 4, 4, 3), np.uint8))
@@ -430,7 +424,7 @@ def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
     names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
     names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": read_augmentation}
     names |= {"noisy": lambda name, strength: augmentation.add_noise(IMAGES, name, strength)}
-    modules = layers, packed, rules, stages, imagesets, augmentation, encoders, events, intensity, whitening
+    modules = layers, packed, rules, stages, imagesets, augmentation, encoders, intensity, whitening
     modules += readout, s1c1, gabor
     known = {name: value for module in modules for name, value in vars(module).items()}
     assert_each_refused(globals()[table], {**known, **globals(), **names})

@@ -40,10 +40,6 @@ def begin(plan: Plan) -> None:
         plan.notes.append(
             f"no run in {plan.settings.continue_from} has finished the same phases without labels, by this code"
         )
-    model = plan.model
-    if not plan.data.set.colours and model.augmentation:
-        lost = f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved"
-        plan.notes.append(lost)
 
 
 def initialize_from(plan: Plan) -> None:

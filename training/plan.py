@@ -17,7 +17,7 @@ from engine.phases import Epochs, Phase, find_stages
 from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
-from imagesets.data_set import Images, is_of_characters
+from imagesets.data_set import is_of_characters
 from imagesets.duplicates import hash_images, note_copies
 from imagesets.pictures import MAX_BLACK, find_border
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
@@ -46,7 +46,7 @@ class Split:
         labels: those of the split, int64 (N,).
     """
 
-    def __init__(self, images: Images, labels: np.ndarray, indices: np.ndarray, labelled: np.ndarray | None = None):
+    def __init__(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, labelled: np.ndarray | None = None):
         self._of_part = images, labels
         self.indices = indices
         self.labels = labels[indices]
@@ -60,8 +60,8 @@ class Split:
         return Split(*self._of_part, self.indices[places])
 
     @property
-    def images(self) -> Images:
-        """The images of the split: uint8 (N, H, W), in colour (N, H, W, 3), or recordings."""
+    def images(self) -> np.ndarray:
+        """The images of the split: uint8 (N, H, W), in colour (N, H, W, 3)."""
         images, _ = self._of_part
         return images[self.indices]
 
@@ -314,8 +314,7 @@ def resolve(
         epochs=epochs,
         converge=converge,
         device=str(device),
-        augment=settings.augment or (str(network.augmentation) if data.colours else "none"),
-        image_size=settings.image_size if data.colours else data.image_size,  # of the sensor
+        augment=settings.augment or str(network.augmentation),
     )
     return resolved, encoder, model
 
@@ -338,12 +337,9 @@ def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
 def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Augmentation:
     """Return the augmentation. Raises InputError if the network cannot learn from it."""
     augmentation = read_augmentation(settings.augment or "none")
-    if augmentation:
-        if not data.set.colours:
-            settings.refuse("augment", "moves images, not recordings of events")
-        if not model.learns_from_copies:
-            kind = "networks that learn with labels in a last stage without a threshold alone"
-            settings.refuse("augment", f"is for {kind}, not {model.name}")
+    if augmentation and not model.learns_from_copies:
+        kind = "networks that learn with labels in a last stage without a threshold alone"
+        settings.refuse("augment", f"is for {kind}, not {model.name}")
     return augmentation
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from encoders import encode_chunks, name_unit
+from encoders import encode_chunks
 from engine.rules import RSTDP
 from engine.stages import INPUT
 from models import build_model
@@ -46,10 +46,9 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
     split = references["split"]
     count = references["count"]
     accuracies = {name: Accuracy(value, count) for name, value in references["accuracies"].items()}
-    unit = name_unit(plan.encoder.colours)
-    text = f"for reference, the largest class and classifiers on pixels of {references['trained']:,} training {unit}: "
+    text = f"for reference, the largest class and classifiers on pixels of {references['trained']:,} training images: "
     text += ", ".join(f"{name} {accuracy}" for name, accuracy in accuracies.items())
-    text += f" of {count:,} {split} {unit}"
+    text += f" of {count:,} {split} images"
     evaluation = evaluations.get(f"{split}.best")
     if not evaluation:
         yield Finding(text)
@@ -98,9 +97,8 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> I
     outcome = control.evaluate(scored.maps[INPUT], scored.labels)
     count = len(scored)
     accuracy = Accuracy(outcome.fraction("correct"), count)
-    unit = name_unit(plan.encoder.colours)
-    text = f"for reference, {CONTROL}, which has no features, learns from {len(train):,} training {unit} and reaches "
-    text += f"{accuracy} of {count:,} {split} {unit}; the network reaches "
+    text = f"for reference, {CONTROL}, which has no features, learns from {len(train):,} training images and reaches "
+    text += f"{accuracy} of {count:,} {split} images; the network reaches "
     text += f"{evaluation.accuracy}{of_all(evaluation.accuracy, count)}, "
     yield Finding(text + _compare(evaluation.accuracy, accuracy, "it", "it"))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders import encode_chunks, name_unit
+from encoders import encode_chunks
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.phases import Phase
@@ -72,7 +72,7 @@ class Run:
             fingerprint=data.fingerprint,
             code=plan.record.code | describe_code(),
             phases=plan.keys,
-            border=find_border(data.train_images) if data.colours else None,
+            border=find_border(data.train_images),
             characters=plan.are_characters,
         )
 
@@ -90,7 +90,7 @@ class Run:
         self.log = RunLog(self.folder, plan.settings.tensorboard)
         self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in plan.data.count_images().items()]
-        self.log.info(f"{'  '.join(counts)} {name_unit(plan.encoder.colours)}")
+        self.log.info(f"{'  '.join(counts)} images")
         names = plan.data.set.class_names
         self.log.info(f"{len(names):,} {'class' if len(names) == 1 else 'classes'}: {list_classes(names)}")
         self.log.info_all([*plan.data.set.notes, *plan.data.note_copies(), *plan.notes])
@@ -235,7 +235,7 @@ class Run:
         if not count:
             return None
         encoder = self.plan.encoder
-        title = f"encoding the {split} {name_unit(encoder.colours)}"
+        title = f"encoding the {split} images"
         device = self.plan.model.device
         latencies = None
         for part, encoded in encode_chunks(encoder, chosen.images):

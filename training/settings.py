@@ -305,7 +305,7 @@ class NetworkSettings(Settings):
     image_size: tuple[int, ...] = of_data(
         (),
         ("H", "W"),
-        "stretch images to this height and width in pixels; of events: the size of the sensor",
+        "stretch images to this height and width in pixels",
         arguments={"nargs": 2},
     )
     ground: str | None = of_data(
@@ -547,7 +547,7 @@ class EvaluateSettings(NetworkSettings):
         "pixels that become black or white)",
     )
     predict: tuple[str, ...] = of_prediction(
-        (), "FILE", "classify image files, or recordings of events: their names, folders, or patterns ('*.png')"
+        (), "FILE", "classify image files: their names, folders, or patterns ('*.png')"
     )
     raw: bool = of_prediction(False, None, "only resize pictures of characters; do not centre the ink")
     scores: bool = of_prediction(False, None, "also print the scores of all classes")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from encoders import name_unit
 from engine.graph import LatencyMap
 from engine.stages import INPUT
 from report.activation_maps import save_activation_maps
@@ -153,8 +152,8 @@ def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> None:
     for key, evaluation in evaluations.items():
         split, _, weights = key.partition(".")
         if weights == "best":
-            images = f"{split} {name_unit(plan.encoder.colours)}"
-            run.log_diagnosis(map(Finding, evaluation.describe_balance(plan.data.set.class_names, images)))
+            names = plan.data.set.class_names
+            run.log_diagnosis(map(Finding, evaluation.describe_balance(names, f"{split} images")))
     if {"validation.best", "test.best"} <= evaluations.keys():
         pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
         run.log_diagnosis(compare_splits(*pair))
@@ -193,7 +192,7 @@ def log_scores(run: Run, evaluations: dict[str, Evaluation]) -> None:
         return
     for key, evaluation in evaluations.items():
         split, which = key.split(".")
-        run.log.info(f"{split:<10} {which}  {evaluation.describe(name_unit(run.plan.encoder.colours))}")
+        run.log.info(f"{split:<10} {which}  {evaluation.describe()}")
 
 
 def report_test(report: Report, folder: Path, log: RunLog, draw: bool = True, step: int = 0) -> None:

@@ -11,17 +11,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from encoders import IMAGES, encode_chunks, name_unit
+from encoders import IMAGES, encode_chunks
 from engine.decision import decide_together
 from engine.encoder import Encoder
 from engine.plugins import PLUGINS, digest_plugin, import_plugin
 from engine.stages import INPUT
 from errors import InputError, make_printable, warn
-from imagesets.data_set import Images
-from imagesets.events import open_recordings
 from imagesets.image_files import read_image
 from imagesets.pictures import GROUNDS, find_border
-from imagesets.recordings import Recordings
 from network_trainer import NetworkTrainer
 from report.run_folder import find_checkpoint
 from training.checkpoint import (
@@ -61,11 +58,11 @@ class TrainedNetwork:
         return tuple(map(make_printable, names))
 
     def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Classify images, or recordings of events if the network was trained on them.
+        """Classify images.
 
         images: the path of a file, or an image of Pillow, which are converted by ``read_image``; an array or tensor
             uint8 (H, W), in colour (H, W, 3), of the size of the training images; a sequence of these, or uint8
-            (N, H, W) or (N, H, W, 3); ``imagesets.recordings.Recordings``.
+            (N, H, W) or (N, H, W, 3).
 
         Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes), see
         ``NetworkTrainer.decide``; of several networks float64, see ``decide_together``. Raises InputError for images
@@ -113,20 +110,20 @@ class TrainedNetwork:
             raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
         return FrozenStages(self.model, stage, self.encoder if encode else None)
 
-    def gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
-        """Return the images of ``classify`` as one array, tensor or Recordings."""
+    def gather(self, images: Any) -> np.ndarray | torch.Tensor:
+        """Return the images of ``classify`` as one array or tensor."""
         size = self.checkpoint.picture_size
         colours = self.encoder.colours
         if isinstance(images, str | Path | Image.Image):
             images = [images]
         if not hasattr(images, "shape"):
-            images = self._stack(images) if colours else open_recordings(images, size)
+            images = self._stack(images)
         shape = (*size, 3) if colours == 3 else size
-        if colours and images.shape == shape:
+        if images.shape == shape:
             images = images[None]
         if images.shape[1:] != shape:
             sizes = ", ".join(map(str, shape))
-            raise InputError(f"this network takes {name_unit(colours)} (N, {sizes}), not {tuple(images.shape)}")
+            raise InputError(f"this network takes images (N, {sizes}), not {tuple(images.shape)}")
         return images
 
     def _stack(self, images: Sequence[Any]) -> np.ndarray:
@@ -140,15 +137,11 @@ class TrainedNetwork:
         except ValueError as error:
             raise InputError(f"these images cannot be classified together: {error}") from error
 
-    def read_image(self, path: str | Path | Image.Image, raw: bool = False) -> tuple[np.ndarray | Recordings, str]:
+    def read_image(self, path: str | Path | Image.Image, raw: bool = False) -> tuple[np.ndarray, str]:
         """Read an image file by ``image_files.read_image``. Returns the image, and a note on how it was changed.
-
-        Of a network for recordings: returns the recording in the file.
 
         raw: do not centre the ink. By default it is centred for networks that were trained on characters.
         """
-        if not self.encoder.colours:
-            return open_recordings([path], self.checkpoint.picture_size), ""
         record = self.checkpoint.record
         centred = record.is_of_characters and not raw
         flags = record.flags
@@ -348,7 +341,7 @@ def _are_equal(part: Any, other: Any) -> bool:
     return part == other
 
 
-def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:
+def compute_maps(model: NetworkTrainer, encoder: Encoder, images: np.ndarray, stage: str) -> torch.Tensor:
     """Compute the latency maps uint8 (N, C, H, W) of a stage."""
     out = None
     for part, latencies in encode_chunks(encoder, images):

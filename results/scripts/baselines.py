@@ -1,13 +1,12 @@
 """What simple classifiers of pixels reach: the nearest neighbour and logistic regression, or several from few labels.
 
     python -m results.scripts.baselines [--data-dir DIR] [--val-split N] [--image-size H W] [--augment copies=N …]
-        [--bins N] DATASET [DATASET …]
+        DATASET [DATASET …]
     python -m results.scripts.baselines --labels N … [--seeds S …] [--folds K] [--data-dir DIR] DATASET [DATASET …]
 
 DATASET and the flags are those of train.py. The classifiers learn from the images that a network with seed 0 learns
 from, so N is 0 for folds. With --augment, the nearest neighbour also learns from the same augmented images as a network
-with seed 0, and there is no regression. Of recordings, the classifiers read the numbers of events at each pixel; with
---bins, log(1 + events) of each pixel in so many bins of equal duration and two polarities, as the encoder does. Pixels
+with seed 0, and there is no regression. Pixels
 are divided by 255. Both classifiers are those of scikit-learn, with C = 0.1 for the regression and everything else as
 it is. Prints the accuracy on the test images.
 
@@ -34,7 +33,6 @@ import imagesets
 from engine.augmentation import Augmentation
 from errors import InputError
 from imagesets.augmentation import move_images
-from imagesets.recordings import Recordings, read_events
 from imagesets.splits import choose_labelled, stratified_split
 from training.command import command_line
 from training.plan import Data, read_augmentation
@@ -165,24 +163,13 @@ def join(nearest: np.ndarray, columns: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.ones(nearest.size), (rows, nearest.ravel())), (count, columns))
 
 
-def count_events(recordings: Recordings, bins: int) -> np.ndarray:
-    """Return log(1 + events) of each bin, polarity and pixel: float32 (N, 2 · bins, H, W)."""
-    counts = np.zeros((len(recordings), 2 * bins, *recordings.image_size), np.float32)
-    for count, path in zip(counts, recordings.paths, strict=True):
-        events = read_events(path, recordings.image_size)
-        t = events.t - events.t[0]
-        part = np.minimum(t * bins // (t[-1] + 1), bins - 1)
-        np.add.at(count, (2 * part + 1 - events.p, events.y, events.x), 1)
-    return np.log1p(counts)
-
-
 def score_classifiers(
-    data: imagesets.DataSet, chosen, max_iter: int, augmentation: Augmentation | None = None, bins: int = 0
+    data: imagesets.DataSet, chosen, max_iter: int, augmentation: Augmentation | None = None
 ) -> Iterator[tuple[str, float]]:
     """Yield the name and the test accuracy, in per cent, of each classifier.
 
     chosen: indices of the training images that they learn from. max_iter: of the regression. augmentation: of these
-    images; the nearest neighbour learns from the augmented images, too. bins: of recordings of events; 0: pictures.
+    images; the nearest neighbour learns from the augmented images, too.
     """
     images = data.train_images[chosen]
     labels = data.train_labels[chosen]
@@ -194,8 +181,7 @@ def score_classifiers(
         classifiers = classifiers[:1]
     parts = []
     for part in (images, data.test_images):
-        values = count_events(part, bins) if bins else np.asarray(part) / 255
-        parts.append(values.reshape(len(part), -1))
+        parts.append((part / 255).reshape(len(part), -1))
     train, test = parts
     for classifier in classifiers:
         accuracy = classifier.fit(train, labels).score(test, data.test_labels)
@@ -211,7 +197,6 @@ def main(words: list[str]) -> None:
     parser.add_argument("--val-split", type=int, metavar="N", help="images that do not train (default: as train.py)")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("H", "W"))
     parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="augmentation, as of train.py")
-    parser.add_argument("--bins", type=int, default=0, metavar="N", help="of recordings of events")
     parser.add_argument("--labels", type=int, nargs="+", default=[], metavar="N", help="numbers of labelled images")
     parser.add_argument("--folds", type=int, default=0, metavar="K", help="of the labelled images, choose settings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="with --labels (default: 0)")
@@ -226,9 +211,9 @@ def main(words: list[str]) -> None:
             continue
         settings = TrainSettings(model="control2026", val_split=args.val_split)
         chosen = Data(settings, data).get_split("labelled").indices
-        for classifier, accuracy in score_classifiers(data, chosen, 1000, augmentation, args.bins):
+        for classifier, accuracy in score_classifiers(data, chosen, 1000, augmentation):
             sizes = f"{len(chosen):,} + {len(data.test_labels):,} images"
-            sizes += f", {augmentation.copies} copies" * bool(augmentation) + f", {args.bins} bins" * bool(args.bins)
+            sizes += f", {augmentation.copies} copies" * bool(augmentation)
             print(f"{name}: {classifier} {accuracy:.2f} %, {sizes}", flush=True)
 
 

@@ -33,7 +33,7 @@ from results.scripts.runs import (  # noqa: E402
 )
 
 GROUPS = read_groups()
-OTHER_DATA = "nmnist", "faces", "kmnist", "usps"  # columns of a table; the digits are only in means.csv
+OTHER_DATA = "faces", "kmnist", "usps"  # columns of a table; the digits are only in means.csv
 RUN_COLUMNS = (
     *("data", "network", "log", "epochs", "seed", "validation, %", "test, best epoch, %", "test, last epoch, %"),
     *("best epoch", "silent, %", "memory, MB"),

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Trains networks on real recordings, on photographs and on small digits, one after another, and keeps what each run
-# prints, and its scores.
+# Trains networks on photographs and on small digits, one after another, and keeps what each run prints, and its scores.
 #   bash results/scripts/data.sh [NAME …]     # only the runs whose logs have these names, results/runs/data/NAME.log
-# runs/data, a folder or a link to one, contains N-MNIST's recordings as nmnist/CLASS/*.bin, Caltech's faces and
+# runs/data, a folder or a link to one, contains Caltech's faces and
 # motorbikes as faces/CLASS/*.jpg, CIFAR-10 as cifar/train/CLASS/*.jpg and cifar/test/CLASS/*.jpg, USPS as usps.npz, and
 # 8,000 of KMNIST's test images as kmnist.npz, without a test part (results/README.md, "Other data").
 source "$(dirname "$0")/record.sh"
 names=" $* "
 logs=${LOGS:-results/runs/data}
-for source in nmnist faces kmnist.npz; do
+for source in faces kmnist.npz; do
     if [[ -z ${LIST:-} && -e runs/data/$source ]]; then
         "$python" -m results.scripts.folds "runs/data/$source" "runs/data/folds/$source"
     fi
@@ -20,18 +19,6 @@ all_scales=("${adaptive[@]}" s3.threshold=2 s3.rule.target=0.5 s3.rule.positions
 # the network without features; its other runs learn from the same augmented images as multiscale2026
 alone=(--model control2026 --augment none --epochs 25 --set s1.rule.decay=0.85)
 for fold in 0 1 2 3 4; do
-    recordings=(--dataset "events:runs/data/folds/nmnist/$fold" --val-split 0)
-    run "nmnist-mozafari2018-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 60
-    run "nmnist-mozafari2018-adaptive-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 60 \
-        --set "${adaptive[@]}"
-    run "nmnist-mozafari2018-adaptive-margin-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 60 \
-        --set "${adaptive[@]}" s3.rule=margin
-    run "nmnist-mozafari2018-adaptive-longer-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 300 \
-        --set "${adaptive[@]}"
-    run "nmnist-multiscale2026-$fold" --model multiscale2026 "${recordings[@]}" --epochs 12 12 12 8 30
-    run "nmnist-multiscale2026-adaptive-$fold" --model multiscale2026 "${recordings[@]}" --epochs 12 24 24 12 30 \
-        --set "${all_scales[@]}"
-    run "nmnist-control2026-$fold" "${alone[@]}" "${recordings[@]}"
     photographs=(--dataset "folder:runs/data/folds/faces/$fold" --val-split 0 --image-size 28 28 --readout svm)
     run "faces-mozafari2018-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30
     run "faces-mozafari2018-adaptive-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30 \

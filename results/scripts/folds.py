@@ -1,4 +1,4 @@
-"""Divide class folders into stratified folds: folders of links that ``--dataset events:`` and ``folder:`` read.
+"""Divide class folders into stratified folds: folders of links that ``--dataset folder:`` reads.
 
     python -m results.scripts.folds SOURCE TARGET [--folds 5]
 

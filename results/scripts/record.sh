@@ -1,4 +1,4 @@
-# What run_all.sh, data.sh and events.sh share: each run writes a log, and its scores beside it. Variables:
+# What run_all.sh and data.sh share: each run writes a log, and its scores beside it. Variables:
 #   PYTHON=/path/to/python   another interpreter; "python" in the logs stands for it
 #   LOGS=FOLDER              the logs and scores go to another folder
 #   LIST=1                   prints the names of the runs, and trains nothing

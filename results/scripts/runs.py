@@ -14,7 +14,6 @@ LOGS = RESULTS / "logs"
 TITLES = {
     "mnist": "MNIST",
     "fashion": "Fashion-MNIST",
-    "nmnist": "N-MNIST, 1,000 recordings",
     "faces": "faces and motorbikes, 474 photographs",
     "cifar": "CIFAR-10, a JPEG version",
     "kmnist": "KMNIST, 8,000 images",
@@ -94,7 +93,7 @@ def get_accuracies(scores: dict) -> dict[str, float]:
 def read_pixel_classifiers(data: str) -> dict[str, list[float]]:
     """Return {name of a classifier of pixels: its accuracies}, of the log of baselines.py."""
     names = {"KNeighborsClassifier": "nearest neighbour", "LogisticRegression": "logistic regression"}
-    inputs = {"copies": "pixels with augmentation", "bins": "bins of events"}
+    inputs = {"copies": "pixels with augmentation"}
     found = {}
     for line in (LOGS / "baselines.log").read_text(encoding="utf-8").splitlines():
         source, *words = line.replace("fashion-mnist", "fashion").split()

@@ -15,7 +15,6 @@ from support.run_folders import only_run
 
 import evaluate
 from encoders import choose_encoder, read_encoder
-from encoders.events import EventEncoder
 from encoders.intensity import Intensity
 from engine.declaration import ranged, to_plain
 from engine.encoder import Encoder
@@ -77,7 +76,6 @@ def test_a_network_names_its_encoder_and_sets_it():
     assert choose_encoder(Own.encoder) == choose_encoder(Own.encoder, "brightness") == Brightness(9)
     assert choose_encoder(Own.encoder, "brightness", {"encoder.light": 7}) == Brightness(9, 7)
     assert choose_encoder(Own.encoder, "s1c1", {"encoder.radius": 4}, 3) == S1C1(radius=4, colours=3)
-    assert choose_encoder(Own.encoder, colours=0) == EventEncoder()
     with refuses("--encoder"):
         choose_encoder(Own.encoder, colours=3)
 

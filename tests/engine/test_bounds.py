@@ -14,7 +14,7 @@ TESTS = {
     # poolings by rank, inhibition, votes, thresholds that adapt
     "networks": ["--slow", "tests/engine/test_random_networks.py", "tests/engine/test_adaptation.py"],
     "maps": ["tests/engine/test_packed.py", "tests/models/test_networks.py", "-k", "packed or of_a_rank or a_share"],
-    "images": ["tests/test_s1c1.py", "tests/imagesets/test_augmentation.py", "tests/imagesets/test_events.py"],
+    "images": ["tests/test_s1c1.py", "tests/imagesets/test_augmentation.py"],
 }
 
 

@@ -4,8 +4,8 @@
     python tests/manual/compare_checkouts.py ../before .        # --only mozafari2018: commands that contain a word
 
 The commands train all networks with one epoch for each phase, on the digits of scikit-learn, colour images or
-photographs, and on a few images of MNIST (``--dry-run``), and use recordings of events, the torch backend, moved
-copies, thresholds that adapt, and the rule of the tutorial. ``results.json`` is compared without times, paths and
+photographs, and on a few images of MNIST (``--dry-run``), and use the torch backend, moved
+copies, and the rule of the tutorial. ``results.json`` is compared without times, paths and
 versions, ``last.safetensors`` tensor by tensor. What a run advises, and the references beside its network, are compared
 apart: a difference there is printed, but not counted. The exit code is 1 if something else differs.
 """
@@ -44,12 +44,6 @@ def list_commands(data: Path) -> list[str]:
     images[::2, :, 8:16] //= 4
     labels = np.arange(240) % 2
     np.savez(colour, x_train=images[:200], y_train=labels[:200], x_test=images[200:], y_test=labels[200:])
-    for number in range(40):
-        folder = data / "recordings" / str(number % 2)
-        folder.mkdir(parents=True, exist_ok=True)
-        x = rng.integers(0, 17, 300) + 17 * (number % 2)
-        events = {"x": x, "y": rng.integers(0, 34, 300), "t": np.sort(rng.integers(0, 100_000, 300))}
-        np.savez(folder / f"{number:02}.npz", p=rng.integers(0, 2, 300), **events)
     photographs = data / "photographs.npz"
     grey = images[..., 0].repeat(4, 1).repeat(4, 2)
     np.savez(photographs, x_train=grey[:200], y_train=labels[:200], x_test=grey[200:], y_test=labels[200:])
@@ -61,7 +55,6 @@ def list_commands(data: Path) -> list[str]:
         f"--model mozafari2018_shallow --dataset {photographs} --epochs 2",
         f"--model colour2026 --dataset {colour} --epochs 1 1 1 --augment none",
         f"--model colour2026_counts --dataset {colour} --epochs 1 1 1 --augment none",
-        f"--model mozafari2018 --dataset events:{data / 'recordings'} --epochs 1 1 2 --set s1.threshold=9",
         "--model mozafari2018 --dataset digits --ratio 0.2 --epochs 1 1 1 --backend torch",
         "--model deepr2024_greedy --dataset digits --ratio 0.1 --epochs 1 1 1 1 --backend torch",
         "--model mozafari2018_margin --dataset digits --epochs 1 1 3 --augment copies=2 turn=8 shift=1",

@@ -35,7 +35,7 @@ GOLDEN = "tests/training/test_golden_checkpoints.py tests/engine/test_random_net
 # Arguments of pytest for the files of a folder, or for one file; those whose tests are quick come first.
 TESTS = {
     "SpykeTorch/": ["tests/SpykeTorch"],
-    "encoders/": ["tests/encoders", "tests/imagesets/test_events.py"],
+    "encoders/": ["tests/encoders"],
     "engine/": ["tests/test_refusals.py", NETWORKS, "tests/engine", GOLDEN],
     "engine/event/": [*EVENT, TRACES, GOLDEN],
     "engine/event/counting.py": ["tests/engine/test_counting.py"],

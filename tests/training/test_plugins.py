@@ -344,10 +344,9 @@ OLD = """
 import datasets.npz
 from datasets import DataSet, dataset
 from datasets.data_set import DATASETS
-from datasets.recordings import Recordings
 import imagesets
 
-assert datasets is imagesets and datasets.npz is imagesets.npz and Recordings is imagesets.recordings.Recordings
+assert datasets is imagesets and datasets.npz is imagesets.npz
 
 @dataset("old")
 def read(*_):
