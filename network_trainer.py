@@ -382,7 +382,7 @@ class NetworkTrainer(StageGraph):
         times, potentials = layer.first_spikes(inputs)
         is_earliest = times == times.amin(1, keepdim=True)
         decisions = classes_of(deciding_features(potentials * is_earliest), classes)
-        excess = (potentials.double() - layer.thresholds).clamp(min=0)
+        excess = (potentials.double() - layer.threshold).clamp(min=0)
         scores = self.time_steps - times + excess / (1 + excess)
         return decisions, scores.unflatten(1, (self.num_classes, -1)).amax(2)
 

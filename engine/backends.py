@@ -35,11 +35,10 @@ def choose_backend(name: str, device: str | torch.device) -> str:
 
 
 class LayerState(Protocol):
-    """What a backend reads of a layer, and changes when the layer learns: ``weight`` and ``raised``."""
+    """What a backend reads of a layer, and changes when the layer learns: ``weight``."""
 
     stage: SpikingConv
     channels: int  # C
     time_steps: int  # T
     weight: Tensor  # (F, C, k, k)
     threshold: float  # θ
-    raised: Tensor  # float64 (F,): how much higher the threshold of each feature is; 0 unless a rule adapts thresholds

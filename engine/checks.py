@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.adaptation import Draws
 from engine.compiled import compiled
 from errors import InputError
 
@@ -110,21 +109,6 @@ def to_array(values: Any, dtype: Any, shape: tuple[int, ...], source: str) -> np
         given = " ".join(repr(values).split())
         raise InputError(f"{source} must return finite numbers {shape}, not {given:.80}")
     return array
-
-
-def check_draws(draws: Draws, rule: Any, shape: tuple[int, int, int]) -> Draws:
-    """Return what a rule has drawn, for the kernels. shape: (N, Ho, Wo). Raises InputError as ``to_array``."""
-    source = f"draw of {rule.name}"
-    images = shape[0]
-    if len(draws.closed):
-        draws = draws._replace(closed=to_array(draws.closed, bool, shape, source))
-    if len(draws.shifts):
-        if not rule.adapts_thresholds:
-            raise InputError(f"{source} contains shifts of thresholds, but {rule.name} does not adapt thresholds")
-        shifts = to_array(draws.shifts, np.float64, (images,), source)
-        patches = to_array(draws.patches, np.float64, (images, 3), source)
-        draws = draws._replace(shifts=shifts, patches=patches)
-    return draws
 
 
 def cast(values: Any, dtype: Any) -> np.ndarray:

@@ -17,12 +17,10 @@ import torch
 from torch import nn
 
 from engine import event, torch_backend
-from engine.adaptation import NO_DRAWS
 from engine.backends import BACKENDS, choose_backend
 from engine.checks import (
     WEIGHT_TYPES,
     check_classes,
-    check_draws,
     check_labels,
     check_latencies,
     check_left_out,
@@ -99,9 +97,7 @@ class Layer(StageModule):
     """A convolution that fires, decides and learns.
 
     The state of each rule is kept in buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …, after the rule's
-    name), each row (LTP, LTD), and ``images_seen`` if a rule counts images. The buffer ``raised``, float64 (F,),
-    contains how much higher the threshold of each feature is than ``threshold``. It is a part of the state dict if a
-    rule adapts the thresholds; otherwise it contains zeros.
+    name), each row (LTP, LTD), and ``images_seen`` if a rule counts images.
 
     ``weight`` is (F, C, kernel, kernel). Users can write to it at any time, and replace ``threshold``.
     """
@@ -130,8 +126,6 @@ class Layer(StageModule):
             self.register_buffer(f"{rule.name}_rates", torch.from_numpy(np.array(rule.first_rates(), np.float64)))
         if any(rule.counts_images for rule in stage.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
-        raised = torch.zeros(stage.out_channels, dtype=torch.float64)
-        self.register_buffer("raised", raised, persistent=stage.adapts_thresholds)
 
     def extra_repr(self) -> str:
         return f"{self.stage}, {tuple(self.weight.shape)}"
@@ -140,10 +134,6 @@ class Layer(StageModule):
     def layers(self) -> list["Layer"]:
         return [self]
 
-    @property
-    def thresholds(self) -> torch.Tensor:
-        """The threshold of each feature, float64 (F,)."""
-        return self.raised + self.threshold
 
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
@@ -174,39 +164,32 @@ class Layer(StageModule):
         """
         latency, _ = self._check(latency)
         silent = self.time_steps
-        limits = allow_rounding(self.thresholds, self.weight.dtype).to(self.weight.dtype)
+        limit = allow_rounding(self.threshold, self.weight.dtype)
         times = latency.new_full((len(latency), self.stage.out_channels), silent)
         potentials = self.weight.new_zeros(times.shape)
         for t in range(self.time_steps):
             peaks = self.backend.peaks(self, torch.where(latency <= t, latency, silent))
-            is_first = (times == silent) & (peaks > limits)
+            is_first = (times == silent) & (peaks > limit)
             times[is_first] = t
             potentials[is_first] = peaks[is_first]
         return times, potentials
 
     @torch.no_grad()
-    def learn_features(
-        self, latency: torch.Tensor, rule: Rule, epoch: int = 0, rng: np.random.Generator | None = None
-    ) -> torch.Tensor:
+    def learn_features(self, latency: torch.Tensor, rule: Rule, epoch: int = 0) -> torch.Tensor:
         """Learn by a rule without labels, one image after another.
 
         Args:
             latency: uint8 (N, C, H, W).
             rule: a rule of the stage.
             epoch: the number of epochs that this phase has finished.
-            rng: draws what the rule leaves to chance; None: a generator with the seed 0.
 
         Returns:
             The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
         """
-        latency, (_, *size) = self._check(latency)
+        latency, _ = self._check(latency)
         if rule not in self.stage.rules or rule.needs_labels:
             raise InputError(f"the layer does not learn by {rule}; the rules of its stage are {self.stage.rules}")
-        numbers, rates = self.next_rates(rule, len(latency), epoch)
-        draws = rule.draw(rng or np.random.default_rng(0), numbers, tuple(size))
-        if draws is not None:
-            draws = check_draws(draws, rule, (len(latency), *size))
-        return self.backend.learn_features(self, latency, rule, rates, draws or NO_DRAWS)
+        return self.backend.learn_features(self, latency, rule, self.next_rates(rule, len(latency), epoch))
 
     @torch.no_grad()
     def learn_decisions(
@@ -231,7 +214,7 @@ class Layer(StageModule):
         latency, _ = self._check(latency)
         labels, classes = self._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
-        _, rates = self.next_rates(rule, len(latency), epoch)
+        rates = self.next_rates(rule, len(latency), epoch)
         if left_out is None:
             left_out = self.next_left_out(rule, rng, len(latency))
         else:
@@ -268,14 +251,14 @@ class Layer(StageModule):
             raise InputError(f"the lower layer needs a threshold and a rule such as RSTDP(), not {self.stage}")
         if upper.stage.fires:
             raise InputError(f"the upper layer needs no threshold, unlike {upper.stage}")
-        _, rates = self.next_rates(rule, len(latency), epoch)
+        rates = self.next_rates(rule, len(latency), epoch)
         upper_rates = None
         if upper_learns:
-            _, upper_rates = upper.next_rates(upper.stage.rule, len(latency), epoch)
+            upper_rates = upper.next_rates(upper.stage.rule, len(latency), epoch)
         return self.backend.learn_together(self, upper, latency, labels, pool, classes, (rates, upper_rates))
 
-    def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Count the next images as seen; return their counts, int64 (N,), and their rates, float64 (N, rows, 2).
+    def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> np.ndarray:
+        """Count the next images as seen; return their rates, float64 (N, rows, 2).
 
         Raises InputError if a user has set rates of another shape, which the kernels would read beyond their end.
         """
@@ -292,7 +275,7 @@ class Layer(StageModule):
         rates = to_array(scheduled, np.float64, (images, *before.shape), f"schedule of {rule.name}")
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
-        return numbers, rates
+        return rates
 
     def next_left_out(self, rule: Rule, rng: np.random.Generator, images: int) -> np.ndarray | None:
         """Return which neurons a rule leaves out for which of the next images: bool (N, F); None: none."""
@@ -318,8 +301,6 @@ class Layer(StageModule):
             raise InputError(f"latencies must be on {weight.device}, the device of the weights, not {latency.device}")
         if not is_finite(weight):
             raise InputError("weight must be finite, but contains inf or nan")
-        if self.raised.shape != (self.stage.out_channels,):
-            raise InputError(f"raised must be ({self.stage.out_channels},), not {tuple(self.raised.shape)}")
         if not (0 <= self.threshold <= self.most_threshold or self.threshold == math.inf):
             raise InputError(f"threshold must be 0 to {self.most_threshold:g}, or inf; not {self.threshold!r}")
         return super()._check(latency, pool)

@@ -101,7 +101,7 @@ class Phase(nn.Module):
         if self.alternate:
             active = (self.stages[batch % len(self.stages)],)
         if not self.needs_labels:
-            learned = self._learn_features(network, inputs, epoch, rng, active)
+            learned = self._learn_features(network, inputs, epoch, active)
         elif active == (network.decision,):
             learned = self._learn_decisions(network, inputs, labels, epoch, rng, left_out)
         elif left_out is not None:
@@ -116,11 +116,11 @@ class Phase(nn.Module):
                 raise InputError(f"rule {rule.name!r} made weights of {layer_name} NaN in batch {batch + 1}")
         return learned
 
-    def _learn_features(self, network, inputs, epoch, rng, active) -> Learned:
+    def _learn_features(self, network, inputs, epoch, active) -> Learned:
         """Let firing stages learn without labels."""
         wins = {}
         for layer_name, layer in network.named_layers(active):
-            winners = layer.learn_features(inputs, self.rules[layer_name], epoch, rng)
+            winners = layer.learn_features(inputs, self.rules[layer_name], epoch)
             wins[layer_name] = _count_wins(winners[..., 0])
         return Learned(None, None, wins)
 

@@ -27,7 +27,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from engine.adaptation import Draws
 from engine.checks import cast
 from engine.decision import Outcome, strongest, tolerance
 from engine.declaration import MAX_VALUE, Changes, Declared, ranged
@@ -153,7 +152,6 @@ class Rule(Declared):
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
-    adapts_thresholds: ClassVar[bool] = False  # whether the thresholds of a stage change while it learns
     rewards_firing: ClassVar[bool] = False  # whether a stage with a threshold may learn by it
     drops: ClassVar[bool] = False  # whether neurons that are left out do not decide, either
     only_firing: ClassVar[Collection[str]] = ()  # fields that have no effect without a threshold
@@ -194,12 +192,6 @@ class Rule(Declared):
         """Return the rates after a batch with this outcome, float64 (rows, 2); None if they do not change."""
         return None
 
-    def draw(self, rng: np.random.Generator, numbers: np.ndarray, size: tuple[int, int]) -> Draws | None:
-        """Return what the rule draws for a batch without labels; None: nothing. size: (Ho, Wo) of the stage's map.
-
-        numbers: as in ``schedule``.
-        """
-        return None
 
     def draw_left_out(self, rng: np.random.Generator, images: int, features: int) -> np.ndarray | None:
         """Return which neurons of a decision stage are left out for which image: bool (N, F); None: none.
@@ -229,9 +221,6 @@ class STDP(Rule):
     multiple of it, ltp doubles, up to ``highest``, and ltd becomes ``depression`` · ltp. A first ltp above ``highest``
     does not double. If ``double_every`` is 0, the rates are constant.
 
-    With ``positions`` below 1, neurons can win only at this fraction of the positions, drawn for each image. With a
-    ``target`` above 0, the thresholds adapt (``engine/adaptation.py``). They shift by ``threshold_rate`` · θ at first;
-    this falls by a factor of e per ``threshold_images`` images.
     """
 
     name: ClassVar[str] = "stdp"
@@ -246,10 +235,6 @@ class STDP(Rule):
     double_every: int = ranged(0, 2**63 - 1, default=500)
     highest: float = 0.15
     depression: float = -0.75
-    positions: float = ranged(0, 1, default=1.0, above=True)
-    target: float = ranged(0, 1, default=0.0)
-    threshold_rate: float = ranged(0, MAX_VALUE, default=0.1)
-    threshold_images: float = ranged(0, MAX_VALUE, default=20_000.0, above=True)
 
     def first_rates(self):
         return np.array(self.rates, np.float64)
@@ -263,20 +248,6 @@ class STDP(Rule):
         scheduled = np.where(doublings[:, None] > 0, doubled, self.first_rates())
         return scheduled[:, None]
 
-    @property
-    def adapts_thresholds(self) -> bool:
-        return self.target > 0
-
-    def draw(self, rng, numbers, size):
-        if self.positions == 1 and not self.adapts_thresholds:
-            return None
-        images = len(numbers)
-        closed = np.empty((0, *size), bool)
-        if self.positions < 1:
-            closed = rng.random((images, *size)) >= self.positions
-        patches = rng.random((images if self.adapts_thresholds else 0, 3))
-        shifts = self.threshold_rate * np.exp(-numbers[: len(patches)] / self.threshold_images)
-        return Draws(closed, patches, shifts, self.target)
 
     def plasticity(self, number=float):
         plasticity = Stabilized if self.stabilize else Additive

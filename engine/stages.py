@@ -128,10 +128,6 @@ class SpikingConv(Stage):
     def fires(self) -> bool:
         return not math.isinf(self.threshold)
 
-    @property
-    def adapts_thresholds(self) -> bool:
-        """Whether a rule changes the thresholds of the features."""
-        return self.fires and any(rule.adapts_thresholds for rule in self.rules)
 
     def weight_shape(self, channels: int) -> tuple[int, int, int, int]:
         """Return the shape of the weights for an input of C channels: (F, C, kernel, kernel).

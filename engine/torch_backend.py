@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.adaptation import NO_DRAWS, Draws, adapt_thresholds, choose_position
 from engine.backends import LayerState
 from engine.checks import check_learners
 from engine.decision import NO_TARGETS, Result, Targets, allow_rounding, strongest, tolerance
@@ -33,7 +32,6 @@ def learn_features(
     latency: Tensor,
     rule: Rule,
     rates: np.ndarray,
-    draws: Draws,
     targets: Targets = NO_TARGETS,
 ) -> Tensor:
     """Let a firing layer learn, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
@@ -42,11 +40,8 @@ def learn_features(
     rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
-            closed = draws.closed[n] if len(draws.closed) else None  # empty: everywhere
             left_out = targets.left_out[n] if len(targets.left_out) else None
-            winners, first = _compete(layer, image, rule, closed, left_out)
-            if len(draws.shifts):
-                _adapt_thresholds(layer, image, first, winners, rule, draws, n)
+            winners, _ = _compete(layer, image, rule, left_out)
             row = 0  # (LTP, LTD), the only row without labels
             if len(winners) and len(targets.labels):  # the first winner decides
                 decided = targets.classes[winners[0, 0]]
@@ -57,11 +52,11 @@ def learn_features(
 
 
 def _compete(
-    layer: LayerState, image: Tensor, rule: Rule, closed: np.ndarray | None = None, left_out: np.ndarray | None = None
+    layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the winners int32 (n, 4) and the first spikes uint8 (F, Ho, Wo) of one image (C, H, W).
 
-    closed: bool (Ho, Wo), the positions where no neuron can win. left_out: bool (F,), the features that do not fire.
+    left_out: bool (F,), the features that do not fire.
     """
     # 1. Neurons fire when their potentials exceed the threshold.
     potentials = _compute_potentials(layer, image[None])[0]
@@ -73,9 +68,6 @@ def _compete(
     first = sf.wave_to_latency(spikes)
     # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
     candidates = sf.pointwise_inhibition(merge_ties(thresholded))
-    if closed is not None:
-        is_closed = torch.from_numpy(closed).to(candidates.device)
-        candidates = candidates * ~is_closed
     # 3. The earliest candidates win, of several the strongest. Each inhibits its feature, and all within the radius.
     winners = sf.get_k_winners(candidates, rule.winners, rule.radius)
     places = torch.tensor(winners, dtype=torch.long).reshape(-1, 3)
@@ -85,16 +77,14 @@ def _compete(
 
 
 def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
-    """Return the potentials (N, T, F, Ho, Wo), lower by what a rule has raised the thresholds of their features.
+    """Return the potentials (N, T, F, Ho, Wo).
 
-    So all are compared with one threshold. A potential that can fall is replaced by its highest value so far, which
+    A potential that can fall is replaced by its highest value so far, which
     crosses the threshold at the same step, and with the same value, but never falls.
     """
     padded = _pad(layer, latency)
     wave = sf.latency_to_wave(padded, layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
     potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
-    raised = allow_rounding(layer.raised, potentials.dtype)  # 0 unless a rule adapts thresholds
-    potentials -= raised.to(potentials.dtype)[:, None, None]
     potentials = potentials.unflatten(0, wave.shape[:2])
     if layer.weight.min() < 0:
         potentials = potentials.cummax(1).values
@@ -157,25 +147,6 @@ def merge_ties(potentials: Tensor) -> Tensor:
     return merged
 
 
-def _adapt_thresholds(
-    layer: LayerState, image: Tensor, first: Tensor, winners: Tensor, rule: Rule, draws: Draws, n: int
-) -> None:
-    """Change the thresholds after the n-th image (C, H, W), with its first spikes (F, Ho, Wo) and winners (K, 4)."""
-    pixels = image.numpy(force=True)
-    stage = layer.stage
-    size = first.shape[1:]
-    line, column = choose_position(pixels, draws.patches[n], layer.time_steps, stage.kernel, stage.padding, *size)
-    time = -1.0
-    if line >= 0:
-        earliest = int(first[:, line, column].min())
-        time = min(earliest, layer.time_steps) / layer.time_steps
-    raised = layer.raised.numpy(force=True)
-    shift = draws.shifts[n] * layer.threshold
-    features = winners[:, 0].numpy()
-    adapt_thresholds(raised, features, time, shift, draws.target, rule.winners)
-    layer.raised.copy_(torch.from_numpy(raised))
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Learning with labels
 
@@ -194,7 +165,7 @@ def learn_decisions(
         left_out = NO_TARGETS.left_out
     targets = Targets(labels.numpy(), classes, left_out)
     if layer.stage.fires:
-        winners = learn_features(layer, latency, rule, rates, NO_DRAWS, targets)
+        winners = learn_features(layer, latency, rule, rates, targets)
         return Result.of_first_spikes(winners, layer.weight.dtype)
     result = Result.silent(len(latency), layer.weight.dtype)
     rates = torch.tensor(rates).to(layer.weight)

@@ -35,7 +35,6 @@ UNLEARNED = 0.05  # convergence; at most 0.01 in the last epochs of results/runs
 LEARNED = 0.01  # the convergence at which Kheradpisheh et al. 2018 stop a layer
 LONGER = 10  # times the epochs of a phase that has hardly learned, if --converge would not train it longer
 NEVER_WON = 0.05  # of the features: at most 0.4 % in results/runs/*.log, and 1.3 % in s2 of kheradpisheh2018
-OFTEN = 30.0  # % of the neurons of a stage whose thresholds adapt; on MNIST 3 % fire in s1
 FAR_BELOW = 0.03  # of the images; at most 0.013 in results/runs/ on MNIST, Fashion-MNIST and CIFAR-10
 NEAR = 0.1  # of the way from chance to 100 %
 
@@ -128,16 +127,12 @@ class Diagnosis:
                 if not layer.stage.fires:
                     continue
                 fired = layer.fire(below) < self.model.time_steps
-                rate = 100 * float(fired.float().mean())
-                if rate > OFTEN and self.encoder_advice and layer.stage.rule.adapts_thresholds:
-                    text = f"{layer_name}: {rate:.0f} % of its neurons fire, though its thresholds adapt"
-                    yield Finding(text + self.encoder_advice)
                 silent = 100 * float((~fired.flatten(1).any(1)).float().mean())
                 if silent > SILENT_MAP:
                     highest = layer.peaks(below).amax(1)
                     reached = f"potentials reach {highest.max():.3g}"
                     text = f"{layer_name} is silent for {silent:.0f} % of the images: {reached}"
-                    text += f", the threshold is {float(layer.thresholds.min()):.3g}"
+                    text += f", the threshold is {layer.threshold:.3g}"
                     yield Finding(text, self._advise_threshold(name) if silent > MOST else {})
 
     def _advise_threshold(self, name: str) -> Mapping[str, str]:
@@ -148,7 +143,7 @@ class Diagnosis:
         below = self.model.map_of(self.latencies, self.model.input_name(name))
         for _, layer in self.model.named_layers([name]):
             middle = float(layer.peaks(below).amax(1).median())
-            if middle and float(layer.thresholds.min()) > HIGH * middle:
+            if middle and layer.threshold > HIGH * middle:
                 return {f"set.{name}.threshold": f"{OF_POTENTIAL * middle:.2g}"}  # of all branches
         return {}
 

@@ -102,11 +102,8 @@ def _to_size(shape: Shape) -> str:
 
 
 def describe_thresholds(layer: Layer) -> str:
-    """Return the threshold of a layer, or the lowest and the highest if they adapt."""
-    if not layer.stage.fires:
-        return "∞"
-    lowest, highest = (f"{float(end):.4g}" for end in layer.thresholds.aminmax())
-    return lowest if lowest == highest else f"{lowest} to {highest}"
+    """Return the threshold of a layer."""
+    return f"{layer.threshold:.4g}" if layer.stage.fires else "∞"
 
 
 def describe_rules(model: NetworkTrainer) -> list[str]:

@@ -362,7 +362,7 @@ def test_the_rates_of_a_warm_up_double(name):
     """s3 learns without labels by 0.004 · 2ⁿ after 500 n images, up to 0.15."""
     model = build_model(name)
     layer, phase = model.stages["s3"], model.phases[2]
-    rates = layer.next_rates(phase.rules["s3"], 3000)[1][:, 0]
+    rates = layer.next_rates(phase.rules["s3"], 3000)[:, 0]
     assert phase.name == "s3"
     assert rates[[498, 499, 2998, 2999], 0].tolist() == [0.004, 0.008, 0.128, 0.15]
     assert rates[2999, 1] == -0.75 * 0.15

@@ -330,8 +330,6 @@ def _list_parts(network: NetworkTrainer) -> dict[str, Any]:
     parts = {f"the phase {phase.name}": (phase.stages, phase.rules) for phase in network.phases}
     for name, module in network.stages.items():
         parts[name] = (network.declaration.get(name), type(module), module.stage, module.channels, module.time_steps)
-    for layer_name, layer in network.named_layers():
-        parts[f"{layer_name}.raised"] = layer.raised
     return parts | network.state_dict()
 
 

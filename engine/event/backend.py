@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.adaptation import NO_DRAWS, Draws
 from engine.backends import LayerState
 from engine.decision import NO_TARGETS, Result, Targets, allow_rounding
 from engine.event import deciding, firing
@@ -50,15 +49,15 @@ def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Ten
     """
     array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, 1)
-    thresholds = _make_thresholds(layer, geometry, threshold)
-    counts = find_counts(array, threshold, layer.raised.numpy())
+    limit = array.dtype.type(allow_rounding(threshold, array.dtype))
+    counts = find_counts(array, threshold)
     counted = np.flatnonzero(counts)
     ones = (array[counted] > 0.5).view(np.uint8)
     starts = (FULL - counts[counted]).astype(np.uint8)
     summed = np.flatnonzero(counts == 0)
     parts = (
         _choose_features(geometry, counted, ones, np.uint8(FULL - 1), starts),
-        _choose_features(geometry, summed, array[summed], thresholds.limit, thresholds.start[summed]),
+        _choose_features(geometry, summed, array[summed], limit, np.zeros(len(summed))),
     )
     size = geometry.out_height // pool, geometry.out_width // pool
     # by NumPy: torch's threads would fill it, and then wait in a loop that takes the time of the kernel's threads
@@ -94,14 +93,12 @@ def learn_features(
     latency: Tensor,
     rule: Rule,
     rates: np.ndarray,
-    draws: Draws,
     targets: Targets = NO_TARGETS,
 ) -> Tensor:
     """Let a firing layer learn from latency uint8 (N, C, H, W), one image after another.
 
     Args:
         rates: float64 (N, 1, 2), (LTP, LTD) for each image; with labels (N, 2, 2), of a reward and of a punishment.
-        draws: what the rule has drawn.
         targets: of a decision layer: its first winner decides, and all winners learn from the decision.
 
     Returns:
@@ -110,9 +107,8 @@ def learn_features(
     winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
     competitor, weights, plasticity = _prepare_firing(layer, latency, rule)
     rates = rates.astype(weights.rows.dtype)
-    draws = draws._replace(shifts=draws.shifts * layer.threshold)
     with naming(rule):
-        update_batch(latency.numpy(), targets, competitor, weights, plasticity, rates, draws, winners.numpy())
+        update_batch(latency.numpy(), targets, competitor, weights, plasticity, rates, winners.numpy())
     transpose_back(weights.transposed, layer.weight.detach().numpy())
     return winners
 
@@ -138,7 +134,7 @@ def learn_decisions(
         left_out = np.zeros((len(latency), layer.stage.out_channels), bool)
     if layer.stage.fires:
         targets = Targets(labels.numpy(), classes, left_out)
-        winners = learn_features(layer, latency, rule, rates, NO_DRAWS, targets)
+        winners = learn_features(layer, latency, rule, rates, targets)
         return Result.of_first_spikes(winners, layer.weight.dtype)
     result = Result.silent(len(latency), layer.weight.dtype)
     geometry = geometry_of(layer, latency, BANK)
@@ -215,15 +211,6 @@ def geometry_of(layer, latency, block):
     return Geometry(layer.time_steps, *shape, stage.kernel, stage.padding, features, stride, *out_size)
 
 
-def _make_thresholds(layer, geometry, threshold):
-    """Return the thresholds of a firing layer for the kernels."""
-    dtype = layer.weight.detach().numpy().dtype
-    start = np.zeros(geometry.stride, dtype)
-    raised = layer.raised.numpy()
-    start[: geometry.features] -= allow_rounding(raised, dtype)
-    return firing.Thresholds(dtype.type(allow_rounding(threshold, dtype)), raised, start)
-
-
 def _choose_features(geometry, indices, weight, limit, start):
     """Return the ``FiringFeatures`` with these indices, weight (n, C, k, k), limit and first potentials (n,)."""
     block = lanes(weight.dtype)
@@ -245,7 +232,8 @@ def _prepare_firing(layer, latency, rule):
     plasticity = make_plasticity(rule, array.dtype)
     transposed = transpose(array)
     rows = make_rows(transposed, geometry.stride)
-    thresholds = _make_thresholds(layer, geometry, layer.threshold)
+    limit = array.dtype.type(allow_rounding(layer.threshold, array.dtype))
+    thresholds = firing.Thresholds(limit, np.zeros(geometry.stride, array.dtype))
     radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
     potential = allocate_aligned(geometry.out_height * geometry.out_width * geometry.stride, rows)
     spikes = firing.make_spikes(geometry)

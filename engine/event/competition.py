@@ -34,7 +34,7 @@ class Arena(NamedTuple):
 
 
 @compiled
-def compete(latency, layer, excluded, winners):
+def compete(latency, layer, winners):
     """Write the winners of an image, each (feature, line, column, time step), to ``winners``; return their number.
 
     At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
@@ -48,7 +48,6 @@ def compete(latency, layer, excluded, winners):
     Args:
         latency: uint8 (C, H, W).
         layer: a ``Competitor``.
-        excluded: bool (Ho, Wo) or (0, 0), the positions where no neuron can win.
         winners: int32 (K, 4).
     """
     geometry, rows, thresholds, max_winners, radius, potential, spikes = layer
@@ -56,8 +55,8 @@ def compete(latency, layer, excluded, winners):
     positions = geometry.out_height * geometry.out_width
     sort_by_time(latency, geometry, spikes)
     reset(potential, thresholds.start, thresholds.start.min() < 0)
-    arena = _make_arena(excluded, geometry, rows)
-    open_positions = positions - arena.closed.sum()
+    arena = _make_arena(geometry, rows)
+    open_positions = positions
     count = 0
     for t in range(geometry.time_steps):
         # while few positions are closed, the test of each position costs more than it saves
@@ -85,12 +84,10 @@ def compete(latency, layer, excluded, winners):
 
 
 @compiled
-def _make_arena(excluded, geometry, rows):
+def _make_arena(geometry, rows):
     """Return the ``Arena`` before the first time step."""
     size = geometry.out_height, geometry.out_width
     closed = np.zeros(size, np.bool_)
-    for line in range(len(excluded)):
-        closed[line] = excluded[line, ::-1]
     candidates = np.empty((closed.size, 3), np.int32)
     strengths = np.empty(closed.size, rows.dtype)
     return Arena(closed, np.zeros(size, np.bool_), np.zeros(geometry.features, np.bool_), candidates, strengths)

@@ -40,25 +40,22 @@ from engine.decision import allow_rounding
 FULL = 255  # the potential at which a feature fires: counts begin at 255 - m, and stay at 255
 
 
-def find_counts(weight: np.ndarray, threshold: float, raised: np.ndarray) -> np.ndarray:
+def find_counts(weight: np.ndarray, threshold: float) -> np.ndarray:
     """Return m for each feature that counts, and 0 for the others: int64 (F,).
 
     Args:
         weight: float32 or float64 (F, C, k, k).
         threshold: of the layer.
-        raised: float64 (F,), how much higher the threshold of each feature is.
     """
     weight = weight.reshape(len(weight), -1)
     eps = float(np.finfo(weight.dtype).eps)
     rest = weight - np.rint(weight)  # exact: what strong weights lack to 1, negative, and the other weights
     least = 1 + np.minimum(rest.min(1), 0).astype(np.float64)
     others = np.maximum(rest, 0, out=rest).sum(1)
-    start = -allow_rounding(raised, weight.dtype).astype(weight.dtype).astype(np.float64)
-    limit = weight.dtype.type(allow_rounding(threshold, weight.dtype))
-    distance = float(limit) - start
-    count = np.minimum(np.floor(distance) + 1, FULL + 1)
-    error = eps * (weight.shape[1] + 8) * (abs(start) + count + 2)
+    limit = float(weight.dtype.type(allow_rounding(threshold, weight.dtype)))
+    count = np.minimum(np.floor(limit) + 1, FULL + 1)
+    error = eps * (weight.shape[1] + 8) * (count + 2)
     is_in_range = (weight.min(1) >= 0) & (weight.max(1) <= 1) & (others <= eps / 4) & (count >= 1) & (count <= FULL)
-    fires = count * least - error > distance
-    waits = (count - 1 + others + error <= distance) | (start == 0) & (count > 1)
+    fires = count * least - error > limit
+    waits = (count - 1 + others + error <= limit) | (count > 1)
     return np.where(is_in_range & fires & waits, count, 0).astype(np.int64)

@@ -13,11 +13,10 @@ from engine.event.simd import add_rows
 
 
 class Thresholds(NamedTuple):
-    """The thresholds of a layer. Potentials begin at ``start``, so that all are compared with ``limit``."""
+    """The threshold of a layer."""
 
     limit: float  # the declared threshold, higher by ``tolerance``: an equal potential does not fire, despite rounding
-    raised: np.ndarray  # float64 (F,): how much higher the threshold of each feature is than the declared threshold
-    start: np.ndarray  # a row of potentials before the first spike: -raised, lower by ``tolerance``
+    start: np.ndarray  # a row of potentials before the first spike: 0, or -inf of a feature that is left out
 
 
 class Spikes(NamedTuple):
@@ -52,10 +51,10 @@ def make_spikes(geometry):
 
 
 @compiled
-def reset(potential, start, is_raised):
-    """Set each row of potentials to ``start``. is_raised: whether a threshold is raised; zeros are written faster."""
+def reset(potential, start, has_left_out):
+    """Set each row of potentials to ``start``. has_left_out: whether features are left out; zeros are faster."""
     potential[:] = 0
-    if is_raised:
+    if has_left_out:
         stride = len(start)
         for at in range(0, len(potential), stride):
             potential[at : at + stride] = start

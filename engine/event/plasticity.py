@@ -4,9 +4,7 @@ import numpy as np
 from numba import int64, types
 from numba.extending import overload_method
 
-from engine.adaptation import adapt_thresholds, choose_position
 from engine.compiled import compiled
-from engine.decision import tolerance
 from engine.event.competition import compete
 from engine.event.layout import to_rows
 
@@ -26,85 +24,30 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the method
 
 
 @compiled
-def update_batch(latency, targets, layer, weights, plasticity, rates, draws, winners):
+def update_batch(latency, targets, layer, weights, plasticity, rates, winners):
     """Compete and learn on images (N, C, H, W), one after another.
 
     Args:
         targets: see ``engine/decision.py``. With labels, the first winner decides, and all winners learn from the
             decision: by row 0 of the rates if it is correct, else by row 1.
-        layer: a ``Competitor`` with the rows of ``weights``. Its thresholds change in place.
+        layer: a ``Competitor`` with the rows of ``weights``.
         rates: (N, rows, 2).
-        draws: see ``engine/adaptation.py``, with shifts in units of the potential.
         winners: int32 (N, K, 4), receives the winners.
     """
     geometry = layer.geometry
     labels, classes, left_out = targets
     times = layer.spikes.times
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
-    excluded = np.empty((0, 0), np.bool_)
-    _, raised, start = layer.thresholds
-    nobody = np.zeros(len(raised), np.bool_)
+    start = layer.thresholds.start
     for n in range(len(latency)):
         if len(left_out) > 0:
-            _set_start(raised, left_out[n], start)
-        if len(draws.closed) > 0:
-            excluded = draws.closed[n]
-        count = compete(latency[n], layer, excluded, winners[n])
-        if len(draws.shifts) > 0:
-            time = _find_first_spike(latency[n], layer, draws.patches[n])
-            features = winners[n, :count, 0]
-            adapt_thresholds(raised, features, time, draws.shifts[n], draws.target, layer.max_winners)
-            _set_start(raised, nobody, start)
+            for f in range(geometry.features):
+                start[f] = -np.inf if left_out[n, f] else 0
+        count = compete(latency[n], layer, winners[n])
         row = 0
         if count > 0 and len(labels) > 0 and classes[winners[n, 0, 0]] != labels[n]:
             row = 1
         update_winners(times, geometry, weights, winners[n, :count], rates[n, row], plasticity, renewed)
-
-
-@compiled
-def _set_start(raised, left_out, start):
-    """Set the potentials before the first spike for raised thresholds, see ``Thresholds.start``.
-
-    left_out: bool (F,), the features that do not fire.
-    """
-    for f in range(len(raised)):
-        start[f] = -np.inf if left_out[f] else -raised[f] * (1 + tolerance(start.itemsize))
-
-
-@compiled
-def _find_first_spike(latency, layer, numbers):
-    """Return the time of the first spike at a random position, as a fraction of the time steps; -1 without input.
-
-    layer: a ``Competitor`` that has listed the spikes of latency (C, H, W). numbers: as in ``choose_position``.
-    """
-    geometry, rows, thresholds, _, _, _, spikes = layer
-    times = spikes.times
-    kernel = geometry.kernel
-    height = geometry.height
-    width = geometry.width
-    stride = geometry.stride
-    size = geometry.out_height, geometry.out_width
-    line, column = choose_position(latency, numbers, geometry.time_steps, kernel, geometry.padding, *size)
-    if line < 0:
-        return -1.0
-    potential = thresholds.start.copy()
-    for t in range(geometry.time_steps):
-        for ky in range(kernel):
-            for kx in range(kernel):
-                y = line - geometry.padding + ky
-                x = column - geometry.padding + kx
-                if not (0 <= y < height and 0 <= x < width):
-                    continue
-                inputs = times[y * width + x]
-                for c in range(len(inputs)):
-                    if inputs[c] == t:
-                        at = ((c * kernel + ky) * kernel + kx) * stride
-                        for f in range(stride):
-                            potential[f] += rows[at + f]
-        for f in range(geometry.features):
-            if potential[f] > thresholds.limit:
-                return t / geometry.time_steps
-    return 1.0
 
 
 @compiled

@@ -47,10 +47,9 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
     line_groups, reach = make_reach(spikes, geometry)
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     between = np.empty((deciding.channels, deciding.height, deciding.width), np.uint8)
-    nowhere = np.empty((0, 0), np.bool_)
     none_left_out = np.zeros((1, deciding.features), np.bool_)
     for n in range(len(latency)):
-        count = compete(latency[n], competitor, nowhere, winners[n])
+        count = compete(latency[n], competitor, winners[n])
         find_reach(spikes, geometry, line_groups, reach)
         between[:] = geometry.time_steps
         fire_features(spikes, line_groups, reach, features, pool, between)

@@ -33,13 +33,13 @@ class WholeWeights(NamedTuple):
     Attributes:
         weight: int64 (F, C, k, k), multiples of the unit.
         unit: a positive number.
-        thresholds: float64 (F,), of the features, as multiples of the unit, rounded down; inf without a threshold.
+        threshold: as a multiple of the unit, rounded down; inf without a threshold.
         clipped: number of weights that lay outside the bounds.
     """
 
     weight: torch.Tensor
     unit: float
-    thresholds: torch.Tensor
+    threshold: float
     clipped: int
 
 
@@ -59,8 +59,8 @@ def to_whole_weights(layer: Layer, bits: int) -> WholeWeights:
     steps = ((weight - lower) / step).round().clamp(0, levels).long()
     ratio = Fraction(lower / step).limit_denominator(MAX_DENOMINATOR)
     unit = step / ratio.denominator
-    thresholds = torch.floor(layer.thresholds.cpu() / unit * (1 + 1e-12))  # division may round below a whole number
-    return WholeWeights(ratio.numerator + ratio.denominator * steps, unit, thresholds, clipped)
+    threshold = float(np.floor(layer.threshold / unit * (1 + 1e-12)))  # division may round below a whole number
+    return WholeWeights(ratio.numerator + ratio.denominator * steps, unit, threshold, clipped)
 
 
 def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str, WholeWeights]]:
@@ -76,9 +76,7 @@ def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str
         dtype = torch.float32 if largest_sum < EXACT else torch.float64
         layer.weight = nn.Parameter(whole.weight.to(layer.weight.device, dtype), requires_grad=False)
         layer.most_threshold = 2.0**53  # of whole units
-        layer.threshold = float(whole.thresholds.min())
-        if layer.stage.fires:
-            layer.raised.copy_(whole.thresholds - layer.threshold)
+        layer.threshold = whole.threshold
     return network, whole_weights
 
 
@@ -119,7 +117,7 @@ def describe_bits(rows: Sequence[dict[str, Any]], model: NetworkTrainer) -> Iter
     for layer_name, layer in model.named_layers():
         if layer.stage.fires:
             weight = layer.weight.numpy(force=True)
-            counts = find_counts(weight, layer.threshold, layer.raised.numpy(force=True))
+            counts = find_counts(weight, layer.threshold)
             shares.append(f"{layer_name} {np.count_nonzero(counts)} of {len(counts)}")
     if shares:
         yield f"features that only count the spikes of their strong inputs: {', '.join(shares)}"

@@ -56,8 +56,6 @@ def collect_arrays(
             convolution = {"label": layer_name, "kernel": conv.kernel, "padding": conv.padding}
             convolution["levels"] = list(conv.levels)
             convolution["threshold"] = layer.threshold if conv.fires else None
-            if conv.adapts_thresholds:
-                convolution["threshold"] = layer.thresholds.tolist()
             weight = weights[layer_name]
             if layer_name in whole_weights:
                 convolution["unit"] = whole_weights[layer_name].unit

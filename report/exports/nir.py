@@ -112,8 +112,7 @@ class _Graph:
 
     def add_neurons(self, name, shape, threshold, before):
         resistance = np.full(shape, 1 / DT)
-        thresholds = np.broadcast_to(np.reshape(threshold, (-1, 1, 1)), shape)
-        above = np.nextafter(thresholds, np.inf)
+        above = np.nextafter(np.full(shape, threshold), np.inf)
         reset = np.full(shape, RESET)
         return self.add(f"{name}_neurons", self.nir.IF(resistance, above, reset), before)
 
@@ -126,7 +125,7 @@ class _Graph:
         weights = self.add_weights(layer_name, weight, shape[1:], conv.padding, self.ends[below])
         if not conv.fires:
             return weights
-        return self.add_neurons(layer_name, conv.shape([shape]), layer.thresholds.numpy(force=True), [weights])
+        return self.add_neurons(layer_name, conv.shape([shape]), layer.threshold, [weights])
 
     def add_pool(self, name, stage):
         if stage.rank > 1:

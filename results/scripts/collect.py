@@ -51,7 +51,6 @@ USED_FOR_SETTINGS = {
     "multiscale2026": "partly",
     "control2026": "partly",
     "deepr2024_greedy": "as published but for the warm-up, from validation images",
-    "mozafari2018 adaptive": "no; adaptive thresholds from validation images of MNIST and recordings of N-MNIST",
 }
 # rows that are not the networks with their default settings: "constant", and other warm-ups of deepr2024
 CHANGED = "constant", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
@@ -368,7 +367,7 @@ def find_operations() -> list[tuple[str, list[float], list[float]]]:
     for group in GROUPS:
         counted = [count_additions(scores) for scores in group.runs.values()]
         additions = [value for value in counted if value is not None]
-        is_usual = len(group.runs) > 1 and not is_any_in((*CHANGED, "adaptive"), group)
+        is_usual = len(group.runs) > 1 and not is_any_in(CHANGED, group)
         if additions and group.data == "mnist" and is_usual:
             points.append((f"{group.name}, {group.epochs.split()[-1]}", additions, group.tested))
     return points

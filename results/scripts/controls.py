@@ -120,11 +120,9 @@ def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
     weights of a feature has the same effect as multiplying its threshold.
     """
     threshold = layer.threshold
-    raised = layer.raised.clone()
 
     def scale(factor: float) -> torch.Tensor:
         layer.threshold = threshold * factor
-        layer.raised.copy_(raised * factor)
         return measure_features(layer, latency)
 
     lowest = 0.01
@@ -146,8 +144,7 @@ def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
 
 
 def set_ones(layer: Layer) -> None:
-    """Set ``ONES`` of the weights of each feature to 1 and the others to 0, and all its thresholds to one number."""
-    layer.raised.zero_()
+    """Set ``ONES`` of the weights of each feature to 1 and the others to 0."""
     layer.weight.zero_()
     flat = layer.weight.flatten(1)
     flat[:, : round(ONES * flat.shape[1])] = 1
@@ -183,7 +180,7 @@ def describe_features(model: NetworkTrainer, latency: torch.Tensor) -> str:
     for name in list_features(model):
         layer = model.stages[name]
         activity = measure_activity(layer, model.map_of(latency, model.input_name(name)))
-        texts.append(f"{name} {100 * activity:.1f} % spike, threshold {float(layer.thresholds.mean()):.3g}")
+        texts.append(f"{name} {100 * activity:.1f} % spike, threshold {layer.threshold:.3g}")
     return "; ".join(texts)
 
 

@@ -13,39 +13,29 @@ for source in faces kmnist.npz; do
     fi
 done
 
-adaptive=(s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05)
-all_scales=("${adaptive[@]}" s3.threshold=2 s3.rule.target=0.5 s3.rule.positions=0.05
-    s4.rule.target=0.75 s4.rule.positions=0.05)
 # the network without features; its other runs learn from the same augmented images as multiscale2026
 alone=(--model control2026 --augment none --epochs 25 --set s1.rule.decay=0.85)
 for fold in 0 1 2 3 4; do
     photographs=(--dataset "folder:runs/data/folds/faces/$fold" --val-split 0 --image-size 28 28 --readout svm)
     run "faces-mozafari2018-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30
-    run "faces-mozafari2018-adaptive-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30 \
-        --set "${adaptive[@]}"
     run "faces-multiscale2026-$fold" --model multiscale2026 "${photographs[@]}" --augment none --epochs 20 20 20 20 30
     run "faces-control2026-$fold" "${alone[@]}" --dataset "folder:runs/data/folds/faces/$fold" --val-split 0 \
         --image-size 28 28
-    run "faces-mozafari2018-adaptive-margin-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30 \
-        --set "${adaptive[@]}" s3.rule=margin
 done
 for seed in 0 1 2 3 4; do
     run "digits-mozafari2018-s1c1-$seed" --model mozafari2018 --dataset digits --epochs 8 12 40 --seed "$seed"
     digits=(--dataset digits --encoder intensity --epochs 8 12 40 --seed "$seed")
     run "digits-control2026-$seed" "${alone[@]}" --dataset digits --seed "$seed"
     run "digits-mozafari2018-$seed" --model mozafari2018 "${digits[@]}"
-    run "digits-mozafari2018-adaptive-$seed" --model mozafari2018 "${digits[@]}" --set "${adaptive[@]}"
 done
 for fold in 0 1 2 3 4; do
     kana=(--dataset "runs/data/folds/kmnist.npz/$fold.npz" --val-split 0)
-    run "kmnist-mozafari2018-adaptive-$fold" --model mozafari2018 "${kana[@]}" --epochs 4 8 100 --set "${adaptive[@]}"
     run "kmnist-control2026-$fold" --model control2026 "${kana[@]}"
     run "kmnist-control2026-plain-$fold" "${alone[@]}" "${kana[@]}"
     run "kmnist-multiscale2026-$fold" --model multiscale2026 "${kana[@]}" --epochs 4 8 8 4 55
 done
 for seed in 0 1 2; do
     usps=(--dataset runs/data/usps.npz --image-size 28 28 --seed "$seed")
-    run "usps-mozafari2018-adaptive-$seed" --model mozafari2018 "${usps[@]}" --epochs 4 8 100 --set "${adaptive[@]}"
     run "usps-control2026-$seed" --model control2026 "${usps[@]}"
     run "usps-control2026-plain-$seed" "${alone[@]}" "${usps[@]}"
     run "usps-multiscale2026-$seed" --model multiscale2026 "${usps[@]}" --epochs 4 8 8 4 55

@@ -51,11 +51,6 @@ for seed in 0 1 2; do
     run "control2026-fashion-plain-seed$seed" "${alone[@]}" encoder.threshold=20 --dataset fashion-mnist --seed "$seed"
 done
 
-# thresholds that adapt, with the settings of data.sh
-adaptive=(--set s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05)
-for seed in 0 1 2 3 4; do
-    run "mozafari2018-adaptive-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 "${adaptive[@]}" --seed "$seed"
-done
 for seed in 3 4; do
     run "mozafari2018-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 --seed "$seed"
 done

@@ -12,7 +12,7 @@ TESTS = {
     # a single type, which is compiled once
     "layers": ["tests/engine/test_event.py", "-k", "event-float64 or event and (by_hand or joint or equals)"],
     # poolings by rank, inhibition, votes, thresholds that adapt
-    "networks": ["--slow", "tests/engine/test_random_networks.py", "tests/engine/test_adaptation.py"],
+    "networks": ["--slow", "tests/engine/test_random_networks.py"],
     "maps": ["tests/engine/test_packed.py", "tests/models/test_networks.py", "-k", "packed or of_a_rank or a_share"],
     "images": ["tests/test_s1c1.py", "tests/imagesets/test_augmentation.py"],
 }

@@ -14,10 +14,8 @@ FLOAT = {"eps": 2.0**-23, "dtype": np.float32}
 DOUBLE = {"eps": 2.0**-52, "dtype": np.float64}
 
 
-def fire(weight, latency, threshold, raised, pool, padding=1):
+def fire(weight, latency, threshold, pool, padding=1):
     layer = make_layer("event", torch.from_numpy(weight), 15, padding, threshold)
-    if raised is not None:
-        layer.raised = torch.from_numpy(raised)
     return layer.fire(torch.from_numpy(latency), pool).numpy()
 
 
@@ -42,18 +40,17 @@ def add_all(weight, *_):
 
 @pytest.mark.parametrize("kind", [FLOAT, DOUBLE], ids=["float32", "float64"])
 def test_counts_fire_as_sums(kind):
-    """Maps of random density; whole thresholds, which counts reach exactly, others, and raised ones."""
+    """Maps of random density; whole thresholds, which counts reach exactly, and others."""
     rng = np.random.default_rng(0)
     for trial in range(120):
         features = int(rng.choice([1, 30, 65, 130]))
         weight = draw_weight(rng, features, **kind)
         latency = rng.integers(0, rng.choice([16, 30, 90]), (2, 4, 9, 8), np.uint8).clip(0, 15)
         threshold = float(rng.choice([0.0, 0.5, 1, 2, 5, 10, 15, 7.25, 10 - 1e-5, 10 + 1e-5]))
-        raised = None if trial % 3 else rng.choice([0, 1, 2.5, 1e-6, -0.75], features)
         pool = int(rng.choice([1, 2, 3]))
-        found = fire(weight, latency, threshold, raised, pool)
+        found = fire(weight, latency, threshold, pool)
         with mock.patch.object(backend, "find_counts", add_all):
-            expected = fire(weight, latency, threshold, raised, pool)
+            expected = fire(weight, latency, threshold, pool)
         np.testing.assert_array_equal(found, expected, str(trial))
 
 
@@ -63,10 +60,10 @@ def test_counts_end_at_255(threshold):
     weight = np.ones((70, 300, 1, 1), np.float32)
     weight[1:, 255:] = 0
     latency = np.zeros((1, 300, 1, 1), np.uint8)
-    found = fire(weight, latency, threshold, None, 1, padding=0)
+    found = fire(weight, latency, threshold, 1, padding=0)
     assert found[0, 0] == 0
     assert (found[0, 1:] == (0 if threshold < 255 else 15)).all()
-    assert find_counts(weight, threshold, np.zeros(70)).tolist() == [255 if threshold < 255 else 0] * 70
+    assert find_counts(weight, threshold).tolist() == [255 if threshold < 255 else 0] * 70
 
 
 @pytest.mark.parametrize("kind", [FLOAT, DOUBLE], ids=["float32", "float64"])
@@ -86,9 +83,6 @@ def test_which_features_count(kind):
         (0, 0, 0, 0): 3,
     }
     weight = np.array(list(rows), kind["dtype"]).reshape(len(rows), 4, 1, 1)
-    level = np.zeros(len(rows))
-    assert find_counts(weight, 2.0, level).tolist() == list(rows.values())
-    at_three = 0 if kind is FLOAT else 4  # in float64, the tolerance decides that 3 does not exceed 3
-    assert find_counts(weight[:2], 2.0, np.array([0.5, 1])).tolist() == [3, at_three]
+    assert find_counts(weight, 2.0).tolist() == list(rows.values())
     for threshold, count in ((2.5, 3), (0.5, 1), (0.0, 0), (-1.0, 0), (np.inf, 0)):
-        assert find_counts(weight[:1], threshold, level[:1]).tolist() == [count]
+        assert find_counts(weight[:1], threshold).tolist() == [count]

@@ -1,6 +1,5 @@
 """Both backends against a slow, obvious reference, on digits and random maps, and numbers by hand."""
 
-import itertools
 from dataclasses import replace
 from unittest import mock
 
@@ -69,13 +68,6 @@ def learn_together(backend, firing, deciding, latency, labels, pool, classes, ru
 # Inputs
 
 
-def fire_raised(weight, pad, threshold, raised, latency, pool):
-    layer = make_layer("event", weight, 15, pad, threshold)
-    if raised is not None:
-        layer.raised = raised
-    return layer.fire(latency, pool)
-
-
 def random_weight(*shape, seed=0, dtype=np.float64):
     return np.random.default_rng(seed).uniform(0.05, 0.95, shape).astype(dtype)
 
@@ -119,19 +111,17 @@ def test_fire_on_random_maps(backend, dtype, layer, threshold, pool):
     ],
 )
 def test_many_features_fire_as_each_alone(dtype, features, channels, size, kernel, pad, pool):
-    """Features fire alike in any company: equal to the bit, with raised thresholds too."""
+    """Features fire alike in any company: equal to the bit."""
     rng = np.random.default_rng(features)
     weight = torch.from_numpy(rng.uniform(0, 1, (features, channels, kernel, kernel)).astype(dtype))
     latency = torch.from_numpy(rng.integers(0, 40, (3, channels, *size), np.uint8).clip(0, 15))
     latency[2] = latency[2].clamp(max=1) * 15  # all spikes at once
     threshold = weight[0].numel() / 8
-    for raised in (None, torch.from_numpy(rng.uniform(0, threshold, features))):
-        together = fire_raised(weight, pad, threshold, raised, latency, pool)
-        assert 0.05 < (together < 15).float().mean() < 0.999
-        for f in range(0, features, 50):
-            part = None if raised is None else raised[f : f + 50]
-            alone = fire_raised(weight[f : f + 50], pad, threshold, part, latency, pool)
-            torch.testing.assert_close(together[:, f : f + 50], alone, rtol=0, atol=0)
+    together = make_layer("event", weight, 15, pad, threshold).fire(latency, pool)
+    assert 0.05 < (together < 15).float().mean() < 0.999
+    for f in range(0, features, 50):
+        alone = make_layer("event", weight[f : f + 50], 15, pad, threshold).fire(latency, pool)
+        torch.testing.assert_close(together[:, f : f + 50], alone, rtol=0, atol=0)
 
 
 # Competition and STDP
@@ -181,18 +171,6 @@ def test_rounding_does_not_decide_whether_a_neuron_fires(backend, features):
     assert (fire(firing_layer(backend, weight, 15, 0, 0.3), latency) == 15).all()
     assert learn(backend, weight, 15, 0, 0.3, latency, 1, 0) == [[]]
     assert learn(backend, weight, 15, 0, 0.3 - 1e-12, latency, 1, 0) == [[(0, 0, 0, 0)]]
-
-
-def test_rounding_does_not_decide_at_a_raised_threshold(backend):
-    """Six sums of 0.1, 0.2 and 0.3 are 0.6 in exact arithmetic, the threshold 0 raised by 0.6: no neuron fires."""
-    weight = np.array(list(itertools.permutations([0.1, 0.2, 0.3]))).reshape(6, 3, 1, 1)
-    latency = np.zeros((1, 3, 2, 2), np.uint8)
-    for raised, spike in ((0.6, 15), (0.6 - 1e-12, 0)):
-        layer = firing_layer(backend, weight, 15, 0, 0.0)
-        layer.raised.fill_(raised)
-        assert (fire(layer, latency) == spike).all()
-        winners = learn_features(layer, torch.from_numpy(latency), STABILIZED, np.zeros((1, 1, 2)))
-        assert (winners[0, 0, 0] < 0) == (spike == 15)
 
 
 def test_equal_weights_go_to_the_lowest_index(backend):

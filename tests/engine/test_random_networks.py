@@ -104,9 +104,6 @@ class Drawn(NetworkTrainer):
             bounds=self.choose_bounds(),
             stabilize=self.choose(False, True),
             double_every=self.choose(0, 5),
-            positions=self.choose(1.0, 0.5),
-            target=self.choose(0.0, 0.4),
-            threshold_images=20.0,
         )
 
     def make_rstdp(self, dropout=None, **competition):

@@ -50,8 +50,7 @@ def test_a_stage_counts_its_images():
     """Two batches are scheduled as one; the state holds the rates of the last image."""
     rule = STDP(winners=1, radius=0)
     layer = Layer(SpikingConv(1, 1, threshold=1, rule=rule), 1)
-    numbers, parts = zip(*(layer.next_rates(rule, images) for images in (300, 0, 200)), strict=True)
-    assert np.concatenate(numbers).tolist() == list(range(1, 501))
+    parts = [layer.next_rates(rule, images) for images in (300, 0, 200)]
     assert [len(part) for part in parts] == [300, 0, 200]
     rates = np.concatenate(parts)
     assert (rates[:499] == (0.004, -0.003)).all()

@@ -28,7 +28,6 @@ sys.path[:0] = [str(ROOT)]
 from models import MODELS  # noqa: E402
 
 OTHER_DATA = "mozafari2018_shallow", "colour2026", "colour2026_counts"  # not on digits
-ADAPTIVE = "s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05"
 RULE = ROOT / "tutorial" / "recent.py"
 # not compared: when, where and with which version a run was trained, and what its flags are called
 IGNORED = {"seconds", "phase_seconds", "started", "finished", "machine", "versions", "command", "flags", "git_commit"}
@@ -58,7 +57,6 @@ def list_commands(data: Path) -> list[str]:
         "--model mozafari2018 --dataset digits --ratio 0.2 --epochs 1 1 1 --backend torch",
         "--model deepr2024_greedy --dataset digits --ratio 0.1 --epochs 1 1 1 1 --backend torch",
         "--model mozafari2018_margin --dataset digits --epochs 1 1 3 --augment copies=2 turn=8 shift=1",
-        f"--model mozafari2018 --dataset digits --epochs 1 1 2 --set {ADAPTIVE}",
         f"--model mozafari2018 --dataset digits --epochs 1 1 1 --plugin {RULE} --set s1.rule=recent",
     ]
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import evaluate
 from engine.rules import MarginRule
 from models import build_model, network_names
-from report.exports.bits import describe_bits, quantize, to_whole_weights
+from report.exports.bits import quantize, to_whole_weights
 from report.exports.export import collect_arrays, write_arrays
 from s1c1 import S1C1
 from utils import ROOT
@@ -45,9 +45,9 @@ def test_whole_weights_by_hand(bounds, bits, weights, whole, unit):
 
 def test_thresholds_clipped_weights_and_stages_without_a_rule_by_hand():
     layer = layer_of([0.0, 0.5, 1.0], threshold=15)
-    assert to_whole_weights(layer, 8).thresholds.tolist() == [3825]  # 15 · 255; 15 / (1 / 255) may be less in floats
+    assert to_whole_weights(layer, 8).threshold == 3825  # 15 · 255; 15 / (1 / 255) may be less in floats
     assert to_whole_weights(layer, 8).weight.flatten().tolist() == [0, 128, 255]
-    assert to_whole_weights(layer_of([0.0, 1.0], threshold=0.5), 1).thresholds.tolist() == [0]
+    assert to_whole_weights(layer_of([0.0, 1.0], threshold=0.5), 1).threshold == 0
     outside = to_whole_weights(layer_of([-0.5, 0.3, 2.0], rule=MarginRule()), 1)
     assert outside.weight.flatten().tolist() == [0, 0, 1]
     assert outside.clipped == 2
@@ -63,7 +63,7 @@ def test_the_sums_are_those_of_int64(bits, latencies):
     first = torch.full((len(latencies), *stage.shape([latencies.shape[1:]])), 15)
     for step in reversed(range(15)):
         spiked = (latencies <= step).long()
-        above = F.conv2d(spiked, whole["s1"].weight, padding=stage.padding) > whole["s1"].thresholds[:, None, None]
+        above = F.conv2d(spiked, whole["s1"].weight, padding=stage.padding) > whole["s1"].threshold
         first[above] = step
     assert torch.equal(network.map_of(latencies, "s1").long(), first)
     below = network.map_of(latencies, "c2")
@@ -74,10 +74,7 @@ def test_the_sums_are_those_of_int64(bits, latencies):
 @pytest.mark.parametrize("bits", [None, 2])
 @pytest.mark.parametrize("name", slow_except(["majority2024"], sorted({*network_names()} - {"mozafari2018_shallow"})))
 def test_numpy_alone_reproduces_the_test_vectors(name, bits, latencies, tmp_path):
-    overrides = {"s1.rule.target": 0.8} if name == "deep2024" else {}
-    model = build_model(name, in_channels=6, overrides=overrides)
-    if name == "deep2024":  # with a threshold for each feature
-        model.stages["s1"].raised.copy_(torch.linspace(0, 20, model.declaration["s1"].out_channels))
+    model = build_model(name, in_channels=6)
     assert_reproduced(model, latencies, bits, tmp_path / "network.npz")
 
 
@@ -92,15 +89,6 @@ def assert_reproduced(model, latencies, bits, path):
 def test_numpy_alone_reproduces_a_users_network(latencies, tmp_path):
     for bits, dtype in ((None, torch.float32), (3, torch.float32), (None, torch.float64)):
         assert_reproduced(Own(dtype=dtype), latencies, bits, tmp_path / "own.npz")
-
-
-def test_features_with_raised_thresholds_count():
-    """With weights of 1, a feature with a threshold of 15, raised by 20.5, counts 36 spikes."""
-    model = build_model("mozafari2018", overrides={"s1.rule.target": 0.5})
-    model.stages["s1"].weight.fill_(1)
-    model.stages["s1"].raised.fill_(20.5)
-    *_, counters = describe_bits([], model)
-    assert "s1 30 of 30" in counters
 
 
 def test_whole_thresholds_above_those_that_can_be_declared(latencies):

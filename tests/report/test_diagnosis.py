@@ -229,12 +229,9 @@ def test_a_rule_of_a_user_that_has_hardly_learned_is_named_if_its_weights_stop_a
 
 
 @pytest.mark.parametrize(("encoder", "advice"), [("s1c1", ""), ("intensity", "--encoder s1c1")])
-def test_chance_and_too_many_spikes_are_named_with_the_usual_encoder(encoder, advice):
-    adapting = {"s1.rule.target": 0.75, "s1.threshold": 0.5}
-    model = build_model("mozafari2018", overrides=adapting)
+def test_chance_is_named_with_the_usual_encoder(encoder, advice):
+    model = build_model("mozafari2018")
     diagnosis = diagnose(model, encoder=encoder)
-    often = [*diagnosis.diagnose(model.phases[0], row_of(model.phases[0]))]
-    assert [advice in found.text for found in often] == [True] * bool(advice)
     last = model.phases[-1]
     (near,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.18})
     assert "18 %" in near.text

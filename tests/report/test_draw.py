@@ -152,7 +152,6 @@ ENGINES = [
         ("signed", 15),
         pytest.param("mozafari2018", None, marks=pytest.mark.slow),
         pytest.param("mozafari2018", 8, marks=pytest.mark.slow),
-        pytest.param("adapted", None, marks=pytest.mark.slow),
     ],
 )
 def test_the_page_computes_the_same_spikes_potentials_and_decisions(name, bits, compute, tmp_path, digits):
@@ -161,10 +160,8 @@ def test_the_page_computes_the_same_spikes_potentials_and_decisions(name, bits, 
     if name in OWN:
         model = OWN[name]()
     else:
-        model = build_model("mozafari2018", overrides={"s1.rule.target": 0.8} if name == "adapted" else {})
+        model = build_model("mozafari2018")
         model.stages["s1"].weight.sub_(0.3)
-    if name == "adapted":
-        model.stages["s1"].raised.copy_(torch.linspace(0.1, 20, 30))
     images = np.concatenate([digits[:6], np.zeros((1, 28, 28), np.uint8)])
     write(tmp_path / "page.html", model, encoder, images, bits)
     decisions, details, _ = answer_in_browser(tmp_path / "page.html", images, len(images), compute)

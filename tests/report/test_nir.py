@@ -119,14 +119,6 @@ def test_the_oldest_and_the_newest_package_read_the_same(tmp_path):
     assert read[0] == read[1] != ""
 
 
-@pytest.mark.slow
-def test_a_threshold_for_each_feature(latencies, tmp_path):
-    model = build_model("mozafari2018", dtype=torch.float64, overrides={"s1.rule.target": 0.8})
-    model.stages["s1"].raised.copy_(torch.linspace(0, 20, 30))
-    write_nir(tmp_path / "network.nir", model, CLASSES)
-    compare(model, latencies, tmp_path / "network.nir")
-
-
 def test_the_threshold_is_strict_and_in_float32_as_declared(tmp_path):
     model = build_model("mozafari2018", dtype=torch.float64)
     write_nir(tmp_path / "network.nir", model, CLASSES)

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import nn
 
-from engine.adaptation import NO_DRAWS
 from engine.layers import Layer
 from engine.stages import SpikingConv
 
@@ -19,9 +18,9 @@ def make_layer(backend, weight, time_steps=15, padding=0, threshold=math.inf, ru
     return layer
 
 
-def learn_features(layer, latency, rule, rates, draws=NO_DRAWS):
+def learn_features(layer, latency, rule, rates):
     """Learn without labels by a rule that the layer need not have, with rates (N, 1, 2)."""
-    return layer.backend.learn_features(layer, latency, rule, rates, draws)
+    return layer.backend.learn_features(layer, latency, rule, rates)
 
 
 def learn_decisions(layer, latency, labels, classes, rates, left_out=None):

@@ -138,7 +138,6 @@ CHANGES = {
     "stages.s2.weight": lambda network: network.stages["s2"].double(),
     "s1.weight": lambda network: replace_weight(network, torch.rand(30, 6, 3, 3)),
     "stages.s1.weight": lambda network: network.stages["s1"].weight.fill_(torch.nan),
-    "s1.raised": lambda network: network.stages["s1"].raised.add_(1),
     "phases.2": lambda network: network.phases.__delitem__(2),
     "c1": lambda network: setattr(network.stages["c1"], "stage", network.stages["c2"].stage),
     "s1 would": lambda network: network.declaration.update(s1=replace(network.declaration["s1"], threshold=5.0)),
