@@ -1,8 +1,7 @@
 """Train all combinations of networks, data sets, settings and seeds, and report on them: ``python sweep.py --help``.
 
 Each run is ``train.py`` in its own process and in its own folder, whose name contains the combination. Therefore the
-same command continues a sweep that was stopped. A run takes over the phases without labels that another run of the
-sweep has finished and that are the same (``train.py --continue-from``).
+same command continues a sweep that was stopped.
 """
 
 import sys
@@ -35,13 +34,11 @@ from imagesets import DataSet
 from models import model_class
 from report.run_folder import RunFolder, is_run
 from report.sweep_report import read_run, write_sweep_report
-from training.identity import PhaseKey
 from training.initial import initialize_from
 from training.log import RunLog
 from training.plan import Plan, check_unchanged, load_data, prepare_machine
 from training.settings import (
     COMMAND,
-    EPOCH_FILES,
     FILES,
     FIXED,
     HARMLESS,
@@ -58,7 +55,7 @@ from utils import ROOT, lock_folder, write_text
 WAIT = 0.1  # seconds between two looks at a process
 PACKAGES = {"dask": "distributed", "ray": "ray"}  # which the clusters need
 # Runs in one row of the report may differ in these settings
-IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, LOCATION, HARMLESS)
+IGNORED = TrainSettings.names(ROUNDING, FILES, LOCATION, HARMLESS)
 # Settings of train.py that the sweep sets for each run: {name: the setting of the sweep that they follow from}
 SET_BY_SWEEP = {"model": "model", "dataset": "dataset", "seed": "seeds", "threads": "threads"}
 SET_BY_SWEEP |= {"output": "output", "name": "output", "labels": "labels"}
@@ -75,13 +72,12 @@ def main(words: list[str]) -> int:
 class PlannedRun:
     """A run of the sweep.
 
-    ``words``: the command line of train.py. ``keys``: of its phases.
+    ``words``: the command line of train.py.
     """
 
     folder: RunFolder
     words: list[str]
     settings: TrainSettings
-    keys: list[PhaseKey]
 
     @property
     def name(self) -> str:
@@ -104,9 +100,6 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     for model, dataset, point, labels, seed in combinations:
         run = plan_run(sweep, model, dataset, data[dataset], point, labels, seed)
         for other in runs:
-            if run.keys == other.keys and run.settings.labels == other.settings.labels:  # which a readout reads
-                names = f"{other.name} and {run.name}"
-                raise InputError(f"two runs would learn the same, {names}; leave one of them out")
             if run.folder == other.folder:
                 raise InputError(f"two runs would have the folder {run.folder.path}; use two sweeps")
         check_folder(run, data[dataset])
@@ -158,7 +151,7 @@ def plan_run(
     plan = Plan.new(TrainSettings.parse(words), data)
     if plan.settings.init_from:
         initialize_from(plan)
-    return PlannedRun(RunFolder(output / name), words, plan.settings, plan.keys)
+    return PlannedRun(RunFolder(output / name), words, plan.settings)
 
 
 def check_folder(run: PlannedRun, data: DataSet) -> None:
@@ -248,10 +241,7 @@ def is_locked(folder: Path) -> bool:
 def write_commands(run: PlannedRun, settings: SweepSettings) -> tuple[list[str], list[str]]:
     """Return the command that starts a run, and the command that resumes it."""
     program = [sys.executable, str(ROOT / "train.py"), "--threads", str(settings.threads)]
-    start = [*program, *run.words]
-    if not any(run.settings.select(EPOCH_FILES).values()):  # which another run has not written
-        start += ["--continue-from", str(run.folder.path.parent)]
-    return start, [*program, *run.folder.resume_words]
+    return [*program, *run.words], [*program, *run.folder.resume_words]
 
 
 def sweep(settings: SweepSettings) -> int:

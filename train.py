@@ -18,8 +18,8 @@ if __name__ == "__main__":
 from models import model_class  # first: it imports engine before torch, see engine/__init__.py
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
+from training.changes import compare_backends, compare_commits
 from training.checkpoint import load_run
-from training.identity import compare_backends, compare_code
 from training.initial import begin
 from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
@@ -80,8 +80,6 @@ def learn(run: Run) -> None:
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
         for step in run.plan.model.steps(images, validation, settings.epochs, **options):
-            if step.phase not in run.plan.phases:  # it comes after --until
-                break
             run.record(step)
 
 
@@ -111,7 +109,7 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     with offer_resume(folder.path):
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        plan.notes += compare_code(folder.path, checkpoint.record.code) + compare_backends(before, plan.settings)
+        plan.notes += compare_commits(folder) + compare_backends(before, plan.settings)
         run = Run(plan, folder.path, is_resumed=True)
         run.save()  # with these settings
         learn(run)

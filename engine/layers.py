@@ -134,7 +134,6 @@ class Layer(StageModule):
     def layers(self) -> list["Layer"]:
         return [self]
 
-
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
         return self.get_buffer(f"{rule.name}_rates")

@@ -192,7 +192,6 @@ class Rule(Declared):
         """Return the rates after a batch with this outcome, float64 (rows, 2); None if they do not change."""
         return None
 
-
     def draw_left_out(self, rng: np.random.Generator, images: int, features: int) -> np.ndarray | None:
         """Return which neurons of a decision stage are left out for which image: bool (N, F); None: none.
 
@@ -247,7 +246,6 @@ class STDP(Rule):
         doubled = np.stack([ltp, self.depression * ltp], 1)
         scheduled = np.where(doublings[:, None] > 0, doubled, self.first_rates())
         return scheduled[:, None]
-
 
     def plasticity(self, number=float):
         plasticity = Stabilized if self.stabilize else Additive

@@ -128,7 +128,6 @@ class SpikingConv(Stage):
     def fires(self) -> bool:
         return not math.isinf(self.threshold)
 
-
     def weight_shape(self, channels: int) -> tuple[int, int, int, int]:
         """Return the shape of the weights for an input of C channels: (F, C, kernel, kernel).
 

@@ -51,9 +51,7 @@ def learn_features(
     return result
 
 
-def _compete(
-    layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray | None = None
-) -> tuple[Tensor, Tensor]:
+def _compete(layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
     """Return the winners int32 (n, 4) and the first spikes uint8 (F, Ho, Wo) of one image (C, H, W).
 
     left_out: bool (F,), the features that do not fire.

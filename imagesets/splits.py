@@ -70,7 +70,7 @@ def choose_labelled(labels: np.ndarray, count: int | float, seed: int) -> np.nda
     if not 0 < count <= (len(labels) if is_count else 1):
         raise InputError(
             f"--labels must be {len(classes)} to {len(labels):,}, the number of training images, or a fraction up to "
-            f"1, not {count}; without labels, --until PHASE trains the phases that need none"
+            f"1, not {count}; without labels, --epochs 0 skips the phase that needs them"
         )
     if is_count:
         shares = np.zeros_like(sizes)

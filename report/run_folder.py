@@ -46,13 +46,9 @@ class RunFolder:
         return {}
 
     @property
-    def code(self) -> dict[str, str | None]:
-        """The versions of the code that have trained the run, {SHA-256: commit}, in its last checkpoint.
-
-        Of an older run, only the commit in args.json is known: {"": commit}.
-        """
-        run = self.header.get("run") or {}
-        return run.get("code") or {"": self.args.get("git_commit")}
+    def commit(self) -> str | None:
+        """The commit of the code that has started the run, see ``utils.find_commit``."""
+        return self.args.get("git_commit")
 
     @property
     def fingerprint(self) -> str:

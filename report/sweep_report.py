@@ -73,7 +73,7 @@ class SweptRun:
 
     ``flags``: the flags of train.py. ``scores``: {key of COLUMNS: number}, empty before the run's end. ``curves``: {key
     of SPLITS: accuracy after each epoch with labels}. ``diagnosis``: in results.json, what the log has warned of.
-    ``code``, ``fingerprint``: as those of ``RunFolder``. ``damage``: why the folder cannot be read, or None.
+    ``commit``, ``fingerprint``: as those of ``RunFolder``. ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path
@@ -82,7 +82,7 @@ class SweptRun:
     is_finished: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
     diagnosis: list[str] = field(default_factory=list)
-    code: dict[str, str | None] = field(default_factory=dict)
+    commit: str | None = None
     fingerprint: str = ""
     damage: str | None = None
 
@@ -90,10 +90,10 @@ class SweptRun:
     def settings(self) -> dict[str, str]:
         """The flags except for network and seed, and the fields of --set: {name: value as text}. None is left out.
 
-        Runs of different "code" or "data" are as different as runs of different settings.
+        Runs of a different "commit" or "data" are as different as runs of different settings.
         """
-        code = [digest[:8] or f"unknown-{commit}" for digest, commit in self.code.items()]
-        values = {**self.flags, "code": " and ".join(sorted(code)), "data": self.fingerprint or "unknown"}
+        commit = self.commit or "unknown"
+        values = {**self.flags, "commit": commit[:8] + commit[40:], "data": self.fingerprint or "unknown"}
         values |= dict(word.partition("=")[::2] for word in values.pop("set", ()))
         for name in ("model", "seed"):
             values.pop(name, None)
@@ -117,10 +117,11 @@ Groups = dict[Setting, list[SweptRun]]
 def read_run(folder: Path) -> SweptRun:
     """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
     run = RunFolder(folder)
-    record = SweptRun(run.path, is_finished=run.is_finished, code=run.code, fingerprint=run.fingerprint)
+    record = SweptRun(run.path, is_finished=run.is_finished, fingerprint=run.fingerprint)
     name = "args.json"
     try:
         record.flags = run.flags
+        record.commit = run.commit
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         if record.is_finished:
             results = read_record(run.path / "results.json")
@@ -184,7 +185,7 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     unfinished = [run.folder.name for run in readable if not run.is_finished]
     if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
-    text += _list_states("code", "The runs were trained by different code", readable)
+    text += _list_states("commit", "The runs were started by different code", readable)
     of_data = defaultdict(list)
     for run in readable:
         of_data[str(run.flags["dataset"])].append(run)
@@ -226,7 +227,7 @@ def _list_advice(runs: Sequence[SweptRun]) -> str:
 
 
 def _list_states(name: str, title: str, runs: Sequence[SweptRun]) -> str:
-    """Return which runs belong to each state of the "code" or of the "data", "" if there is one state."""
+    """Return which runs belong to each state of the "commit" or of the "data", "" if there is one state."""
     states = defaultdict(list)
     for run in runs:
         states[run.settings[name]].append(run)
@@ -234,9 +235,7 @@ def _list_states(name: str, title: str, runs: Sequence[SweptRun]) -> str:
         return ""
     text = f"\n{title}, so the table has a row for each state:\n\n"
     for state, members in states.items():
-        commits = " ".join(map(str, members[0].code.values()))
-        detail = f" (commit {commits})" if name == "code" else ""
-        text += f"* {name}={state}{detail}: {', '.join(run.folder.name for run in members)}\n"
+        text += f"* {name}={state}: {', '.join(run.folder.name for run in members)}\n"
     return text
 
 

@@ -21,13 +21,10 @@ from support.run_folders import outcome, same
 
 import sweep
 import train
-from models import build_model
+import utils
 from network_trainer import NetworkTrainer
 from report.run_folder import RunFolder
-from s1c1 import S1C1
-from training import identity
-from training.identity import count_equal, make_keys
-from training.settings import SweepSettings, TrainSettings, read_pairs
+from training.settings import SweepSettings, read_pairs
 from utils import ROOT, try_lock, unlock
 
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
@@ -98,46 +95,16 @@ def start(output):
     return sweep.main(words(output, "--jobs", "1"))
 
 
-def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_path, alone, here, capsys):
-    assert start(tmp_path) == 0
-    first, second = (run_of(tmp_path, name) for name in NETWORKS)
-    assert first.name == f"{NETWORKS[0]}-{FEW_DIGITS.name}-seed1"
-    assert f"| {FEW_DIGITS.name} |" in (tmp_path / "sweep.md").read_text()
-    assert not (tmp_path / "curves.png").exists()  # --no-figures
-    assert here == [(first.name, "s1"), (first.name, "s2"), *[(first.name, "s3")] * 2, *[(second.name, "s3")] * 2]
-    for name in NETWORKS:
-        assert_same_run(alone[name], run_of(tmp_path, name))
-    logged = re.findall(r"^s\d (?:s2: from|STDP)", (second / "log.txt").read_text(), re.MULTILINE)
-    assert logged == ["s1 s2: from", "s1 STDP", "s2 STDP"]
-    assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
-    del here[:]
-    assert start(tmp_path) == 0  # finished runs are left alone
-    assert here == []
-    assert not list(tmp_path.glob(".*"))
-    capsys.readouterr()
-    assert_refuses(sweep.main, words(tmp_path, "--batch-size", "60"), "--batch-size", capsys)
-
-
-def test_a_phase_that_trains_until_it_has_converged_is_shared(tmp_path, here):
-    assert sweep.main(words(tmp_path, "--jobs", "1", "--converge", "0.155")) == 0
-    first, second = (run_of(tmp_path, name) for name in NETWORKS)
-    shared = [name for run, name in here if run == first.name and name != "s3"]
-    assert shared.count("s1") > 1
-    assert [name for run, name in here if run == second.name] == ["s3"] * 2
-    rows = [read_csv(run / "metrics.csv")[: len(shared)] for run in (first, second)]
-    assert rows[0] == rows[1]
-
-
 @pytest.mark.parametrize("batches", [2, 8])
 def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, capsys):
-    """It is stopped in a shared phase, or in the run that continues from it."""
+    """One of its two runs, of four epochs each, is stopped in its first phase, or in its last."""
     here.stop_after = batches
     assert start(tmp_path) == 130
-    assert len(here) < 6
+    assert len(here) < 8
     command = capsys.readouterr().err.splitlines()[-1].split()
     assert command[:2] == ["python", "sweep.py"]
     assert sweep.main(command[2:]) == 0
-    assert len(here) == (8 if batches == 2 else 6)  # a resumed run takes nothing over
+    assert len(here) == 8
     for name in NETWORKS:
         assert_same_run(alone[name], run_of(tmp_path, name))
 
@@ -355,52 +322,6 @@ def test_a_long_name_of_a_run_is_shortened():
     assert all(name.endswith("-seed3") for name in names)
 
 
-def phases_of(model, encoder=None, fingerprint="images", images=(0, 1), **settings):
-    settings = {"model": "x", "dataset": "digits", "device": "cpu", "epochs": type(model).epochs, **settings}
-    return make_keys(model, encoder or S1C1(), TrainSettings(**settings), fingerprint, np.array(images))
-
-
-@pytest.mark.parametrize(
-    ("name", "other", "changes", "count"),
-    [
-        ("mozafari2018", "mozafari2018", {}, 2),  # the last phase needs labels
-        ("mozafari2018", "mozafari2018_margin", {}, 2), ("mozafari2018", "multiscale2026", {}, 2),
-        ("mozafari2018", "deep2024", {}, 1),  # 250 features, and 150
-        ("deep2024", "deepr2024", {}, 2),  # s3 learns by another rule
-        ("deepr2024", "deepr2024_greedy", {}, 2),  # s3 has other epochs
-        ("deep2024", "deep2024", {"s4.rule.reward": (0.01, -0.01)}, 3),
-        ("inception2024", "inception2024", {"s3.1.threshold": 20}, 2),
-        ("mozafari2018", "mozafari2018", {"s3.kernel": 3}, 2), ("mozafari2018", "mozafari2018", {"c2.size": 2}, 2),
-        ("mozafari2018", "mozafari2018", {"c1.size": 3}, 1), ("mozafari2018", "mozafari2018", {"s1.threshold": 9}, 0),
-        ("mozafari2018", "mozafari2018", {"s2.first_weights": (0.5, 0.05)}, 1),
-        ("kheradpisheh2018", "kheradpisheh2018", {"s2.threshold": 2}, 1),
-    ],
-)  # fmt: skip
-def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
-    """And the stages that these phases train begin with the same weights."""
-    one, two = build_model(name), build_model(other, overrides=changes)
-    assert count_equal(phases_of(one), phases_of(two)) == count
-    for stage in [f"s{number}" for number in range(1, count + 1)]:
-        assert same(one.stages[stage].state_dict(), two.stages[stage].state_dict())
-
-
-@pytest.mark.parametrize(
-    ("different", "count"),
-    [
-        *(({name: value}, 0) for name, value in (
-            ("seed", 1), ("dataset", "mnist"), ("ratio", 0.5), ("val_split", 0), ("batch_size", 100),
-            ("dry_run", True), ("backend", "torch"), ("image_size", (20, 20)), ("fingerprint", "others"),
-            ("images", (0, 2)), ("init_from", "run"), ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
-        )),
-        ({"epochs": (2, 5, 680)}, 1), ({"epochs": (2, 4, 1)}, 2),
-        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1, "backend": "event"}, 2),
-    ],
-)  # fmt: skip
-def test_phases_are_the_same_if_they_see_the_same_images_in_the_same_order(different, count):
-    model = build_model("mozafari2018")
-    assert count_equal(phases_of(model), phases_of(model, **different)) == count
-
-
 # The report
 
 
@@ -425,9 +346,11 @@ def report(folder):
     return (folder / "sweep.md").read_text(), read_csv(folder / "runs.csv")
 
 
-def record(folder, code=None, data=""):
-    """Write the checkpoint of a run: which code has trained it, and on which data."""
-    of_run = {"flags": json.loads((folder / "args.json").read_text())["flags"], "code": code or {}, "fingerprint": data}
+def record(folder, commit=None, data=""):
+    """Write which commit has started a run into its args.json, and on which data it learns into its checkpoint."""
+    args = json.loads((folder / "args.json").read_text())
+    (folder / "args.json").write_text(json.dumps({**args, "git_commit": commit}))
+    of_run = {"flags": args["flags"], "fingerprint": data}
     metadata = {"checkpoint": json.dumps({"format": 3, "run": of_run})}
     save_file({"none": np.zeros(1)}, folder / "checkpoints" / "last.safetensors", metadata)
 
@@ -525,13 +448,12 @@ def test_the_report_contains_what_the_runs_advise(tmp_path):
 
 
 def test_each_state_of_the_code_and_of_the_data_has_its_own_mean(tmp_path):
-    """Also runs of older versions, which do not contain it."""
-    old, new = {"a" * 64: "abc"}, {"b" * 64: "def"}
-    runs = [(0.70, old, "1" * 16), (0.72, old, "1" * 16), (0.80, new, "1" * 16), (0.90, new, "2" * 16), (0.6, {}, "")]
-    for seed, (accuracy, code, data) in enumerate(runs):
-        record(make_run(tmp_path / f"run{seed}", seed, 8, [accuracy], validate(accuracy)), code, data)
-    later = {"b" * 64: "a commit that changes no code"}
-    record(make_run(tmp_path / "run5", 5, 8, [0.84], validate(0.84)), later, "1" * 16)
+    """Also runs outside a git checkout, whose commit is unknown."""
+    old, new = "a" * 40, "a" * 40 + "-changed"
+    runs = [(0.70, old, "1" * 16), (0.72, old, "1" * 16), (0.80, new, "1" * 16), (0.90, new, "2" * 16), (0.6, None, "")]
+    for seed, (accuracy, commit, data) in enumerate(runs):
+        record(make_run(tmp_path / f"run{seed}", seed, 8, [accuracy], validate(accuracy)), commit, data)
+    record(make_run(tmp_path / "run5", 5, 8, [0.84], validate(0.84)), new, "1" * 16)
     text, _ = report(tmp_path)
     rows = read_table(text)
     assert len(rows) == 4
@@ -541,14 +463,16 @@ def test_each_state_of_the_code_and_of_the_data_has_its_own_mean(tmp_path):
         "run0, run1", "run2, run3, run5", "run4",  # the code
         "run0, run1, run2, run5", "run3", "run4",  # the data
     ]  # fmt: skip
-    assert "aaaaaaaa (commit abc)" in lists[0]
+    assert "commit=aaaaaaaa:" in lists[0]
+    assert "commit=aaaaaaaa-changed:" in lists[1]
+    assert "unknown" in lists[2]
     assert "2" * 16 in lists[4]
     assert "unknown" in lists[5]
 
 
 def test_other_data_of_the_same_name_are_not_compared(tmp_path):
     for seed, (data, accuracy) in enumerate([("1" * 16, 0.5), ("2" * 16, 0.9)]):
-        record(make_run(tmp_path / f"run{seed}", 0, 8, [accuracy], validate(accuracy)), {}, data)
+        record(make_run(tmp_path / f"run{seed}", 0, 8, [accuracy], validate(accuracy)), None, data)
     assert "difference" not in report(tmp_path)[0]
 
 
@@ -558,15 +482,14 @@ def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):
     words += f" --output {tmp_path} --seeds"
     assert sweep.main(f"{words} 0 1".split()) == 0
     assert "different code" not in (tmp_path / "sweep.md").read_text()
-    monkeypatch.setattr(identity, "digest_core", lambda: "0123456789abcdef")
-    monkeypatch.setattr(identity, "find_commit", lambda: "abc")
+    monkeypatch.setattr(utils, "find_commit", lambda: "01234567" * 5)
     assert sweep.main(f"{words} 2".split()) == 0
     make_run(tmp_path / "old", 1, 8, [0.5, 0.8], {})
     text, _ = report(tmp_path)
     assert text.count("\n| control2026 ") == 2  # by two versions
     assert text.count("\n| m ") == 1  # the older run
     paragraph = text[text.index("different code") :]
-    (new,) = [line for line in paragraph.splitlines() if "01234567 (commit abc)" in line]
+    (new,) = [line for line in paragraph.splitlines() if "commit=01234567:" in line]
     assert f"control2026-{FEW_DIGITS.name}-seed2" in new
     assert "seed1" not in new
     (old,) = [line for line in paragraph.splitlines() if "unknown" in line]

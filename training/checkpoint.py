@@ -10,7 +10,7 @@ tensors. What the checksum covers is trusted.
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,6 @@ from imagesets.data_set import is_of_characters
 from models import build_model
 from network_trainer import NetworkTrainer, Progress
 from report.formats import FORMAT, lift
-from report.run_folder import RunFolder
-from training.identity import PhaseKey
 from utils import write_atomically
 
 
@@ -40,9 +38,7 @@ class RunRecord:
     Attributes:
         flags: the settings of train.py.
         dataset, class_names, image_size, fingerprint: of the data set; the size in pixels, see ``picture_size``.
-        code: {version: commit} of all code that has trained the network, see ``identity.describe_code``.
-        phases: the key of each phase.
-        origin: which weights ("init_from") and phases ("continue_from") are those of another run, as in args.json.
+        origin: which weights ("init_from") are those of another run, as in args.json.
         border: of the training images, see ``find_border``; None for recordings of events.
         characters: whether the training images are characters in the form of MNIST; None: the checkpoint is older than
             this field, see ``is_of_characters``.
@@ -55,8 +51,6 @@ class RunRecord:
     class_names: list[str] = field(default_factory=list)
     image_size: list[int] = field(default_factory=list)
     fingerprint: str = ""
-    code: dict[str, str | None] = field(default_factory=dict)
-    phases: list[PhaseKey] = field(default_factory=list)
     origin: dict[str, dict] = field(default_factory=dict)
     border: float | None = None
     characters: bool | None = None
@@ -167,20 +161,11 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def load_run(path: Path) -> Checkpoint:
-    """Load the last checkpoint of a run. Raises InputError as ``load_checkpoint``, and for any other checkpoint.
-
-    What older checkpoints do not contain is read in the run's args.json: the commit of the code, and the origin.
-    """
+    """Load the last checkpoint of a run. Raises InputError as ``load_checkpoint``, and for any other checkpoint."""
     checkpoint = load_checkpoint(path)
     if checkpoint.progress is None or not checkpoint.record.flags:
         raise InputError(f"{path} is not the last checkpoint of a run")
-    record = checkpoint.record
-    if not record.phases:
-        folder = RunFolder(path.parent.parent)
-        args = folder.args
-        origin = {name: args[name] for name in ("init_from", "continue_from") if name in args}
-        record = replace(record, code=record.code or folder.code, origin=origin)
-    return replace(checkpoint, record=record)
+    return checkpoint
 
 
 def rebuild_network(
@@ -280,8 +265,9 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
                 best["state"] = groups["best"]
             values["progress"] = Progress(**progress)
         run = values.pop("run", None) or {}
-        keys = [PhaseKey(**key) for key in run.pop("phases", [])]
-        values["record"] = RunRecord(**run, phases=keys)
+        run.pop("phases", None)  # of versions up to 1.x
+        run.pop("code", None)
+        values["record"] = RunRecord(**run)
         return Checkpoint(**values)
     except (TypeError, LookupError) as error:
         raise InputError(f"{path} is a checkpoint of another version of this program") from error

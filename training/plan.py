@@ -2,9 +2,8 @@
 
 import functools
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ import imagesets
 from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
-from engine.phases import Epochs, Phase, find_stages
+from engine.phases import Epochs
 from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
@@ -26,7 +25,6 @@ from network_trainer import NetworkTrainer, Progress
 from report.diagnosis import Finding
 from report.summary import summarize
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
-from training.identity import PhaseKey, make_keys
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
 
@@ -163,7 +161,6 @@ class Plan:
     Attributes:
         data: the data set with its splits.
         record, progress, notes: of a new run, what it takes over from other runs, and lines for the log.
-        phases: the phases that are trained.
         augmentation: the moved copies.
         are_characters: whether pictures are centred for the network as characters.
         map_images: indices of the images of the scored split whose activation maps are saved.
@@ -187,14 +184,11 @@ class Plan:
         self.progress = progress or Progress()
         self.notes = []
         check_splits(settings, self.data, model)
-        self.phases = list(model.phases)
-        if settings.until is not None:
-            self.phases = self.phases[: 1 + model.find_phase(settings.until)]
         self.augmentation = check_copies(settings, self.data, model)
         self.are_characters = check_characters(settings, data)
         scored = settings.scored_split
         self.map_images = choose_map_images(settings, self.data.get_split(scored).labels, scored)
-        self.features = plan_features(settings, self.data, model, self.phases)
+        self.features = plan_features(settings, self.data, model)
 
     @classmethod
     def new(cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> "Plan":
@@ -218,15 +212,6 @@ class Plan:
         if progress.phase == len(model.phases) and record.flags["epochs"] != list(settings.epochs):
             continue_last_phase(plan)
         return plan
-
-    @functools.cached_property
-    def keys(self) -> list[PhaseKey]:
-        """The keys of all phases, see ``training/identity.py``. The record must name the weights of ``--init-from``."""
-        run = self.model, self.encoder, self.settings
-        images = self.data.splits["train"]
-        weights = self.record.origin.get("init_from", {}).get("sha256", "")
-        trained = self.record.phases[: self.progress.phase]
-        return make_keys(*run, self.data.set.fingerprint, images, weights, trained)
 
     @functools.cached_property
     def epochs(self) -> Epochs:
@@ -321,7 +306,6 @@ def resolve(
 
 def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> None:
     """Raise InputError if there are no images for what the settings request."""
-    settings = replace(settings, until=None)  # --resume trains the rest
     has_validation = len(data.splits["validation"]) > 0
     lack = f"{model.name} has no decision stage" if has_validation else "--val-split is 0"
     is_validated = has_validation and model.decision is not None
@@ -358,12 +342,12 @@ def check_characters(settings: TrainSettings, data: DataSet) -> bool:
 def advise_few_labels(plan: Plan) -> Iterator[Finding]:
     """Yield the advice to train the decision stage for more epochs, if it learns from few labels and moved copies."""
     settings = plan.settings
-    phase = plan.phases[-1]
+    phase = plan.model.phases[-1]
     decay = getattr(phase.main_rule, "decay", None)
     if plan.data.labelled is None or not plan.augmentation or decay is None:
         return
     labels = len(plan.data.labelled)
-    number = len(plan.phases) - 1
+    number = len(plan.model.phases) - 1
     epochs = settings.epochs[number]
     wanted = math.ceil(FEW_BATCHES / math.ceil(labels / settings.batch_size))
     if 0 < epochs < wanted:
@@ -406,10 +390,8 @@ def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
     return np.concatenate(indices)
 
 
-def plan_features(
-    settings: TrainSettings, data: Data, model: NetworkTrainer, phases: Sequence[Phase]
-) -> Features | None:
-    """Return the features that the settings request. phases: those that are trained.
+def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Features | None:
+    """Return the features that the settings request.
 
     Raises InputError if there is no such stage, or if its maps do not fit in memory.
     """
@@ -417,21 +399,17 @@ def plan_features(
     readout = get_readout(settings, model)
     if not is_saved and readout is None:
         return None
-    untrained = find_stages(model.phases[len(phases) :]) - find_stages(phases)
     images = max(data.count_images().values()) if is_saved else 0
-    stage = choose_stage(model, settings.save_features or LAST_STAGE, images, untrained)
+    stage = choose_stage(model, settings.save_features or LAST_STAGE, images)
     return Features(stage, is_saved, readout)
 
 
-def choose_stage(model: NetworkTrainer, stage: str, images: int = 0, untrained: Collection[str] = ()) -> str:
+def choose_stage(model: NetworkTrainer, stage: str, images: int = 0) -> str:
     """Return the stage of --save-features by its name, or the last before the decision stage.
-
-    untrained: the stages that are not trained yet. They have no features, and neither have those above them.
 
     Raises InputError if there is no such stage, or if its maps of this number of images do not fit in memory.
     """
-    ends = {*untrained, model.decision}
-    names = list(takewhile(lambda name: name not in ends, model.declaration))
+    names = [name for name in model.declaration if name != model.decision]
     if stage == LAST_STAGE and names:
         stage = names[-1]
     if stage not in names:
@@ -443,7 +421,7 @@ def choose_stage(model: NetworkTrainer, stage: str, images: int = 0, untrained: 
 
 def get_readout(settings: TrainSettings, model: NetworkTrainer) -> Readout | None:
     """Return the readout of the settings, or else of the network; None: no readout."""
-    if settings.until is not None or settings.readout == "none":
+    if settings.readout == "none":
         return None
     return model.readout if settings.readout is None else Readout(settings.readout)
 

@@ -30,7 +30,6 @@ from report.report import add_values
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import collect_checkpoint, save_checkpoint
-from training.identity import describe_code
 from training.log import Pace, RunLog, estimate_left
 from training.plan import Plan, advise_few_labels
 from training.stopping import Stopped, StopRequest, handle_signals
@@ -48,7 +47,7 @@ class Run:
     Args:
         plan: what is trained and written, and where the training begins.
         folder: the folder of the run, which exists.
-        is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
+        is_resumed: whether the run was interrupted. If it was not, the progress is empty.
 
     Attributes:
         validation: the encoded validation images, or None.
@@ -70,8 +69,6 @@ class Run:
             class_names=list(data.class_names),
             image_size=list(data.image_size),
             fingerprint=data.fingerprint,
-            code=plan.record.code | describe_code(),
-            phases=plan.keys,
             border=find_border(data.train_images),
             characters=plan.are_characters,
         )
@@ -94,13 +91,11 @@ class Run:
         names = plan.data.set.class_names
         self.log.info(f"{len(names):,} {'class' if len(names) == 1 else 'classes'}: {list_classes(names)}")
         self.log.info_all([*plan.data.set.notes, *plan.data.note_copies(), *plan.notes])
-        if not self.is_resumed:
-            self.log_history()
         self.log.board.log_network(summarize(plan.model, *plan.model.image_size))
         self.announce("the input")
         start = time.perf_counter()
         train = self.encode_split("train")
-        needs_labels = any(phase.needs_labels for phase in plan.phases)
+        needs_labels = any(phase.needs_labels for phase in plan.model.phases)
         self.validation = self.encode_split("validation") if needs_labels else None
         if train.labelled is not None and self.validation and plan.settings.epochs[-1]:
             self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
@@ -111,9 +106,6 @@ class Run:
             if not self.is_resumed:
                 self.log_diagnosis(self.diagnosis.diagnose_border(plan.record.border or 0.0))
                 self.log_diagnosis(advise_few_labels(plan))
-                taken = {row["phase"]: row for row in self.progress.history}  # from another run
-                for name, row in taken.items():
-                    self.diagnose(plan.model.phases[plan.model.find_phase(name)], row)
         with handle_signals(self.stop.note):
             yield train, self.validation
 
@@ -169,7 +161,9 @@ class Run:
         encoder = self.plan.encoder
         settings = self.plan.settings
         row = progress.history[-1]
-        self.log_history(len(progress.history) - 1)
+        count = self.plan.epochs.count(progress.phase, row)
+        title = f"{phase.name} {phase.main_rule.title:<6} epoch {row['epoch']:>3}/{count}"
+        self.log.log_epoch(progress.history, title)
         self.log.info_all(add_values(model, row))
         self.log.board.log_stages(model, phase, step.wins, progress.history, encoder)
         if settings.map_every and row["step"] % settings.map_every == 0:
@@ -213,17 +207,6 @@ class Run:
         """Return the one finding that contains all advice on --epochs, --converge and --set, or []."""
         flags = join_advice(self.plan.record.advice, self.plan.epochs, self.plan.settings.set)
         return [Finding(f"try {flags}")] if flags else []
-
-    def log_history(self, first: int = 0) -> None:
-        """Log the epochs of the progress from the number ``first`` on."""
-        history = self.progress.history
-        model = self.plan.model
-        for place in range(first, len(history)):
-            row = history[place]
-            number = model.find_phase(row["phase"])
-            rule = model.phases[number].main_rule.title
-            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.plan.epochs.count(number, row)}"
-            self.log.log_epoch(history[: place + 1], title)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Images, checkpoints and activation maps

@@ -38,17 +38,15 @@ except ModuleNotFoundError:  # before Python 3.11
 LEARNING = "what is learned"
 CODE = "which files are imported, and so what is learned"  # only the command line names them
 DECLARATION = "the stages and the encoder, and so what is learned"
-LABELS = "what phases with labels learn"
 ROUNDING = "what is learned, by rounding only"  # a resumed run may change it
 SCORES = "which scores are computed"
-EPOCH_FILES = "which files are written after each epoch"
-FILES = "which other files are written"
+FILES = "which files are written"
 LOCATION = "where the run is"  # --config does not repeat it
 HARMLESS = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
-LEARNED = LEARNING, CODE, DECLARATION, LABELS
-FIXED = *LEARNED, SCORES, EPOCH_FILES, FILES  # a resumed run may not change these
+LEARNED = LEARNING, CODE, DECLARATION
+FIXED = *LEARNED, SCORES, FILES  # a resumed run may not change these
 
 TYPES = {
     bool: ("true or false", "true or false"),
@@ -348,7 +346,7 @@ class NetworkSettings(Settings):
         "the name of the new folder (default: network, data set and time, of a run also the seed)",
         LOCATION,
     )
-    tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", EPOCH_FILES)
+    tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", FILES)
     figures: bool = of_output(True, None, "write no figures, no pictures of activation maps and no page", HARMLESS)
     save_maps: int = of_output(
         0,
@@ -410,13 +408,6 @@ class TrainSettings(NetworkSettings):
     init_from: str | None = of_network(
         None, "RUN", "start with the weights and rates of a trained network, for all stages that fit"
     )
-    continue_from: str | None = of_network(
-        None,
-        "RUN",
-        "take over the phases without labels that a run has finished and that are the same here; of a folder of runs, "
-        "those of the run that has finished most of them, if there is one",
-        COMMAND,
-    )
 
     characters: bool = of_data(
         False,
@@ -439,7 +430,6 @@ class TrainSettings(NetworkSettings):
         "N",
         "phases with labels learn from N of the training images, the same number of each class, or from a fraction of "
         "them; phases without labels learn from all (default: all)",
-        LABELS,
     )
     test: bool = of_data(True, None, "do not classify the test images; report the validation images instead", SCORES)
 
@@ -455,17 +445,12 @@ class TrainSettings(NetworkSettings):
         "won, is below C, at most to epoch 20, of fewer than 1,000 images for 20,000 presentations; a number of "
         "--epochs above 20 is the most instead; 0: never (default: 0 with --epochs, otherwise that of the network)",
     )
-    until: str | None = of_training(
-        None, "PHASE", "end after this phase, without a test; --resume trains the rest", COMMAND
-    )
     batch_size: int = of_training(
         1000, "N", "the number of images of a batch, after which the R-STDP rates adapt", range=(1, MAX_COUNT)
     )
     seed: int = of_training(0, "S", "the seed of the weights, the splits and the order of images", range=(0, MAX_SEED))
-    patience: int = of_training(
-        0, "E", "stop if the validation accuracy has not improved for E epochs; 0: never", LABELS
-    )
-    augment: str | None = of_training(None, "A=X", AUGMENT_HELP, LABELS, arguments={"nargs": "+"})
+    patience: int = of_training(0, "E", "stop if the validation accuracy has not improved for E epochs; 0: never")
+    augment: str | None = of_training(None, "A=X", AUGMENT_HELP, arguments={"nargs": "+"})
 
     references: bool = of_output(
         True,
@@ -474,7 +459,7 @@ class TrainSettings(NetworkSettings):
         "of the pixels and control2026",
         HARMLESS,
     )
-    map_every: int = of_output(0, "E", "also save the activation maps every E epochs; 0: only at the end", EPOCH_FILES)
+    map_every: int = of_output(0, "E", "also save the activation maps every E epochs; 0: only at the end", FILES)
     save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", HARMLESS)
     readout: str | None = of_output(
         None,
@@ -611,8 +596,7 @@ class SweepSettings(Settings):
     """Train all combinations of networks, data sets, settings and seeds, several runs at a time, and report on them.
 
     Other flags of train.py (--ratio, --patience, …) apply to every run, except those for a single run. Finished runs
-    are skipped, and interrupted runs are continued. A run takes over the phases without labels that another run has
-    finished and that are the same, unless --tensorboard or --map-every is used.
+    are skipped, and interrupted runs are continued.
     """
 
     program = "sweep.py"
@@ -679,7 +663,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSetting
 
     Raises InputError for a change that would lead to other weights or other files.
     """
-    ignored = {"resume", "config", "traceback", "output", "until"}
+    ignored = {"resume", "config", "traceback", "output"}
     given = {name: getattr(settings, name) for name in settings.given - ignored}
     if "model" in given:
         given["model"] = model_class(given["model"]).name
@@ -691,7 +675,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSetting
         if given[name] != before:
             change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
             settings.refuse(name, f"{change}; it is for a new run, with another --name")
-    return replace(saved, until=settings.until, **{name: given[name] for name in given.keys() & free})
+    return replace(saved, **{name: given[name] for name in given.keys() & free})
 
 
 def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:

@@ -19,7 +19,6 @@ from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import PAGE, write_page
 from report.report import Report, collect_results, draw_figures
-from report.run_folder import RunFolder
 from training.checkpoint import restore_state
 from training.log import RunLog
 from training.readout import read_features
@@ -31,26 +30,11 @@ NO_SCORES = "no stage of this network decides; see its convergence"
 
 
 def finish(run: Run) -> None:
-    """Test the network of a run, and write all files. After ``--until``, which leaves phases untrained, do not test."""
-    plan = run.plan
-    if plan.settings.until:
-        run.save()
-        if plan.features:
-            read_features(plan, run.folder, run.log)
-        run.log_diagnosis(run.list_advice())
-        command = RunFolder(run.folder).resume_command
-        run.log.info(f"ended after {plan.phases[-1].name}; train the rest with\n    {command}")
-    else:
-        reads = plan.record.test_reads + (plan.settings.scored_split == "test")
-        plan.record = replace(plan.record, test_reads=reads)
-        run.save()
-        complete(run)
-    run.log.close()
-
-
-def complete(run: Run) -> None:
     """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
     plan = run.plan
+    reads = plan.record.test_reads + (plan.settings.scored_split == "test")
+    plan.record = replace(plan.record, test_reads=reads)
+    run.save()
     draw = plan.settings.figures
     report = make_report(run)
     if draw:
@@ -75,6 +59,7 @@ def complete(run: Run) -> None:
     run.log.info(f"{run.seconds['since the last start']:.0f} s{memory}; see {place}")
     if plan.settings.dry_run:
         run.log.info("a dry run: accuracies of a few images are no results")
+    run.log.close()
 
 
 def make_report(run: Run) -> Report:

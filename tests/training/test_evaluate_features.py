@@ -28,7 +28,7 @@ def read(folder):
 
 def test_they_are_those_of_the_run(tmp_path, undrawn, capsys):
     """The same splits, labelled images and maps, also if the checkpoint is in another place."""
-    words = "--epochs 1 0 0 --until s1 --labels 20 --ratio 0.5 --seed 3 --save-features c1"
+    words = "--epochs 1 0 0 --labels 20 --ratio 0.5 --seed 3 --save-features c1"
     assert start(f"{SMALL} {words} --name run", tmp_path) == 0
     shutil.copy(tmp_path / "run" / "checkpoints" / "last.safetensors", tmp_path / "moved")
     assert start_evaluation(f"{tmp_path / 'moved'} --save-features c1 --name again {MACHINE}", tmp_path) == 0

@@ -26,7 +26,7 @@ from network_trainer import NetworkTrainer
 from report.report import FIGURES
 from training.checkpoint import load_checkpoint
 from training.log import COLUMNS
-from training.settings import SweepSettings, TrainSettings
+from training.settings import TrainSettings
 from training.trained import load_network
 from utils import ROOT
 
@@ -105,8 +105,7 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     dont_draw(monkeypatch)
     words = SMALL.replace("mozafari2018", "plug") + f" --encoder ink --set s1.rule=stdp --dry-run --plugin {own}"
     run = tmp_path / "run"
-    assert start(f"{words} --name run --until s1", tmp_path) == 0
-    assert capsys.readouterr().out.splitlines()[-1].strip() == f"python train.py --resume {run} --plugin {own}"
+    assert start(f"{words} --name run", tmp_path) == 0
     assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
     flags = json.loads((run / "args.json").read_text())["flags"]
     assert flags["plugin"] == [f"own.py {hashlib.sha256(OWN.encode()).hexdigest()}"]
@@ -182,10 +181,8 @@ def test_values_after_each_epoch(tmp_path):
     own.write_text(example + FAULTY)
     FIGURES.clear()
     words = f"{SMALL} --dry-run --no-test --plugin {own}"
-    assert start(f"{words} --name first --until s1", tmp_path) == 0
     run = tmp_path / "run"
-    assert start(f"{words} --name run --until s2 --continue-from {tmp_path / 'first'}", tmp_path) == 0
-    assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
+    assert start(f"{words} --name run", tmp_path) == 0
 
     rows = load_checkpoint(run / "checkpoints" / "last.safetensors").progress.history
     assert [row["values"]["pairs"] for row in rows] == [[["s1", 1]], [["s2", 1]], [["s3", 1]]]
@@ -213,21 +210,6 @@ def test_no_other_source_imports_a_file(own, tmp_path, capsys):
     args.write_text(json.dumps({"flags": {"model": "mozafari2018", "plugin": [f"{own} 123"]}}))
     assert_refuses(train.main, f"--config {toml}", "plugin", capsys)
     assert TrainSettings.parse(["--config", str(args)]).plugin == ()
-
-
-def test_sweeps_share_nothing_between_two_versions_of_a_plugin(own, tmp_path):
-    words = f"--model mozafari2018 --grid s1.rule stdp plugged --grid s3.rule rstdp margin --plugin {own}"
-    phases = []
-    for text in (OWN, OWN + "# changed"):
-        own.write_text(text)
-        runs = sweep.plan_runs(SweepSettings.parse([*words.split(), "--dataset", "digits", "--output", str(tmp_path)]))
-        assert [run.settings.set for run in runs] == [
-            (f"s1.rule={first}", f"s3.rule={third}") for first in ("stdp", "plugged") for third in ("rstdp", "margin")
-        ]
-        shared = [[key.digest for key in run.keys[:2]] for run in runs]
-        assert shared[0] == shared[1] != shared[2] == shared[3]
-        phases += shared
-    assert len({first for first, _ in phases}) == 4
 
 
 def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):

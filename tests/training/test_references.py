@@ -110,7 +110,7 @@ def test_the_images_are_counted_if_a_sample_was_compared(monkeypatch):
 
 
 def test_a_readout_that_a_resumed_run_trains_has_labels_and_images():
-    plan = make_plan("--model kheradpisheh2018 --labels 20 --no-test --until s1")
+    plan = make_plan("--model kheradpisheh2018 --labels 20 --no-test")
     assert len(plan.data.labelled) == 20
 
 

@@ -86,7 +86,7 @@ def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
 
 
 def test_every_setting_of_a_run_is_saved():
-    commands = {"list_models", "summary", "resume", "config", "continue_from", "until", "traceback"}
+    commands = {"list_models", "summary", "resume", "config", "traceback"}
     assert set(SAVED) == TrainSettings.flags().keys() - commands
 
 
