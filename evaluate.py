@@ -32,9 +32,7 @@ from imagesets.pictures import images_at
 from models import model_class
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
-from report.exports.bits import describe_bits, measure_bits
-from report.exports.draw import write_drawing_page
-from report.exports.export import VECTORS, collect_arrays, write_arrays
+from report.exports.draw import DRAWN, write_drawing_page
 from report.exports.nir import write_nir
 from report.page import PAGE, write_page
 from report.report import Report
@@ -71,8 +69,8 @@ def main(words: list[str]) -> int | None:
     network = load(settings)
     if settings.nir:
         write_graph(settings, network)
-    elif settings.export or settings.draw:
-        export(settings, network)
+    elif settings.draw:
+        draw(settings, network)
     elif settings.save_features:
         return save(settings, network)
     elif settings.predict:
@@ -126,10 +124,6 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         title += f", {checkpoint.path.name}"
         facts["energy"] = measure_energy(model, encoder, latencies, data.image_size)
         lines = [describe_energy(facts["energy"])]
-        bits = [*measure_bits(model, latencies, labels, settings.bits)]
-        if bits:
-            facts["bits"] = bits
-            lines += describe_bits(bits, model)
     facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, "test images")]
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
@@ -253,23 +247,17 @@ def divide(settings: EvaluateSettings, network: TrainedNetwork) -> Data:
     return Data(replace(divided, test=True, dry_run=settings.dry_run), data)
 
 
-def export(settings: EvaluateSettings, network: TrainedNetwork) -> None:
-    """Write the network and test vectors as NumPy arrays, or as a page on which images are drawn."""
+def draw(settings: EvaluateSettings, network: TrainedNetwork) -> None:
+    """Write a page on which images are drawn."""
+    network.check_decides()
     data = read_data(settings, network)
     chosen = choose_map_images(settings, data.test_labels)
     if not len(chosen):
-        chosen = np.linspace(0, len(data.test_labels) - 1, min(VECTORS, len(data.test_labels))).astype(int)
+        chosen = np.linspace(0, len(data.test_labels) - 1, min(DRAWN, len(data.test_labels))).astype(int)
     latencies = network.encoder.encode(data.test_images[chosen])
-    bits = settings.bits[0] if settings.bits else None
-    path = Path(settings.export or settings.draw)
-    model = network.model.cpu()
-    arrays = collect_arrays(model, network.encoder, network.class_names, latencies, bits)
-    if settings.draw:
-        network.check_decides()
-        write_drawing_page(path, network, arrays=arrays, indices=chosen, test=data, settings=settings)
-    else:
-        write_arrays(path, arrays)
-    print_output(f"{model.name} of {network.checkpoint.path} and test images ({len(chosen)}) are written to {path}")
+    path = Path(settings.draw)
+    write_drawing_page(path, network, latencies, indices=chosen, test=data, settings=settings)
+    print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 
 def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:

@@ -102,8 +102,6 @@ class Layer(StageModule):
     ``weight`` is (F, C, kernel, kernel). Users can write to it at any time, and replace ``threshold``.
     """
 
-    most_threshold = MAX_VALUE  # weights as whole numbers have thresholds in their unit
-
     def __init__(
         self,
         stage: SpikingConv,
@@ -300,8 +298,8 @@ class Layer(StageModule):
             raise InputError(f"latencies must be on {weight.device}, the device of the weights, not {latency.device}")
         if not is_finite(weight):
             raise InputError("weight must be finite, but contains inf or nan")
-        if not (0 <= self.threshold <= self.most_threshold or self.threshold == math.inf):
-            raise InputError(f"threshold must be 0 to {self.most_threshold:g}, or inf; not {self.threshold!r}")
+        if not (0 <= self.threshold <= MAX_VALUE or self.threshold == math.inf):
+            raise InputError(f"threshold must be 0 to {MAX_VALUE:g}, or inf; not {self.threshold!r}")
         return super()._check(latency, pool)
 
     def _check_targets(self, labels, classes, images):

@@ -507,7 +507,7 @@ class EvaluateSettings(NetworkSettings):
     program = "evaluate.py"
     usage = (
         "python evaluate.py RUN … [flags]\n       python evaluate.py RUN … --predict FILE …\n"
-        "       python evaluate.py RUN --nir FILE\n       python evaluate.py RUN --export FILE\n"
+        "       python evaluate.py RUN --nir FILE\n"
         "       python evaluate.py RUN --draw FILE\n"
         "       python evaluate.py RUN --save-features STAGE [--predict FILE …]\n\n"
         "example: python evaluate.py latest --save-maps 1"
@@ -538,23 +538,11 @@ class EvaluateSettings(NetworkSettings):
     scores: bool = of_prediction(False, None, "also print the scores of all classes")
     json: bool = of_prediction(False, None, "print the classes and scores of all images as one JSON list")
     nir: str | None = of_output(None, "FILE", "export the network as a NIR graph, for other simulators and hardware")
-    export: str | None = of_output(
-        None,
-        "FILE",
-        "export the network and test vectors (20; --map-index and --save-maps choose others) as NumPy arrays (.npz)",
-    )
     draw: str | None = of_output(
         None,
         "FILE",
         "write a page (.html) on which an image is drawn and the network answers, in a browser, offline; --map-index "
         "and --save-maps choose its test images",
-    )
-    bits: tuple[int, ...] = of_output(
-        (),
-        "B",
-        "also test the network with weights of B bits, such as 8 4 2 1; with --export and --draw: one number, the bits "
-        "of the written weights (default: floats)",
-        range=(1, 16),
     )
 
     def __post_init__(self):
@@ -573,14 +561,11 @@ class EvaluateSettings(NetworkSettings):
             self._refuse_groups(("data", "output"), "has no effect beside --predict")
         elif self.nir:
             self._refuse_groups(("data", "prediction", "output"), "has no effect beside --nir", {"nir"})
-        elif self.export or self.draw:
-            flag = "draw" if self.draw else "export"
-            used = {flag, "bits", "save_maps", "map_index"}
-            self._refuse_groups(("prediction", "output"), f"has no effect beside --{flag}", used)
+        elif self.draw:
+            used = {"draw", "save_maps", "map_index"}
+            self._refuse_groups(("prediction", "output"), "has no effect beside --draw", used)
             if self.noise:
-                self.refuse("noise", f"has no effect beside --{flag}")
-            if len(self.bits) > 1:
-                self.refuse("bits", f"takes one number beside --{flag}, not {len(self.bits)}")
+                self.refuse("noise", "has no effect beside --draw")
         else:
             self._refuse_groups(("prediction",), "needs --predict")
 

@@ -1,1 +1,1 @@
-"""What evaluate.py writes for other programs: arrays, weights of few bits, a NIR graph, and a page that decides."""
+"""What evaluate.py writes for other programs: a NIR graph, and a page that decides."""

@@ -1,11 +1,7 @@
-// The network of the page, a paper, and the way from a drawing to the image of the network. The functions of the network
-// have the names and the order of tutorial/read_export.py. A map contains the time step of each neuron's only spike, and
+// The network of the page, a paper, and the way from a drawing to the image of the network. A map contains the time step of each neuron's only spike, and
 // run.steps for silence, in the order (channel, row, column). A picture is { shape: [rows, columns], bytes: values }.
 
-const exported = JSON.parse($("exported").textContent), network = JSON.parse(exported.description);
-const Types = { "|u1": Uint8Array, "|i1": Int8Array, "<i2": Int16Array, "<i4": Int32Array, "<f4": Float32Array };
-// Sums of floats are rounded after each addition, as those of the kernels; sums of whole weights are exact.
-const Numbers = network.bits ? Float64Array : Float32Array;
+const exported = JSON.parse($("exported").textContent), network = exported.description;
 const shapes = Object.fromEntries(run.stages.map(({ name, size, parts: [{ count }] }) => [name, [count, ...size]]));
 const layers = network.stages.map(prepare);
 const [height, width] = run.stages[0].size, blank = new Uint8Array(height * width), pictures = unpack(exported.pictures);
@@ -15,22 +11,19 @@ run.images = exported.labels.map((label, i) => ({
 }));
 run.images.unshift({ picture: { shape: [height, width], bytes: blank } });  // the drawing
 
-// Add to a stage the shapes of its maps and, as the kernels do, weights as rows (C, k, k) of F numbers.
-function prepare({ name, inputs, convolutions: [conv] = [{}], ...stage }) {
-  const layer = { ...stage, ...conv, name, inputs, below: shapes[inputs[0]], shape: shapes[name], decides: name === network.decision };
-  if (!conv.label) return layer;
-  const { limit, lowest: least, type, shape: [features, channels, kernel], bytes: text } = exported.weights[conv.label];
-  layer.unit = conv.unit ?? 1;  // of whole weights
-  const floats = Numbers.from(new Types[type](unpack(text).buffer), value => value + least), synapses = channels * kernel * kernel;
+// Add to a stage the shapes of its maps and, as the kernels do, weights as rows (C, k, k) of F whole numbers.
+function prepare({ name, inputs, ...stage }) {
+  const layer = { ...stage, name, inputs, below: shapes[inputs[0]], shape: shapes[name], decides: name === network.decision };
+  if (!stage.label) return layer;
+  const { lowest: least, scale, unit, shape: [features, channels, kernel], bytes: text } = exported.weights[stage.label];
+  const whole = Float64Array.from(unpack(text), value => least + scale * value), synapses = channels * kernel * kernel;
   if (stage.kind === "SpikingDense") layer.below = [channels, 1, 1];
   else {
-    const shown = floats.map(weight => weight * layer.unit);
-    run.weights[conv.label] = { shape: [features, channels, kernel], floats: shown, low: Math.min(0, lowest(shown)), high: Math.max(1, highest(shown)) };
+    const shown = whole.map(weight => weight * unit);
+    run.weights[stage.label] = { shape: [features, channels, kernel], floats: shown, low: Math.min(0, lowest(shown)), high: Math.max(1, highest(shown)) };
   }
-  layer.weights = new Numbers(floats.length).map((_, i) => floats[i % features * synapses + (i / features | 0)]);
-  const thresholds = [conv.threshold].flat(), first = limit ?? lowest(thresholds);
-  layer.start = Numbers.from({ length: features }, (_, f) => first - (thresholds[f] ?? thresholds[0]));
-  [layer.limit] = Numbers.of(first);
+  layer.weights = whole.map((_, i) => whole[i % features * synapses + (i / features | 0)]);
+  layer.unit = unit;
   return layer;
 }
 
@@ -89,14 +82,13 @@ function addWeights(potentials, spikes, { kernel, padding, weights, shape: [feat
 }
 
 function fire(latency, layer) {
-  const { start, limit, shape: [features, height, width] } = layer, area = height * width;
-  const first = new Uint8Array(features * area).fill(run.steps), potentials = new Numbers(features * area);
-  for (let at = 0; at < potentials.length; at += features) potentials.set(start, at);
+  const { threshold, shape: [features, height, width] } = layer, area = height * width;
+  const first = new Uint8Array(features * area).fill(run.steps), potentials = new Float64Array(features * area);
   sortByTime(latency, layer.below).forEach((spikes, t) => {
     addWeights(potentials, spikes, layer);
     for (let position = 0, at = 0; spikes.length && position < area; position++)
       for (let f = 0; f < features; f++, at++)
-        if (potentials[at] > limit && first[f * area + position] > t) first[f * area + position] = t;
+        if (potentials[at] > threshold && first[f * area + position] > t) first[f * area + position] = t;
   });
   return first;
 }
@@ -128,7 +120,7 @@ function join(maps, levels) {
 
 // The potentials (F, Ho, Wo) at the last time step. There, only whether an input has spiked counts.
 function addAll(latency, layer) {
-  const { shape: [features, height, width] } = layer, area = height * width, rows = new Numbers(features * area);
+  const { shape: [features, height, width] } = layer, area = height * width, rows = new Float64Array(features * area);
   addWeights(rows, sortByTime(latency.map(t => t < run.steps ? 0 : t), layer.below)[0], layer);
   return rows.map((_, i) => rows[i % area * features + (i / area | 0)]);
 }

@@ -1,24 +1,93 @@
-"""The page on which images are drawn: ``draw.html``, which extends the page of a run, and its script ``draw.js``."""
+"""The page on which images are drawn: ``draw.html``, which extends the page of a run, and its script ``draw.js``.
 
+The page computes with weights of 8 bits, whole numbers, whose sums are exact in any order. A weight is
+lower + q · (upper - lower) / 255, where q is a whole number from 0 to 255, and lower and upper are the bounds of the
+stage's rule. Without a rule, they are its smallest and its largest weight. All these weights are whole multiples of a
+unit. For example, weights of 0.2 to 0.8 are 85 to 340 units of 0.6 / 255. A sum of whole numbers exceeds
+threshold / unit if and only if it exceeds the next lower whole number.
+"""
+
+import copy
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import nn
 
+from engine.declaration import to_plain
+from engine.layers import Layer
 from engine.stages import Branches
 from errors import InputError
+from network_trainer import NetworkTrainer
 from report.page import collect_data, encode, load_template
 from s1c1 import S1C1
 from utils import write_text
 
+DRAWN = 20  # images of the page
+LEVELS = 255  # steps between the bounds
+MAX_DENOMINATOR = 64  # lower / step is rounded to such a fraction, so it changes by at most 1/64 of a step
+EXACT = 2**24  # float32 represents all whole numbers below it
 
-def write_drawing_page(path: Path, network: Any, **more: object) -> None:
+
+class WholeWeights(NamedTuple):
+    """The weights of a convolution as whole numbers, ``lowest + scale * steps``.
+
+    Attributes:
+        steps: uint8 (F, C, k, k).
+        unit: a positive number.
+        threshold: as a multiple of the unit, rounded down; inf without a threshold.
+    """
+
+    steps: np.ndarray
+    lowest: int
+    scale: int
+    unit: float
+    threshold: float
+
+
+def to_whole_weights(layer: Layer) -> WholeWeights:
+    """Return the nearest weights of 8 bits."""
+    weight = layer.weight.numpy(force=True).astype(np.float64)
+    lower, upper = float(weight.min()), float(weight.max())
+    if layer.stage.rule is not None:
+        plasticity = layer.stage.rule.plasticity()
+        lower, upper = plasticity.lower, plasticity.upper
+    elif lower == upper:
+        upper = lower + max(1.0, abs(lower))
+    step = (upper - lower) / LEVELS
+    steps = ((weight - lower) / step).round().clip(0, LEVELS).astype(np.uint8)
+    ratio = Fraction(lower / step).limit_denominator(MAX_DENOMINATOR)
+    unit = step / ratio.denominator
+    threshold = float(np.floor(layer.threshold / unit * (1 + 1e-12)))  # division may round below a whole number
+    return WholeWeights(steps, ratio.numerator, ratio.denominator, unit, threshold)
+
+
+def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeights]]:
+    """Return a copy of a network with weights of 8 bits, and {name of a layer: its whole weights}.
+
+    The weights of the copy are whole numbers, in float32 where all sums are exact, otherwise in float64.
+    """
+    network = copy.deepcopy(model)
+    whole_weights = {}
+    for layer_name, layer in network.named_layers():
+        whole = whole_weights[layer_name] = to_whole_weights(layer)
+        weight = whole.lowest + whole.scale * torch.from_numpy(whole.steps).long()
+        dtype = torch.float32 if weight[0].numel() * int(weight.abs().max()) < EXACT else torch.float64
+        layer.weight = nn.Parameter(weight.to(layer.weight.device, dtype), requires_grad=False)
+        layer.threshold = whole.threshold
+    return network, whole_weights
+
+
+def write_drawing_page(path: Path, network: Any, latencies: torch.Tensor, **more: object) -> None:
     """Write a page on which images are drawn. The network answers in the browser, by ``draw.js``.
 
     Args:
         network: a ``TrainedNetwork`` that decides.
-        more: what the template ``draw.html`` also reads. ``arrays``: those of ``collect_arrays`` for some test images;
-            ``indices`` of these images in ``test``, the data set; ``settings``: those of the command.
+        latencies: of the test images of the page, uint8 (N, C, H, W).
+        more: what the template ``draw.html`` also reads: ``indices`` of these images in ``test``, the data set;
+            ``settings``: those of the command.
 
     Raises InputError if the page cannot compute the network, or if the file cannot be written.
     """
@@ -26,11 +95,33 @@ def write_drawing_page(path: Path, network: Any, **more: object) -> None:
     encoder = network.encoder
     if type(encoder) is not S1C1 or encoder.colours > 1:
         raise InputError(f"the page of --draw encodes grey images by S1C1; it cannot compute {encoder}")
+    if model.declaration[model.decision].fires:
+        raise InputError(f"the page of --draw cannot compute a decision by the first spike, as {model.name} has")
     for name, stage in model.declaration.items():
         if isinstance(stage, Branches):
             raise InputError(f"the page of --draw cannot compute branches, which {name} of {model.name} has")
-    is_double = any(layer.weight.dtype == torch.float64 for _, layer in model.named_layers())
-    if is_double and not more["settings"].bits:
-        raise InputError(f"the page of --draw cannot compute float64 weights, which {model.name} has: add --bits 8")
-    more |= {"data": collect_data(network), "network": network, "encode": encode}
+    computed, whole_weights = quantize(model)
+    weights = {}
+    for layer_name, whole in whole_weights.items():
+        fields = {"lowest": whole.lowest, "scale": whole.scale, "unit": whole.unit}
+        weights[layer_name] = {**fields, "shape": whole.steps.shape, "bytes": encode(whole.steps)}
+    (encoder_fields,) = to_plain(encoder).values()
+    description = {"decision": model.decision, "encoder": encoder_fields, "stages": describe_stages(computed)}
+    more |= {"data": collect_data(network), "network": network, "encode": encode, "weights": weights}
+    more |= {"description": description, "decisions": computed.predict(latencies.to(model.device)).tolist()}
     write_text(path, load_template("exports/draw.html").render(more))
+
+
+def describe_stages(model: NetworkTrainer) -> list[dict]:
+    """Describe the stages for the page's script, bottom up."""
+    stages = []
+    for name, stage in model.declaration.items():
+        entry = {"name": name, "kind": type(stage).__name__, "inputs": model.inputs_of(name)}
+        for layer_name, layer in model.named_layers([name]):
+            conv = layer.stage
+            fields = {"label": layer_name, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
+            entry |= fields | {"threshold": layer.threshold if conv.fires else None}
+        if not stage.convs:
+            entry |= {key: value for key, value in vars(stage).items() if key != "inputs"}
+        stages.append(entry)
+    return stages

@@ -1,9 +1,9 @@
 """Compare the page of ``evaluate.py --draw`` with the network, and draw on it: ``tests/manual/draw_in_browser.py RUN``.
 
 RUN is the folder of a run on MNIST, or a checkpoint. In headless Chromium, the page decides test images. Its decisions,
-first spikes, potentials and the network's images of drawings are compared with those of Python, for the page of floats
-and for that of 8 bits. Then the page is drawn on with the mouse, the keyboard and a finger, which needs playwright
-(pip). ``--screenshots DIR`` saves pictures: a digit, a wrong decision, silence, dark, on a phone.
+first spikes, potentials and the network's images of drawings are compared with those of Python with weights of 8 bits.
+Then the page is drawn on with the mouse, the keyboard and a finger, which needs playwright (pip). ``--screenshots DIR``
+saves pictures: a digit, a wrong decision, silence, dark, on a phone.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from support.browser import answer_in_browser, centre_in_browser  # noqa: E402
 import evaluate  # noqa: E402
 import imagesets  # noqa: E402
 from imagesets.image_files import read_image  # noqa: E402
-from report.exports.bits import quantize  # noqa: E402
+from report.exports.draw import quantize  # noqa: E402
 from training.trained import load_network  # noqa: E402
 
 COMPARED = 20  # images of which all first spikes are compared
@@ -45,16 +45,10 @@ def main():
     wrong = np.flatnonzero(network.model.predict(latencies).numpy() != labels)[:5]
     shown = [str(index) for index in (*range(FIRST_WRONG), *wrong)]
     with tempfile.TemporaryDirectory() as folder:
-        for bits in (None, 8):
-            page = Path(folder) / f"draw-{bits}.html"
-            words = [args.run, "--draw", str(page), *(["--bits", str(bits)] if bits else []), "--map-index", *shown]
-            check(evaluate.main(words) == 0, "the page is written")
-            model = network.model
-            unit = 1  # of the page's potentials
-            if bits:
-                model, whole_weights = quantize(network.model, bits)
-                unit = whole_weights[model.decision].unit
-            compare(page, model, unit, images, latencies)
+        page = Path(folder) / "draw.html"
+        check(evaluate.main([args.run, "--draw", str(page), "--map-index", *shown]) == 0, "the page is written")
+        model, whole_weights = quantize(network.model)
+        compare(page, model, whole_weights[model.decision].unit, images, latencies)
         rng = np.random.default_rng(1)
         drawings = np.stack([draw(image, rng) for image in images[:DRAWINGS]])
         size = images.shape[1:]

@@ -18,19 +18,20 @@ from support.browser import (
     find_browser,
 )
 from support.command import TRAINED
+from support.layers import make_layer
 from support.own_rules import Own
 from support.refusals import assert_refuses, refuses
+from support.tiers import slow_except
+from torch.nn import functional as F
 
 import evaluate
 import imagesets
-from engine.rules import RSTDP, STDP
+from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Inhibit, SpikingConv
 from imagesets.image_files import read_image
 from models import build_model
 from network_trainer import NetworkTrainer
-from report.exports.bits import quantize
-from report.exports.draw import write_drawing_page
-from report.exports.export import collect_arrays
+from report.exports.draw import quantize, to_whole_weights, write_drawing_page
 from s1c1 import S1C1
 from training.checkpoint import RunRecord
 from training.trained import TrainedNetwork
@@ -64,21 +65,64 @@ class TinyShare(NetworkTrainer):
 OWN = {"own": Own, "signed": Signed, "tiny-share": TinyShare}
 
 
+def layer_of(weights, **more):
+    return make_layer("event", torch.tensor(weights).view(1, -1, 1, 1), **more)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "weights", "whole", "unit"),
+    [
+        ((0.0, 1.0), [0.0, 0.4, 0.6, 1.0], [0, 102, 153, 255], 1 / 255),
+        ((0.2, 0.8), [0.2, 0.4, 0.6, 0.8], [85, 170, 255, 340], 0.6 / 255),
+        ((-1.0, 1.0), [-1.0, -0.2, 0.5, 1.0], [-255, -51, 127, 255], 1 / 255),  # 127.5 is 191.25 steps above -255
+    ],
+)
+def test_whole_weights_by_hand(bounds, weights, whole, unit):
+    found = to_whole_weights(layer_of(weights, rule=MarginRule(bounds=bounds)))
+    assert (found.lowest + found.scale * found.steps.astype(int)).flatten().tolist() == whole
+    assert found.unit == pytest.approx(unit)
+
+
+def test_thresholds_weights_outside_the_bounds_and_stages_without_a_rule_by_hand():
+    layer = layer_of([0.0, 0.5, 1.0], threshold=15)
+    assert to_whole_weights(layer).threshold == 3825  # 15 · 255; 15 / (1 / 255) may be less in floats
+    assert to_whole_weights(layer).steps.flatten().tolist() == [0, 128, 255]
+    assert to_whole_weights(layer_of([-0.5, 0.2, 2.0], rule=MarginRule())).steps.flatten().tolist() == [0, 51, 255]
+    assert np.unique(to_whole_weights(layer_of([0.5, 0.5])).steps).size == 1
+
+
+def test_the_sums_are_those_of_int64(digits):
+    model = build_model("mozafari2018")
+    network, whole = quantize(model)
+    latencies = S1C1().encode(digits[:3])
+    weights = {name: each.lowest + each.scale * torch.from_numpy(each.steps).long() for name, each in whole.items()}
+    stage = network.declaration["s1"]
+    first = torch.full((len(latencies), *stage.shape([latencies.shape[1:]])), 15)
+    for step in reversed(range(15)):
+        spiked = (latencies <= step).long()
+        above = F.conv2d(spiked, weights["s1"], padding=stage.padding) > whole["s1"].threshold
+        first[above] = step
+    assert torch.equal(network.map_of(latencies, "s1").long(), first)
+    below = network.map_of(latencies, "c2")
+    potentials = F.conv2d((below < 15).long(), weights["s3"], padding=2).amax((2, 3))
+    assert torch.equal(network.stages["s3"].peaks(below).long(), potentials)
+
+
 @pytest.fixture(scope="module")
 def digits():
     """Images of each class, (N, 28, 28)."""
     return imagesets.load("digits").test_images[:40]
 
 
-def write(path, model, encoder, images, bits=None):
+def write(path, model, encoder, images):
     """Write the page of a network, with these images."""
     run = RunRecord(class_names=NAMES, characters=True)
     checkpoint = SimpleNamespace(path=Path("best.safetensors"), record=run)
     network = TrainedNetwork(checkpoint, model, encoder)
-    arrays = collect_arrays(model, encoder, NAMES, encoder.encode(images), bits)
     test = SimpleNamespace(name="digits", test_images=images, test_labels=np.arange(len(images)) % 10)
-    settings = SimpleNamespace(bits=(bits,) if bits else (), command_line="evaluate.py latest --draw <page>.html")
-    write_drawing_page(path, network, arrays=arrays, indices=np.arange(len(images)), test=test, settings=settings)
+    settings = SimpleNamespace(command_line="evaluate.py latest --draw <page>.html")
+    more = {"indices": np.arange(len(images)), "test": test, "settings": settings}
+    write_drawing_page(path, network, encoder.encode(images), **more)
 
 
 def test_it_is_whole_and_loads_nothing(tmp_path, digits):
@@ -91,7 +135,7 @@ def test_it_is_whole_and_loads_nothing(tmp_path, digits):
     exported = json.loads(re.search(r'id="exported">(.*?)</script>', text, re.DOTALL)[1])
     assert exported["labels"] == [0, 1, 2, 3, 4]
     assert exported["weights"]["s2"]["shape"] == [250, 30, 3, 3]
-    assert [stage["name"] for stage in json.loads(exported["description"])["stages"]] == ["s1", "c1", "s2", "c2", "s3"]
+    assert [stage["name"] for stage in exported["description"]["stages"]] == ["s1", "c1", "s2", "c2", "s3"]
 
 
 def test_networks_that_it_cannot_compute_are_refused(tmp_path, digits):
@@ -102,21 +146,18 @@ def test_networks_that_it_cannot_compute_are_refused(tmp_path, digits):
     with refuses("S1C1"):
         coloured = np.repeat(digits[:1, ..., None], 3, 3)
         write(path, build_model("mozafari2018", in_channels=18), S1C1(colours=3), coloured)
-    with refuses("--bits 8"):
-        write(path, Signed(dtype=torch.float64), S1C1(), digits[:1])
     assert not path.exists()
 
 
 def test_the_command(tmp_path, capsys):
     path = tmp_path / "page.html"
-    words = ["--bits", "8", "--map-index", "3", "7", "--threads", "1"]
+    words = ["--map-index", "3", "7", "--threads", "1"]
     assert evaluate.main([str(TRAINED), "--draw", str(path), *words]) == 0
     assert str(path) in capsys.readouterr().out
     assert 1e6 < path.stat().st_size < 2e6
     exported = json.loads(re.search(r'id="exported">(.*?)</script>', path.read_text(), re.DOTALL)[1])
     assert (exported["indices"], exported["labels"]) == ([3, 7], imagesets.load("mnist").test_labels[[3, 7]].tolist())
-    for more, about in (("--bits 8 4", "--bits"), ("--scores", "--scores"), ("--export x.npz", "--export")):
-        assert_refuses(evaluate.main, f"{TRAINED} --draw {tmp_path / 'other.html'} {more}", about, capsys)
+    assert_refuses(evaluate.main, f"{TRAINED} --draw {tmp_path / 'other.html'} --scores", "--scores", capsys)
     majority = TRAINED.with_name("majority2024.safetensors")
     assert_refuses(evaluate.main, f"{majority} --draw {tmp_path / 'other.html'}", "branches", capsys)
     assert not (tmp_path / "other.html").exists()
@@ -143,19 +184,9 @@ ENGINES = [
 
 
 @pytest.mark.parametrize("compute", ENGINES)
-@pytest.mark.parametrize(
-    ("name", "bits"),
-    [
-        ("own", None),
-        ("own", 3),
-        ("tiny-share", None),
-        ("signed", 15),
-        pytest.param("mozafari2018", None, marks=pytest.mark.slow),
-        pytest.param("mozafari2018", 8, marks=pytest.mark.slow),
-    ],
-)
-def test_the_page_computes_the_same_spikes_potentials_and_decisions(name, bits, compute, tmp_path, digits):
-    """Its potentials are in the unit of the network's weights, also if its own weights are whole numbers."""
+@pytest.mark.parametrize("name", slow_except([*OWN], [*OWN, "mozafari2018"]))
+def test_the_page_computes_the_same_spikes_potentials_and_decisions(name, compute, tmp_path, digits):
+    """Its potentials are in the unit of the network's weights."""
     encoder = S1C1(border="edge", radius=5) if name == "own" else S1C1()
     if name in OWN:
         model = OWN[name]()
@@ -163,12 +194,10 @@ def test_the_page_computes_the_same_spikes_potentials_and_decisions(name, bits, 
         model = build_model("mozafari2018")
         model.stages["s1"].weight.sub_(0.3)
     images = np.concatenate([digits[:6], np.zeros((1, 28, 28), np.uint8)])
-    write(tmp_path / "page.html", model, encoder, images, bits)
+    write(tmp_path / "page.html", model, encoder, images)
     decisions, details, _ = answer_in_browser(tmp_path / "page.html", images, len(images), compute)
-    network, unit = model, 1
-    if bits is not None:
-        network, whole_weights = quantize(model, bits)
-        unit = whole_weights[network.decision].unit
+    network, whole_weights = quantize(model)
+    unit = whole_weights[network.decision].unit
     latencies = encoder.encode(images)
     assert decisions.tolist() == network.predict(latencies).tolist()
     assert decisions[-1] == -1

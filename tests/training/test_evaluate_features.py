@@ -86,7 +86,6 @@ def test_the_features_of_files(tmp_path, capsys):
         ("c9", "--save-features c9"),
         ("s3", "--save-features s3"),  # it decides
         ("--noise", "--save-features c1 --noise gaussian=0.1"),
-        ("--bits", "--save-features c1 --bits 8"),
         ("--save-maps", "--save-features c1 --save-maps"),
         ("--json", "--save-features c1 --json"),
         ("--raw", "--save-features c1 --raw"),

@@ -116,10 +116,6 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
     assert start_evaluation(f"{run} --dry-run --threads 1 --name again --plugin {own}", tmp_path) == 0
     assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
-    assert start_evaluation(f"{run} --export {tmp_path / 'net.npz'} --dry-run --plugin {own}", tmp_path) == 0
-    with np.load(tmp_path / "net.npz") as arrays:
-        assert json.loads(str(arrays["description"]))["encoder"] == {"name": "ink", "share": 0.5, "time_steps": 1}
-        assert arrays["encoder.lightest"] == 255
     imported = f"import own; network = load_network({str(run)!r}, plugin='own.py'); print(network.class_names)"
     code = f"import sys; sys.path.append('.'); from training.checkpoint import load_network; {imported}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

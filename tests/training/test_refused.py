@@ -173,7 +173,7 @@ EVALUATE = {
     "text.png": ["{run} --dry-run --output {bad}/text.png", "{run} --predict {bad}/text.png"],
     "--encoder": ["{run} --encoder s1c1"], "--epochs": ["{run} --epochs 1 1 1"], "--set": ["{run} --set s2.kernel=3"],
     "--noise": ["{run} --noise fog=1", "{run} --noise gaussian=2", "{run} --nir {out}.nir --noise gaussian=0.1",
-                "{run} --export {out}.npz --noise gaussian=0.1", "{run} --draw {out}.html --noise gaussian=0.1"],
+                "{run} --draw {out}.html --noise gaussian=0.1"],
     "--no-figures": ["{run} --predict {bad}/digit.png --no-figures"],
     "--save-maps": ["{run} --save-maps -1", "{run} --predict {bad}/digit.png --save-maps"],
     "--scores": ["{run} --scores"],
@@ -185,7 +185,7 @@ EVALUATE = {
     "noise": ["{bad}/noise"], "truncated": ["{bad}/truncated"], "code": ["{bad}/code"],
     "older_code.pt": ["{bad}/older_code.pt"], "changed": ["{bad}/changed"],
     "'gone'": ["{bad}/model"], "stages.s2.weight": ["{bad}/shape"],
-    "--dataset": ["{bad}/bare", "{bad}/bare --export {out}.npz"],
+    "--dataset": ["{bad}/bare", "{bad}/bare --draw {out}.html"],
     # images
     "~nobody_here": ["{run} --predict ~nobody_here"],
     "missing.png": ["{run} --predict {bad}/missing.png"], "*.bmp": ["{run} --predict {bad}/*.bmp"],
@@ -196,13 +196,12 @@ EVALUATE = {
     "--predict": ["{run} --predict", "{run} --predict ''", "{run} --predict {bad}/digit.png ' '"],
     # several networks
     "one RUN": [f"{{run}} {{run}} {flag}" for flag in (
-        "--bits 8", "--nir {out}.nir", "--draw {out}.html", "--export {out}.npz", "--save-features",
+        "--nir {out}.nir", "--draw {out}.html", "--save-features",
         "--save-features c1 --predict {bad}/digit.png", "--save-maps", "--map-index 0")],
     "missing": ["{bad}/missing", "{run} {bad}/missing"],
     # files for other programs
     "--nir": ["{run} --nir {out}.nir --predict {bad}/digit.png"],
     "--tensorboard": ["{run} --nir {out}.nir --tensorboard"],
-    "--bits": ["{run} --export {out}.npz --bits 8 4", "{run} --export {out}.npz --bits 0"],
 }  # fmt: skip
 SWEEP = {
     "--model": ["--output x"],

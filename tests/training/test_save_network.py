@@ -79,9 +79,8 @@ def test_it_is_asked_and_exported(file, tmp_path, capsys):
     assert evaluate.main([str(file), "--predict", str(PICTURE), "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry["class"] in entry["scores"]
-    assert evaluate.main([str(file), "--export", str(tmp_path / "x.npz"), "--dataset", str(FEW_DIGITS)]) == 0
     assert evaluate.main([str(file), "--nir", str(tmp_path / "x.nir")]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"x.npz", "x.nir"}
+    assert {path.name for path in tmp_path.iterdir()} == {"x.nir"}
 
 
 def test_a_run_begins_in_it(network, file, tmp_path, undrawn):
