@@ -30,10 +30,10 @@ from imagesets.augmentation import add_noise
 from imagesets.data_set import is_path
 from imagesets.pictures import images_at
 from models import model_class
-from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
 from report.exports.draw import DRAWN, write_drawing_page
 from report.exports.nir import write_nir
+from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report
 from report.run_folder import write_start
@@ -122,8 +122,8 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         if checkpoint.record.flags:
             title = read_settings(checkpoint).title(model=model.name, dataset=tested)
         title += f", {checkpoint.path.name}"
-        facts["energy"] = measure_energy(model, encoder, latencies, data.image_size)
-        lines = [describe_energy(facts["energy"])]
+        facts["operations"] = count_operations(model, latencies)
+        lines = [describe_operations(facts["operations"])]
     facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, "test images")]
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices

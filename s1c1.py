@@ -138,21 +138,6 @@ class S1C1(Encoder, name="s1c1"):
         run_parts(_encode_many, len(planes), planes, self.integer_filters, self.radius, self.time_steps, latencies)
         return latencies
 
-    def count_macs(self, height: int, width: int) -> int:
-        """Return the number of multiply-accumulates of the filters for an image, without zeros outside.
-
-        Each filter is applied once for both polarities. The local normalisation and the ranking are not counted.
-        """
-
-        def count_taps(side, window):
-            if self.border == EDGE:
-                return side * window
-            half = window // 2
-            return sum(min(i + half, side - 1) - max(i - half, 0) + 1 for i in range(side))
-
-        macs = [count_taps(height, window) * count_taps(width, window) for window, _, _ in self.filters]
-        return self.colours * sum(macs)
-
 
 def is_filter(window: int, sigma1: float, sigma2: float) -> bool:
     """Return whether a filter has an odd window, and two different σ, whose exponentials are finite."""

@@ -78,6 +78,3 @@ class Gabor(Encoder, name="gabor"):
             ranked = sf.pointwise_inhibition(rank(inhibit(pooled)))
             latency.copy_(sf.wave_to_latency(ranked.sign()))
         return latencies
-
-    def count_macs(self, height, width):
-        return self.channels * self.window**2 * (height - self.window + 1) * (width - self.window + 1)

@@ -135,6 +135,3 @@ class Whitening(Encoder, name="whitening"):
             earlier = np.searchsorted(borders.numpy(), intensities.numpy(), side="right")
             latencies[first : first + CHUNK] = self.time_steps - earlier
         return latencies
-
-    def count_macs(self, height, width):
-        return height * width * self.colours**2 * self.patch**2

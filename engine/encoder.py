@@ -152,10 +152,6 @@ class Encoder(Declared):
             raise InputError(f"{wanted}, not to {latencies.max()}")
         return latencies
 
-    def count_macs(self, height: int, width: int) -> int:
-        """Return the number of multiply-accumulates of the filters for an image; 0 if there are none."""
-        return 0
-
 
 def _find_fault(tensor: object) -> str | None:
     """Return why a value is not a dense tensor of finite numbers of a type that NumPy has; None if it is one."""

@@ -18,10 +18,10 @@ from engine.encoder import Encoder
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
-from report.energy import ASSUMPTIONS, MAX_IMAGES
 from report.evaluation import measure_balance
 from report.figures import DPI
 from report.formats import lift_results
+from report.operations import MAX_IMAGES
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, list_plugins, read_record, read_rows, read_text
@@ -84,7 +84,6 @@ def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, re
         evaluations=find_evaluations(results),
         results=results,
         counted=f"at most {MAX_IMAGES:,} {tested} images",
-        assumptions=ASSUMPTIONS,
         history=read_rows(folder / "metrics.csv"),
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),

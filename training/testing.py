@@ -15,8 +15,8 @@ from engine.graph import LatencyMap
 from engine.stages import INPUT
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Finding, compare_splits
-from report.energy import measure_energy
 from report.evaluation import Evaluation
+from report.operations import count_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results, draw_figures
 from training.checkpoint import restore_state
@@ -70,7 +70,7 @@ def make_report(run: Run) -> Report:
     tested = plan.data.get_split(split)
     latencies = run.encode_split(split).maps[INPUT]
     evaluations = evaluate(run, latencies, tested.labels)
-    energy = measure_energy(plan.model, plan.encoder, latencies, plan.data.set.image_size)
+    operations = count_operations(plan.model, latencies)
     if best is None:
         run.save("best.safetensors")
     if run.diagnosis:
@@ -87,7 +87,7 @@ def make_report(run: Run) -> Report:
         title=f"{plan.title}, {weights}",
         split=split,
         evaluations=evaluations,
-        facts={"diagnosis": plan.record.diagnosis, "energy": energy, **collect_facts(run)},
+        facts={"diagnosis": plan.record.diagnosis, "operations": operations, **collect_facts(run)},
         shown=plan.map_images,
         maps="maps/end",
         history=run.progress.history,

@@ -355,7 +355,7 @@ def read_speed() -> str:
 
 def count_additions(scores: dict) -> float | None:
     """Return the synaptic additions for a test image, in millions; None for a run that did not count them."""
-    counts = scores.get("energy", {}).get("stages") or scores.get("activity")
+    counts = scores.get("operations") or scores.get("energy", {}).get("stages") or scores.get("activity")
     if not counts:
         return None
     return sum(stage.get("synaptic_additions", 0) for stage in counts.values()) / 1e6

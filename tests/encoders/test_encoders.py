@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import NO_REFERENCES, dont_draw, results, start, start_evaluation
+from support.command import NO_REFERENCES, dont_draw, start, start_evaluation
 from support.refusals import refuses
 from support.run_folders import only_run
 
@@ -126,7 +126,6 @@ def test_a_run_with_latencies_of_another_size_than_its_images(tmp_path, monkeypa
     run = only_run(tmp_path / "runs")
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert (content.image_size, content.picture_size) == ((12, 16), (40, 50))
-    assert results(run)["energy"]["encoder_macs"] == 4 * 25 * 36 * 46
     with np.load(next(run.glob("maps/end/*.npz"))) as maps:
         assert maps["input"].shape == (4, 12, 16)
     assert start_evaluation(f"{run} --noise gaussian=0.1", tmp_path / "evaluations") == 0

@@ -8,10 +8,9 @@ from engine.rules import STDP, MarginRule
 from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer
-from report.energy import measure_energy
+from report.operations import count_operations
 from report.preferred import compute_preferred_features
 from report.summary import summarize
-from s1c1 import S1C1
 
 RNG = np.random.default_rng(0)
 LATENCIES = torch.from_numpy(np.where(RNG.random((40, 2, 12, 12)) < 0.4, RNG.integers(0, 8, (40, 2, 12, 12)), 8))
@@ -118,7 +117,7 @@ def test_no_more_maps_are_kept_than_stages_to_come_will_read():
 def test_reports_know_what_a_stage_reads():
     model = fork()
     maps, joined = by_hand(model, LATENCIES)
-    counts = measure_energy(model, S1C1(), LATENCIES)["stages"]
+    counts = count_operations(model, LATENCIES)
     assert counts["e"]["synaptic_additions"] == pytest.approx((joined < 8).sum() / 40 * 6)
     assert counts["q"]["spikes"] == pytest.approx((maps["q"] < 8).sum().item() / 40)
     assert {name: f.shape[1:] for name, f in compute_preferred_features(model, (1, -1)).items()} == {
@@ -161,7 +160,7 @@ def test_levels_by_hand(backend):
     torch.testing.assert_close(
         model.stages["e"].weight[:, :, 0, 0], (before + torch.stack([right, rival])).double(), rtol=0, atol=1e-6
     )
-    counted = measure_energy(model, S1C1(), latencies)["stages"]["e"]["synaptic_additions"]
+    counted = count_operations(model, latencies)["e"]["synaptic_additions"]
     assert counted == pytest.approx(2 * (5 + 3 + 2) / 3)  # for each input that takes a spike, one for each neuron
 
 

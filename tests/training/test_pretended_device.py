@@ -17,7 +17,7 @@ from engine.rules import STDP
 from models import build_model, network_names
 from network_trainer import LatencyDataset, Progress
 from report.activation_maps import save_activation_maps
-from report.energy import measure_energy
+from report.operations import count_operations
 from SpykeTorch import functional as sf
 from training import plan
 from training.checkpoint import collect_checkpoint, load_checkpoint, rebuild_network, save_checkpoint
@@ -47,7 +47,7 @@ def use(name, device, folder):
     results.append({stage: latency.cpu() for stage, latency in model.walk(LATENCIES[:1])})
     first = next(iter(model.declaration))
     results.append(FrozenStages(model, first, None)(LATENCIES[:1]))
-    results.append(measure_energy(model, model.encoder, LATENCIES[:2])["stages"])
+    results.append(count_operations(model, LATENCIES[:2]))
     save_activation_maps(model, LATENCIES[:1], LABELS[:1], [0], folder, [*"0123456789"], draw=False)
     results += [value for value in np.load(next(folder.glob("*.npz"))).values()]
     save_checkpoint(collect_checkpoint(folder / "it.safetensors", model, model.encoder, progress=progress))

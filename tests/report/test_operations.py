@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from support.command import TRAINED
 from support.tiers import slow_except
 from torch.nn import functional as F
 
@@ -11,9 +10,8 @@ from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import build_model, network_names
 from network_trainer import NetworkTrainer
-from report.energy import describe_energy, measure_energy
+from report.operations import count_operations, describe_operations
 from s1c1 import S1C1
-from training.trained import load_network
 
 LATENCIES = S1C1().encode(imagesets.load("digits").test_images[:2])
 
@@ -38,29 +36,18 @@ def test_by_hand():
     latencies[0, 0, 0, 0], latencies[0, 0, 1, 1] = 2, 5
     # s1 is 4×4: each spike, padded, is seen by 2·2 positions: 4 · 3 features · 2 spikes = 24 additions, one weight
     # (0.8) over the threshold: (0,0) … (1,1) and (1,1) … (2,2), 7 positions, 21 spikes. But one weight of feature 0 is
-    # 0, which each spike meets once: 22 effective additions, and at (2,2) feature 0 does not spike: 20 spikes. c1 is
-    # 2×2: all spike but feature 0 in the last window, 11. s2 sees all 2×2 positions at one place: 11 · 4 = 44.
-    # A conventional s1 meets each of the 9 pixels at 2·2 positions: 9 · 4 · 3 = 108.
+    # 0, so at (2,2) feature 0 does not spike: 20 spikes. c1 is 2×2: all spike but feature 0 in the last window, 11. s2
+    # sees all 2×2 positions at one place: 11 · 4 = 44.
     model.stages["s1"].weight.fill_(0.8)[0, 0, 0, 0] = 0
     model.stages["s2"].weight.fill_(0.005)
-    energy = measure_energy(model, S1C1(filters=((3, 1, 2),)), latencies)
-    assert energy["stages"] == {
+    counts = count_operations(model, latencies)
+    assert counts == {
         "input": {"spikes": 1},
-        "s1": {
-            "spikes": 10, "synaptic_additions": 12, "effective_accumulates": 11, "neurons": 48, "dense_macs": 108
-        },
+        "s1": {"spikes": 10, "synaptic_additions": 12},
         "c1": {"spikes": 5.5},
-        "s2": {"synaptic_additions": 22, "effective_accumulates": 22, "neurons": 4, "dense_macs": 48},
-    }  # fmt: skip
-    assert energy["encoder_macs"] == (2 + 3 + 2) ** 2
-    assert energy["silent_neurons"] == pytest.approx(1 - 10 / 48)
-    assert energy["activation_sparsity"] == pytest.approx(1 - 10 / (48 * 15))
-    assert (energy["parameters"], energy["bytes"]) == (12 + 48, 4 * 60)
-    assert (energy["zero_weights"], energy["small_weights"]) == pytest.approx((1 / 60, 49 / 60))
-    assert energy["estimated_uj"] == pytest.approx(
-        {"network": 33 * 0.9e-6, "encoder": 49 * 4.6e-6, "dense": 156 * 4.6e-6}
-    )
-    assert describe_energy(energy).startswith("per image: 16 spikes, 34 additions, 33 of them")
+        "s2": {"synaptic_additions": 22},
+    }
+    assert describe_operations(counts) == "per image: 16 spikes, 34 additions of weights"
 
 
 def count_additions(conv, latency):
@@ -74,7 +61,7 @@ def count_additions(conv, latency):
 def test_every_network_against_a_convolution(name):
     """Every stage and branch of every network, by its saved maps."""
     model = build_model(name, in_channels=6)
-    counted = measure_energy(model, S1C1(), LATENCIES)["stages"]
+    counted = count_operations(model, LATENCIES)
     maps, labels = {"input": LATENCIES}, ["input"]
     for stage, latency in model.walk(LATENCIES):
         if not model.declaration[stage].convs:
@@ -90,26 +77,3 @@ def test_every_network_against_a_convolution(name):
             first += conv.out_channels
         maps[stage] = latency
     assert list(counted) == labels
-
-
-@pytest.mark.slow
-def test_neurobench_counts_the_same():
-    """Accumulates of weights above 0, and dense operations, of each convolution of a trained network.
-
-    Needs ``pip install --no-deps neurobench snntorch tonic``.
-    """
-    models = pytest.importorskip("neurobench.models")
-    workload = pytest.importorskip("neurobench.metrics.workload")
-    network = load_network(TRAINED)
-    latencies = network.encoder.encode(imagesets.load("mnist").test_images[:20])
-    counted = measure_energy(network.model, network.encoder, latencies)["stages"]
-    maps = {"input": latencies} | dict(network.model.walk(latencies))
-    for name, layer in network.model.named_layers():
-        spikes = (maps[network.model.input_name(name)] < 15).double()  # of all time steps, each once
-        conv = torch.nn.Conv2d(*layer.weight.shape[1::-1], layer.stage.kernel, padding=layer.stage.padding, bias=False)
-        conv.weight.data = layer.weight.double()
-        model = models.TorchModel(torch.nn.Sequential(conv))
-        model.register_hooks()
-        found = workload.SynapticOperations()(model, model(spikes), (spikes, None))
-        assert float(found["Effective_ACs"]) == counted[name]["effective_accumulates"]
-        assert float(found["Dense"]) == counted[name]["dense_macs"]

@@ -1,0 +1,74 @@
+"""The operations of a network for an image: its spikes, and its accumulates (NeuroBench, Yik et al. 2025).
+
+Each spike adds every weight that it reaches to a potential: one *accumulate* for each weight.
+"""
+
+from collections import Counter
+
+import numpy as np
+import torch
+
+from engine.graph import LatencyMap
+from engine.layers import Layer
+from engine.stages import INPUT
+from network_trainer import NetworkTrainer
+
+COUNTED_TOGETHER = 200  # images, whose maps fit in memory, also before a pooling
+MAX_IMAGES = 1000  # whose spikes are counted
+
+
+@torch.no_grad()
+def count_operations(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, dict[str, float]]:
+    """Count the operations of each stage or branch for encoded images uint8 (N, C, H, W).
+
+    Returns {"input", stage, or branch of several: its counts for an image}, bottom up, means over at most
+    ``MAX_IMAGES`` of the images, evenly spaced. ``spikes``: at most one of each neuron; the neurons of a stage without
+    a threshold are not counted. ``synaptic_additions``, of convolutions: the accumulates, also of weights that are 0.
+    """
+    chosen = torch.linspace(0, len(latencies) - 1, min(MAX_IMAGES, len(latencies))).long()
+    latencies = latencies[chosen.to(latencies.device)]
+    spikes = count_spikes(model, latencies)
+    sums = {INPUT: {"spikes": spikes[INPUT].sum()}}
+    for name, stage in model.declaration.items():
+        if not stage.convs:
+            sums[name] = {"spikes": spikes[name].sum()}
+        below = model.input_name(name)
+        first = 0
+        for layer_name, layer in model.named_layers([name]):
+            end = first + layer.stage.out_channels
+            fired = {"spikes": spikes[name][first:end].sum()} if name in spikes else {}
+            additions = count_reached(layer, spikes[below]) * layer.stage.out_channels
+            sums[layer_name] = fired | {"synaptic_additions": additions}
+            first = end
+    counts = {}
+    for layer_name, of_label in sums.items():
+        counts[layer_name] = {name: float(count) / len(latencies) for name, count in of_label.items()}
+    return counts
+
+
+def count_spikes(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
+    """Count the spikes of each neuron over all images: {map: int64 (C, H, W)}, of the input and of what fires."""
+    names = [INPUT, *(name for name, node in model.nodes.items() if node.stage.fires)]
+    spikes = Counter()
+    for images in latencies.split(COUNTED_TOGETHER):
+        for name, latency in model.walk({INPUT: images}, names):
+            fired = latency < model.time_steps
+            spikes[name] = spikes[name] + fired.sum(0).numpy(force=True)
+    return spikes
+
+
+def count_reached(layer: Layer, spikes: np.ndarray) -> int:
+    """Count the output positions that spikes below a convolution reach, int64 (C, H, W)."""
+    pad = layer.stage.padding
+    kernel = layer.stage.kernel
+    _, rows, columns = layer.stage.shape([spikes.shape])
+    padded = np.pad(spikes, ((0, 0), (pad, pad), (pad, pad)))
+    return sum(padded[:, y : y + rows, x : x + columns].sum() for y, x in np.ndindex(kernel, kernel))
+
+
+def describe_operations(stages: dict[str, dict[str, float]]) -> str:
+    """Return a line with the counts of all stages for an image."""
+    spikes, additions = (
+        sum(counts.get(name, 0) for counts in stages.values()) for name in ("spikes", "synaptic_additions")
+    )
+    return f"per image: {spikes:,.0f} spikes, {additions:,.0f} additions of weights"
