@@ -172,7 +172,7 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
             changed.append(flags[name].flag)
     if changed:
         raise InputError(f"{path} was begun with another {' '.join(changed)}; use another --output")
-    if record.fingerprint:  # runs of older versions may lack it
+    if record.fingerprint:  # damaged runs lack it
         check_unchanged(record.fingerprint, data, "restore the images, or use another --output")
 
 

@@ -128,10 +128,6 @@ def set_value(value: Any, changes: Changes) -> Any:
     return value.set_fields(deeper)
 
 
-# Fields of older versions, which checkpoints contain, with the values by which they had no effect
-RETIRED = {"positions": 1.0, "target": 0.0, "threshold_rate": 0.1, "threshold_images": 20_000.0}
-
-
 def to_plain(value: Any) -> Any:
     """Return the value of a field as plain values for JSON; a declaration becomes {name of its kind: its fields}."""
     if isinstance(value, Declared):
@@ -153,7 +149,6 @@ def from_plain(plain: Any, kinds: Mapping[str, type[Declared]]) -> Any:
         return plain
     ((kind, plain_values),) = plain.items()
     values = {name: from_plain(value, kinds) for name, value in plain_values.items()}
-    values = {name: value for name, value in values.items() if RETIRED.get(name, ...) != value}
     branches = values.pop("branches", ())
     try:
         return kinds[kind](*branches, **values)

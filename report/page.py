@@ -20,7 +20,6 @@ from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.evaluation import measure_balance
 from report.figures import DPI
-from report.formats import lift_results
 from report.operations import MAX_IMAGES
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
@@ -55,7 +54,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
     Returns the path. Raises InputError if it cannot be written.
     """
     if results is None:
-        results = lift_results(read_record(folder / "results.json"))
+        results = read_record(folder / "results.json")
     left_out = []
     images = read_maps(maps, report.model, report.images, left_out)
     data = {"images": images}

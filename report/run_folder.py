@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from engine.plugins import PLUGINS
 from errors import InputError
-from report.formats import FORMAT, lift, lift_results
+from report.formats import FORMAT, check_format
 from utils import describe_environment, join_words, write_json, write_text
 
 
@@ -35,14 +35,14 @@ class RunFolder:
         """The content of args.json in the format of this version: {} if it is missing or damaged."""
         path = self.path / "args.json"
         record = read_record(path)
-        return record and lift(record, path)
+        return record and check_format(record, path)
 
     @property
     def header(self) -> dict[str, Any]:
         """The last checkpoint without its tensors, in the format of this version: {} if it is damaged."""
         damage = OSError, ValueError, LookupError, TypeError, SafetensorError
         with suppress(*damage), safe_open(self.last, "numpy") as file:
-            return lift(json.loads(file.metadata()["checkpoint"]), self.last)
+            return check_format(json.loads(file.metadata()["checkpoint"]), self.last)
         return {}
 
     @property
@@ -52,7 +52,7 @@ class RunFolder:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the data set in the last checkpoint, "" if an older run does not contain it."""
+        """The fingerprint of the data set in the last checkpoint, "" if it is damaged."""
         run = self.header.get("run") or {}
         return run.get("fingerprint") or ""
 
@@ -65,7 +65,7 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Whether all files of the run exist, and belong to its last epoch."""
-        finished = lift_results(read_record(self.path / "results.json")).get("finished")
+        finished = read_record(self.path / "results.json").get("finished")
         return finished is not None and finished == self.flags.get("epochs", finished)
 
     @property

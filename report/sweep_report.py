@@ -51,7 +51,7 @@ EXPLAINED = {
         "unequal."
     ),
     "readout": "The readout classifies the test images, in runs with --no-test the validation images.",
-    "hours": "The time is that of all phases, also of those that were taken over from another run.",
+    "hours": "The time is that of all phases.",
 }
 # The half width of an interval by t is 9.0, 2.5, 1.2 standard deviations of 2, 3, 5 differences.
 ABOUT_DIFFERENCES = (
@@ -117,11 +117,13 @@ Groups = dict[Setting, list[SweptRun]]
 def read_run(folder: Path) -> SweptRun:
     """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
     run = RunFolder(folder)
-    record = SweptRun(run.path, is_finished=run.is_finished, fingerprint=run.fingerprint)
+    record = SweptRun(run.path)
     name = "args.json"
     try:
         record.flags = run.flags
         record.commit = run.commit
+        record.fingerprint = run.fingerprint
+        record.is_finished = run.is_finished
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         if record.is_finished:
             results = read_record(run.path / "results.json")
@@ -133,7 +135,7 @@ def read_run(folder: Path) -> SweptRun:
             accuracies = [row[f"{split}_accuracy"] for row in rows]
             record.curves[split] = [float(accuracy) for accuracy in accuracies if accuracy]
     except Exception:  # the type depends on what is damaged
-        record.damage = f"{name} is missing or damaged"
+        record.damage = f"{name} is missing, damaged or of another version"
     return record
 
 

@@ -23,6 +23,7 @@ import sweep
 import train
 import utils
 from network_trainer import NetworkTrainer
+from report.formats import FORMAT
 from report.run_folder import RunFolder
 from training.settings import SweepSettings, read_pairs
 from utils import ROOT, try_lock, unlock
@@ -331,12 +332,13 @@ def make_run(folder, seed, threshold, accuracies, results=None, **fields):
     fields = {"s2.threshold": threshold, **fields}
     flags = {"model": "m", "dataset": "digits", "seed": seed, "epochs": [1, 2], "name": folder.name}
     flags["set"] = [f"{name}={value}" for name, value in fields.items()]
-    (folder / "args.json").write_text(json.dumps({"flags": flags}))
+    (folder / "args.json").write_text(json.dumps({"format": FORMAT, "flags": flags}))
     rows = "".join(f"s3,0.1,{accuracy}\n" for accuracy in accuracies)
     (folder / "metrics.csv").write_text(f"phase,train_accuracy,val_accuracy\ns1,,\n{rows}")
     if results is not None:
         best = {"accuracy": accuracies[-1], "loss": 1 - accuracies[-1], "silent": 0.0}
-        (folder / "results.json").write_text(json.dumps({"test": {"best": best}, "flags": flags, **results}))
+        content = {"test": {"best": best}, "flags": flags, "finished": flags["epochs"], **results}
+        (folder / "results.json").write_text(json.dumps(content))
     return folder
 
 
@@ -351,7 +353,7 @@ def record(folder, commit=None, data=""):
     args = json.loads((folder / "args.json").read_text())
     (folder / "args.json").write_text(json.dumps({**args, "git_commit": commit}))
     of_run = {"flags": args["flags"], "fingerprint": data}
-    metadata = {"checkpoint": json.dumps({"format": 3, "run": of_run})}
+    metadata = {"checkpoint": json.dumps({"format": FORMAT, "run": of_run})}
     save_file({"none": np.zeros(1)}, folder / "checkpoints" / "last.safetensors", metadata)
 
 

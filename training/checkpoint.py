@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +23,22 @@ from engine.encoder import Encoder
 from engine.plugins import PLUGINS
 from engine.stages import read_stages
 from errors import InputError
-from imagesets.data_set import is_of_characters
 from models import build_model
 from network_trainer import NetworkTrainer, Progress
-from report.formats import FORMAT, lift
+from report.formats import FORMAT, check_format
 from utils import write_atomically
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What the checkpoints of a run contain beside the network and the progress. Older checkpoints lack fields.
+    """What the checkpoints of a run contain beside the network and the progress. Newer fields have their defaults.
 
     Attributes:
         flags: the settings of train.py.
         dataset, class_names, image_size, fingerprint: of the data set; the size in pixels, see ``picture_size``.
         origin: which weights ("init_from") are those of another run, as in args.json.
-        border: of the training images, see ``find_border``; None for recordings of events.
-        characters: whether the training images are characters in the form of MNIST; None: the checkpoint is older than
-            this field, see ``is_of_characters``.
+        border: of the training images, see ``find_border``; None if no run trained the network.
+        characters: whether the training images are characters in the form of MNIST.
         test_reads: how often the run has classified the test images.
         diagnosis, advice: what was wrong, and what the user can try, see ``report/diagnosis.py``.
     """
@@ -53,17 +50,10 @@ class RunRecord:
     fingerprint: str = ""
     origin: dict[str, dict] = field(default_factory=dict)
     border: float | None = None
-    characters: bool | None = None
+    characters: bool = False
     test_reads: int = 0
     diagnosis: list[str] = field(default_factory=list)
     advice: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_of_characters(self) -> bool:
-        """Whether pictures are centred for the network as characters. In older checkpoints, ``--dataset`` decides."""
-        if self.characters is None:
-            return is_of_characters(self.flags.get("dataset") or self.dataset)
-        return self.characters
 
 
 @dataclass(frozen=True)
@@ -254,8 +244,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
         groups[group][key] = tensor
-    values = lift(json.loads(text), path)
-    del values["format"]
+    values = check_format(json.loads(text), path)
     values |= {"path": path, "state": groups["state"], "encoder_state": groups["encoder"]}
     try:
         values["image_size"] = tuple(values["image_size"])
@@ -265,8 +254,6 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
                 best["state"] = groups["best"]
             values["progress"] = Progress(**progress)
         run = values.pop("run", None) or {}
-        run.pop("phases", None)  # of versions up to 1.x
-        run.pop("code", None)
         values["record"] = RunRecord(**run)
         return Checkpoint(**values)
     except (TypeError, LookupError) as error:
@@ -281,10 +268,3 @@ def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
         digest.update(f"\n{name}: {dtype} {tuple(tensor.shape)}\n".encode())  # a JSON text has no line break
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
-
-
-def __getattr__(name: str) -> Any:
-    """Return ``load_network``, which was here until version 1.1."""
-    if name != "load_network":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("training.trained").load_network

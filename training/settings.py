@@ -26,7 +26,7 @@ from errors import InputError
 from imagesets import list_datasets
 from imagesets.pictures import GROUNDS
 from models import model_class, network_names
-from report.formats import lift
+from report.formats import check_format
 from utils import join_words
 
 try:
@@ -712,7 +712,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
         if not path.is_file():  # a pipe may never end
             raise OSError("it is missing, or not a regular file")
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
-        content = lift(json.loads(text), path)["flags"] if is_run else tomllib.loads(text)
+        content = check_format(json.loads(text), path)["flags"] if is_run else tomllib.loads(text)
         known = {name: setting for name, setting in settings.flags().items() if setting.affects not in (COMMAND, CODE)}
         if is_run:
             return {name: content.get(name) for name, setting in known.items() if setting.affects != LOCATION}

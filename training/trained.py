@@ -143,7 +143,7 @@ class TrainedNetwork:
         raw: do not centre the ink. By default it is centred for networks that were trained on characters.
         """
         record = self.checkpoint.record
-        centred = record.is_of_characters and not raw
+        centred = record.characters and not raw
         flags = record.flags
         stretched = bool(flags.get("image_size"))
         ground = flags.get("ground") or GROUNDS[0]

@@ -15,6 +15,7 @@ from models import build_model
 from report import page
 from report.activation_maps import save_activation_maps
 from report.evaluation import evaluate_predictions
+from report.formats import FORMAT
 from report.report import Report
 from s1c1 import S1C1
 
@@ -56,7 +57,7 @@ def scores():
 
 def make_run(folder, results):
     (folder / "results.json").write_text(json.dumps(results))
-    (folder / "args.json").write_text(json.dumps({"command_line": "train.py --model mozafari2018"}))
+    (folder / "args.json").write_text(json.dumps({"format": FORMAT, "command_line": "train.py --model mozafari2018"}))
     (folder / "summary.txt").write_text("stage  rule\ns1     STDP")
     with open(folder / "metrics.csv", "w", encoding="utf-8", newline="") as file:
         row = {"phase": "s1", "rule": "stdp", "epoch": 1, "convergence": 0.125, "seconds": 2.5}
@@ -151,7 +152,7 @@ def test_a_whole_run(tmp_path, read, images):
 
 def test_a_finished_run_is_not_resumed(tmp_path, read):
     make_run(tmp_path, {})
-    for results, is_offered in (({"flags": {"epochs": [1, 2]}}, False), ({}, True)):
+    for results, is_offered in (({"finished": [1, 2]}, False), ({}, True)):
         (tmp_path / "results.json").write_text(json.dumps(results))
         reader, _ = read(build_model("mozafari2018"), 0)
         assert any("--resume" in text for text in reader.texts) == is_offered

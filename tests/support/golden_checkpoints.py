@@ -19,7 +19,6 @@ from network_trainer import LatencyDataset, NetworkTrainer
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NETWORKS = "branched", "rewarded"
-LONGER = {"rewarded": "1 1 3", "whitened": "1 1 2"}  # epochs with which the golden runs are continued
 EXPECTED = GOLDEN / "checkpoints.json"
 TRAINED, HELD_OUT, TESTED = slice(0, 240), slice(240, 300), slice(300, 340)  # of the golden digits
 EPOCHS, BATCH_SIZE, SEED = (2, 3, 8), 50, 1

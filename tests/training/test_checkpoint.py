@@ -178,16 +178,6 @@ def test_a_field_that_an_older_version_did_not_have_has_its_default(field):
     assert plain(found) == plain(replace(LAST, progress=replace(LAST.progress, **{field: getattr(Progress(), field)})))
 
 
-def test_what_older_versions_saved_in_the_progress_is_in_the_record_of_the_run():
-    def change(values):
-        values["progress"] |= {"test_reads": 2, "diagnosis": ["s1: silent"]}
-        values |= {"run": {"dataset": "digits"}, "format": 2}
-
-    found = decode_changed(change)
-    assert found.record == RunRecord(dataset="digits", test_reads=2, diagnosis=["s1: silent"])
-    assert plain(found.progress) == plain(LAST.progress)
-
-
 def test_a_checkpoint_without_a_run_and_its_progress():
     found = decode_changed(lambda values: [values.pop(field) for field in ("run", "progress")])
     assert plain(found) == plain(replace(LAST, record=RunRecord(), progress=None))

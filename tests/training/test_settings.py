@@ -21,6 +21,7 @@ from support.refusals import refuses
 
 import train
 from models import network_names
+from report.formats import FORMAT
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.settings import (
     LEARNED,
@@ -79,7 +80,7 @@ def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
     assert getattr(expected, name) != getattr(TrainSettings(**needed | {"model": "y"}), name)
     saved = json.loads(json.dumps(expected.to_dict()))
     assert TrainSettings.from_dict(saved) == expected
-    (tmp_path / "args.json").write_text(json.dumps({"flags": saved}))
+    (tmp_path / "args.json").write_text(json.dumps({"format": FORMAT, "flags": saved}))
     repeated = TrainSettings.parse(["--config", str(tmp_path / "args.json")])
     kept = {} if name in ("output", "name", "plugin") else {name: value}
     assert dataclasses.replace(repeated, config=None) == TrainSettings(**needed | kept)

@@ -3,7 +3,6 @@
 import copy
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -62,20 +61,16 @@ def test_it_reads_a_picture(name, capsys):
     assert re.search(r"example-digit\.png: 7 ", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "is_centred"),
-    [("mnist", True), ("digits", True), ("fashion-mnist", False), ("of.npz", False), ("folder:my/digits", False)],
-)
-def test_pictures_are_centred_for_data_sets_of_characters(dataset, is_centred, tmp_path):
-    """In a checkpoint that does not record what its images are, --dataset decides."""
+@pytest.mark.parametrize("are_characters", [True, False])
+def test_pictures_are_centred_for_networks_of_characters(are_characters, tmp_path):
     with Image.open(ROOT / "images" / "example-digit.png") as picture:
         picture.resize((90, 60)).save(tmp_path / "picture.png")
     network = load_network(FILES["mozafari2018"])
-    before = network.checkpoint.record
-    run = replace(before, dataset=Path(dataset).name, flags={**before.flags, "dataset": dataset})
-    checkpoint = replace(network.checkpoint, record=run)
+    assert network.checkpoint.record.characters
+    record = replace(network.checkpoint.record, characters=are_characters)
+    checkpoint = replace(network.checkpoint, record=record)
     _, note = replace(network, checkpoint=checkpoint).read_image(tmp_path / "picture.png")
-    assert ("centred" in note) == is_centred
+    assert ("centred" in note) == are_characters
 
 
 @pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
