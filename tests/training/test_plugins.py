@@ -1,7 +1,6 @@
 """A user's own file on the command line: what it adds, what needs the flag again, and mistakes in it."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -21,8 +20,8 @@ import train
 from engine.compiled import announcements
 from engine.plugins import PLUGINS, import_plugin
 from imagesets import load
-from imagesets.data_set import DATASETS
 from network_trainer import NetworkTrainer
+from report.formats import FORMAT
 from report.report import FIGURES
 from training.checkpoint import load_checkpoint
 from training.log import COLUMNS
@@ -117,7 +116,7 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     assert start_evaluation(f"{run} --dry-run --threads 1 --name again --plugin {own}", tmp_path) == 0
     assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
     imported = f"import own; network = load_network({str(run)!r}, plugin='own.py'); print(network.class_names)"
-    code = f"import sys; sys.path.append('.'); from training.checkpoint import load_network; {imported}"
+    code = f"import sys; sys.path.append('.'); from training.trained import load_network; {imported}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True, capture_output=True)
     assert (done.stdout, done.returncode) == (f"{tuple(map(str, range(10)))}\n", 0), done.stderr
@@ -170,7 +169,7 @@ def pairs(network, row):
 
 
 def test_values_after_each_epoch(tmp_path):
-    """The example of docs/extending.md, beside functions that fail: a run that continues another, and is resumed."""
+    """The example of docs/extending.md, beside functions that fail."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
     (example,) = [block for block in blocks if "@after_epoch" in block]
     own = tmp_path / "values.py"
@@ -193,7 +192,7 @@ def test_values_after_each_epoch(tmp_path):
         "arrays of this epoch: TypeError",
         "infinite of this epoch: Value",
     ]
-    assert [log.count(fault) for fault in faults] == [2, 2, 2]
+    assert [log.count(fault) for fault in faults] == [3, 3, 3]
     drawn = {path.name for path in (run / "figures").iterdir()}
     assert drawn == {f"weight_histograms_{layer}.png" for layer in first}
     assert read_csv(run / "metrics.csv")[0].keys() == {*COLUMNS}
@@ -203,7 +202,7 @@ def test_no_other_source_imports_a_file(own, tmp_path, capsys):
     own.write_text("raise SystemExit('imported')")
     toml, args = tmp_path / "c.toml", tmp_path / "args.json"
     toml.write_text(f'model = "mozafari2018"\nplugin = "{own}"')
-    args.write_text(json.dumps({"flags": {"model": "mozafari2018", "plugin": [f"{own} 123"]}}))
+    args.write_text(json.dumps({"format": FORMAT, "flags": {"model": "mozafari2018", "plugin": [f"{own} 123"]}}))
     assert_refuses(train.main, f"--config {toml}", "plugin", capsys)
     assert TrainSettings.parse(["--config", str(args)]).plugin == ()
 
@@ -217,73 +216,31 @@ def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
 
 
 @pytest.fixture
-def forgotten():
-    """Modules with these names are forgotten after the test."""
-    yield
-    for name in list(sys.modules):
-        if name.startswith(("helped", "datasets")):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def helped(own, forgotten):
-    """The plugin imports a file beside it, which imports a package, and another in a function; utils.py is another."""
-    more = "\nfrom helped_by import LIGHT\nfrom utils import ROOT\n\n\ndef later():\n    import helped_later\n"
-    own.write_text(OWN.replace("\n\n\n@dataclass", f"{more}\n\n@dataclass", 1).replace("float = 0.5", "float = LIGHT"))
-    files = {"helped_by.py": "import helped.parts\nLIGHT = helped.parts.HALF", "helped_later.py": ""}
-    files |= {"helped/__init__.py": "", "helped/parts.py": "from . import more\nHALF = more.HALF", "utils.py": ""}
-    files |= {"helped/more.py": "HALF = 0.5", "unused.py": ""}
-    for name, text in files.items():
-        path = own.parent / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    return own
+def helped(own):
+    """The plugin imports a file beside it; utils.py is another."""
+    own.write_text(
+        OWN.replace("\n\n\n@dataclass", "\nfrom helped_by import LIGHT\nfrom utils import ROOT\n\n\n@dataclass", 1)
+    )
+    own.write_text(own.read_text().replace("float = 0.5", "float = LIGHT"))
+    own.with_name("helped_by.py").write_text("LIGHT = 0.5")
+    own.with_name("utils.py").write_text("")
+    yield own
+    sys.modules.pop("helped_by", None)
 
 
 def test_files_beside_a_plugin(helped, tmp_path, undrawn, capsys):
-    """They are found after all others, they belong to its SHA-256, and an exception in them has its place."""
+    """They are found after all others; a run continues if they have changed, but not if the plugin has."""
     words = f"--model plug --encoder ink --dataset squares --image-size 30 30 --plugin {helped} --dry-run --threads 1"
     assert start(f"{words} --name run", tmp_path) == 0
     assert sys.path[-1] == str(tmp_path)
     resume = f"--resume {tmp_path / 'run'} --plugin {helped}"
-    assert start(resume, tmp_path) == 0
-    for name in ("helped_by.py", "helped_later.py", "helped/more.py", "utils.py", "unused.py"):
-        path = tmp_path / name
-        before = path.read_text()
-        path.write_text(f"{before}\n")
+    for path, is_same in ((helped.with_name("helped_by.py"), True), (helped, False)):
+        path.write_text(f"{path.read_text()}\n")
         capsys.readouterr()
-        if name in ("utils.py", "unused.py"):
+        if is_same:
             assert start(resume, tmp_path) == 0
         else:
             assert_refuses(train.main, resume, "--plugin", capsys)
-        path.write_text(before)
-    capsys.readouterr()
-    second = tmp_path / "second" / "own.py"
-    second.parent.mkdir()
-    second.write_text("import helped_by, helped_faulty")
-    second.with_name("helped_by.py").write_text("")
-    faulty = second.with_name("helped_faulty.py")
-    faulty.write_text("\n1 / 0")
-    assert_refuses(train.main, f"--plugin {second} --list-models", f"{faulty}, line 2", capsys)
-    faulty.write_text("")
-    line = assert_refuses(train.main, f"--plugin {second} --list-models", tmp_path / "helped_by.py", capsys)
-    assert str(second.with_name("helped_by.py")) in line
-
-
-@pytest.mark.unix
-def test_a_link_beside_a_plugin_is_the_file_beside_it(own, forgotten, tmp_path):
-    """Also a link to a file of another name, and to another folder."""
-    place = tmp_path / "elsewhere"
-    place.mkdir()
-    (place / "other.py").write_text("LIGHT = 0.5")
-    (tmp_path / "helped_by.py").symlink_to(place / "other.py")
-    (place / "package").mkdir()
-    (place / "package" / "__init__.py").write_text("")
-    (tmp_path / "helped").symlink_to(place / "package")
-    own.write_text("import helped\nfrom helped_by import LIGHT")
-    before = import_plugin(own)
-    (place / "other.py").write_text("LIGHT = 0.25")
-    assert import_plugin(own) != before
 
 
 def test_only_kernels_of_an_encoder_are_announced_as_such(own, tmp_path, undrawn, monkeypatch):
@@ -304,60 +261,18 @@ def test_only_kernels_of_an_encoder_are_announced_as_such(own, tmp_path, undrawn
     assert "encoder" not in first
 
 
-def test_a_plugin_that_has_changed_since_the_training_is_noted(helped, tmp_path, undrawn, capsys):
-    words = f"--model plug --encoder ink --dataset squares --image-size 30 30 --plugin {helped} --dry-run --threads 1"
+def test_a_plugin_that_has_changed_since_the_training_is_noted(own, tmp_path, undrawn, capsys):
+    words = f"--model plug --encoder ink --dataset squares --image-size 30 30 --plugin {own} --dry-run --threads 1"
     assert start(f"{words} --name run", tmp_path) == 0
     capsys.readouterr()
     for is_changed in (False, True):
-        assert start_evaluation(f"{tmp_path / 'run'} --no-figures --threads 1 --plugin {helped}", tmp_path / "out") == 0
-        load_network(tmp_path / "run", plugin=helped)
+        assert start_evaluation(f"{tmp_path / 'run'} --no-figures --threads 1 --plugin {own}", tmp_path / "out") == 0
+        load_network(tmp_path / "run", plugin=own)
         lines = capsys.readouterr().err.splitlines()
-        assert [line.startswith(f"{helped.name} has changed") for line in lines] == [True, True] * is_changed
-        helped.with_name("helped_by.py").write_text("LIGHT = 0.25")
+        assert [line.startswith(f"{own.name} has changed") for line in lines] == [True, True] * is_changed
+        own.write_text(f"{own.read_text()}\n")
     with refuses("3"):
         load_network(tmp_path / "run", plugin=3)
-
-
-OLD = """
-import datasets.npz
-from datasets import DataSet, dataset
-from datasets.data_set import DATASETS
-import imagesets
-
-assert datasets is imagesets and datasets.npz is imagesets.npz
-
-@dataset("old")
-def read(*_):
-    pass
-"""
-
-
-def test_the_old_name_of_the_data_sets(own, tmp_path, forgotten, monkeypatch, capsys):
-    """It works while a plugin is imported, unless another package has it; folders of data are no packages."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "datasets"]:
-        del sys.modules[name]
-    monkeypatch.syspath_prepend(tmp_path / "place")
-    other = tmp_path / "place" / "datasets" / "__init__.py"
-    other.parent.mkdir(parents=True)
-    own.write_text(OLD)
-    found = importlib.util.find_spec("datasets")
-    if found is None or found.origin is None:
-        assert train.main(["--plugin", str(own), "--list-models"]) == 0
-        (line,) = capsys.readouterr().err.splitlines()
-        assert "own.py" in line
-        assert "imagesets" in line
-        assert "old" in DATASETS
-        assert "datasets" not in sys.modules
-    other.write_text("")
-    importlib.invalidate_caches()
-    for text in (OLD, "from datasets import DataSet, dataset"):
-        another = tmp_path / f"another{len(text)}.py"
-        another.write_text(text)
-        line = assert_refuses(train.main, f"--plugin {another} --list-models", another, capsys)
-        assert "imagesets" in line
-    another.write_text("import datasets\nassert datasets.__file__ == " + repr(str(other)))
-    assert train.main(["--plugin", str(another), "--list-models"]) == 0
-    assert capsys.readouterr().err == ""
 
 
 UNUSABLE = [
