@@ -26,7 +26,6 @@ from encoders import IMAGES
 from engine.decision import decide_together
 from engine.stages import INPUT
 from imagesets import DataSet
-from imagesets.augmentation import add_noise
 from imagesets.data_set import is_path
 from imagesets.pictures import images_at
 from models import model_class
@@ -51,7 +50,7 @@ from training.plan import (
     prepare_machine,
 )
 from training.readout import save_features
-from training.settings import EvaluateSettings, TrainSettings, read_pairs, to_text
+from training.settings import EvaluateSettings, TrainSettings, to_text
 from training.testing import report_test
 from training.trained import TrainedNetwork, compute_maps, load_network
 from utils import (
@@ -90,11 +89,6 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images = data.test_images[:count]
     labels = data.test_labels[:count]
-    tested = data.name
-    if settings.noise:
-        ((noise, strength),) = read_pairs([settings.noise]).items()
-        images = add_noise(images, noise, strength)
-        tested += f" with noise {settings.noise}"
     indices = choose_map_images(settings, labels)
     summaries = [describe(each.model, read_settings(each.checkpoint)) for each in networks]
     check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT))
@@ -106,13 +100,11 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     facts = {"checkpoints": paths} if network.members else {"checkpoint": paths[0]}
     write_start(folder, {"command_line": settings.command_line, **facts}, "\n\n".join(summaries))
     facts |= {"dataset": data.name, "fingerprint": data.fingerprint}
-    if settings.noise:
-        facts["noise"] = settings.noise
     log = RunLog(folder, settings.tensorboard)
     log.info_all(data.notes)
     for each in networks:
         log.info_all(describe_change(each.checkpoint.record, data))
-    title = f"{name}, {tested}"
+    title = f"{name}, {data.name}"
     if network.members:
         latencies = None
         evaluation, lines = compare_networks(networks, images, labels, facts)
@@ -120,7 +112,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         latencies = encoder.encode(images).to(model.device)
         evaluation = Evaluation(*model.decide(latencies), labels)
         if checkpoint.record.flags:
-            title = read_settings(checkpoint).title(model=model.name, dataset=tested)
+            title = read_settings(checkpoint).title(model=model.name, dataset=data.name)
         title += f", {checkpoint.path.name}"
         facts["operations"] = count_operations(model, latencies)
         lines = [describe_operations(facts["operations"])]
@@ -131,7 +123,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report_test(report, folder, log, settings.figures)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
-    log.info(f"{name} on {tested}, test images: {evaluation.describe()}")
+    log.info(f"{name} on {data.name}, test images: {evaluation.describe()}")
     log.info_all([*facts["diagnosis"], *lines])
     log.close()
     log.info(f"see {folder}")
@@ -321,7 +313,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str, is_tested: bool)
         pairs.append(names)
     for trained, tested in pairs:
         if trained != tested:
-            message = f"{content.path} was trained for {trained}, but {data.name} has {tested}"
+            message = f"{content.path} was trained for {trained}, but {data.name} has {data.name}"
             raise InputError(message)
 
 

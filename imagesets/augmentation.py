@@ -1,4 +1,4 @@
-"""Changed images: moved copies of training images, and noise on test images, all drawn from a seed.
+"""Moved copies of training images, drawn from a seed.
 
 The result for an image depends on the seed and on the image's position in the data set. It does not depend on the
 number of threads or on how many images are passed at a time: ``first`` is the position of the first of them.
@@ -11,11 +11,6 @@ import numpy as np
 import torch
 
 from engine.augmentation import Augmentation
-from engine.declaration import fits
-from errors import InputError
-
-WHITE = 255
-NOISES = {"gaussian": "σ as a fraction of white", "salt-pepper": "the fraction of the pixels"}
 
 
 @dataclass(frozen=True)
@@ -103,31 +98,4 @@ def warp(images: np.ndarray, movements: np.ndarray) -> np.ndarray:
         offset[:2] = middle + movement[:, 2] - movement[:, :2] @ middle
         values = ndimage.affine_transform(image, matrix, offset, output=np.float64, order=1, mode="grid-constant")
         moved[:] = values + 0.5
-    return result
-
-
-def add_noise(images: np.ndarray, name: str, strength: float) -> np.ndarray:
-    """Return images uint8 (N, H, W) or (N, H, W, 3) with noise.
-
-    * ``gaussian``: a normal deviate with standard deviation strength · 255 is added to each value. The result is
-      rounded and clipped to 0 … 255.
-    * ``salt-pepper``: each pixel becomes black with probability strength / 2, and white with probability strength / 2.
-
-    Raises InputError for another name, or for a strength that is not from 0 to 1.
-    """
-    if name not in NOISES:
-        known = ", ".join(f"{noise}=X" for noise in NOISES)
-        raise InputError(f"--noise: unknown noise {name!r}; choose from {known}")
-    if not fits(strength, float) or not 0 <= strength <= 1:
-        raise InputError(f"--noise: {name} must be {NOISES[name]}, from 0 to 1, not {strength!r}")
-    result = images.copy()
-    for position, image in enumerate(result):
-        rng = np.random.default_rng([0, position])
-        if name == "gaussian":
-            noisy = image + strength * WHITE * rng.standard_normal(image.shape)
-            image[:] = np.rint(noisy).clip(0, WHITE)
-        else:
-            draws = rng.random(image.shape[:2])
-            image[draws < strength] = WHITE
-            image[draws < strength / 2] = 0
     return result

@@ -367,8 +367,6 @@ nowhere      | load("folder:/nowhere")
 --augment    | moves("copies=3 scale=1") | moves("copies=3 shear=2")
 --augment    | moves("copies=3 zoom=2")
 --augment    | moves("copies=3 flip=1") | moves("none turn=8")
---noise      | noisy("", True) | noisy("fog", 0.1) | noisy("gaussian", True) | noisy("gaussian", "x")
---noise      | noisy("gaussian", nan) | noisy("salt-pepper", -0.1)
 """
 SAVED = """
 image_size  | save(image_size=(28.0, 28.0)) | save(image_size=28) | save(image_size="28")
@@ -419,7 +417,6 @@ def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
     }
     names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
     names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": read_augmentation}
-    names |= {"noisy": lambda name, strength: augmentation.add_noise(IMAGES, name, strength)}
     modules = layers, packed, rules, stages, imagesets, augmentation, encoders, intensity, whitening
     modules += readout, s1c1, gabor
     known = {name: value for module in modules for name, value in vars(module).items()}

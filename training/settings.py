@@ -155,7 +155,7 @@ of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_out
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Values: of flags, of NAME=VALUE in --set, --grid, --augment and --noise, and of the table [set] in TOML
+# Values: of flags, of NAME=VALUE in --set, --grid and --augment, and of the table [set] in TOML
 
 
 LITERALS = {"none": "None", "true": "True", "false": "False", "inf": "1e999"}
@@ -525,12 +525,6 @@ class EvaluateSettings(NetworkSettings):
         "NAME",
         f"the data set: {list_datasets()} (default: that of the training)",
     )
-    noise: str | None = of_data(
-        None,
-        "KIND=X",
-        "add noise to the test images: gaussian=0.1 (σ as a fraction of white) or salt-pepper=0.05 (the fraction of "
-        "pixels that become black or white)",
-    )
     predict: tuple[str, ...] = of_prediction(
         (), "FILE", "classify image files: their names, folders, or patterns ('*.png')"
     )
@@ -555,8 +549,6 @@ class EvaluateSettings(NetworkSettings):
                 self._refuse_groups(("data",), "has no effect beside --predict")
                 used |= {"predict", "raw"}
             self._refuse_groups(("prediction", "output"), "has no effect beside --save-features", used)
-            if self.noise:
-                self.refuse("noise", "has no effect beside --save-features")
         elif self.predict:
             self._refuse_groups(("data", "output"), "has no effect beside --predict")
         elif self.nir:
@@ -564,8 +556,6 @@ class EvaluateSettings(NetworkSettings):
         elif self.draw:
             used = {"draw", "save_maps", "map_index"}
             self._refuse_groups(("prediction", "output"), "has no effect beside --draw", used)
-            if self.noise:
-                self.refuse("noise", "has no effect beside --draw")
         else:
             self._refuse_groups(("prediction",), "needs --predict")
 

@@ -128,7 +128,7 @@ def test_a_run_with_latencies_of_another_size_than_its_images(tmp_path, monkeypa
     assert (content.image_size, content.picture_size) == ((12, 16), (40, 50))
     with np.load(next(run.glob("maps/end/*.npz"))) as maps:
         assert maps["input"].shape == (4, 12, 16)
-    assert start_evaluation(f"{run} --noise gaussian=0.1", tmp_path / "evaluations") == 0
+    assert start_evaluation(f"{run}", tmp_path / "evaluations") == 0
     picture = tmp_path / "stripes.png"
     Image.fromarray(images[0]).save(picture)
     capsys.readouterr()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.augmentation import Augmentation
-from imagesets.augmentation import add_noise, compute_movements, move_images, warp
+from imagesets.augmentation import compute_movements, move_images, warp
 from training.plan import read_augmentation
 
 ALL = "copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"
@@ -110,29 +110,3 @@ def test_augmentations_are_written_as_they_are_read(copies, amounts):
     assert read_augmentation(str(augmentation)) == augmentation
     assert bool(augmentation) == (str(augmentation) != "none")
     assert read_augmentation(" ".join(reversed(ALL.split()))) == Augmentation(17, 8, 1.2, 0.08, 0.08, True)
-
-
-def test_gaussian_noise_has_its_sigma():
-    noisy = add_noise(np.full((40, 50, 50), 128, np.uint8), "gaussian", 0.1).astype(float) - 128
-    assert abs(noisy.mean()) < 0.5  # σ / sqrt(100,000) is 0.08
-    assert noisy.std() == pytest.approx(25.5, rel=0.01)
-    dark = add_noise(np.zeros((40, 50, 50), np.uint8), "gaussian", 0.1)
-    assert (dark == 0).mean() == pytest.approx(0.5 + 0.0078, abs=0.01)  # also what rounds to 0; nothing wraps around
-    assert dark.max() < 160
-
-
-def test_salt_and_pepper_hit_their_fraction_of_the_pixels():
-    noisy = add_noise(np.full((40, 50, 50, 3), 128, np.uint8), "salt-pepper", 0.2)
-    assert (noisy == noisy[..., :1]).all()  # all colours of a pixel
-    for value, fraction in ((0, 0.1), (255, 0.1), (128, 0.8)):
-        assert (noisy[..., 0] == value).mean() == pytest.approx(fraction, abs=0.005)  # σ at most 0.0013
-
-
-@pytest.mark.parametrize("noise", ["gaussian", "salt-pepper"])
-def test_noise_is_the_same_each_time(noise):
-    images = pixels(10, 7, 9)
-    before = images.copy()
-    noisy = add_noise(images, noise, 0.3)
-    np.testing.assert_array_equal(images, before)
-    np.testing.assert_array_equal(add_noise(images, noise, 0.3), noisy)
-    np.testing.assert_array_equal(add_noise(images, noise, 0), images)

@@ -85,7 +85,6 @@ def test_the_features_of_files(tmp_path, capsys):
     ("about", "more"), [
         ("c9", "--save-features c9"),
         ("s3", "--save-features s3"),  # it decides
-        ("--noise", "--save-features c1 --noise gaussian=0.1"),
         ("--save-maps", "--save-features c1 --save-maps"),
         ("--json", "--save-features c1 --json"),
         ("--raw", "--save-features c1 --raw"),

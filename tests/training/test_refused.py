@@ -123,7 +123,6 @@ TRAIN = {  # what the line names: command lines
     "--mod": ["--mod mozafari2018"],
     "--resume": ["--resume ''", "--summary --resume {run}", "--resume"],
     "--evaluate": ["--evaluate {run}"],
-    "--noise": [NEW + "--noise gaussian=0.1"],
     "--raw": [NEW + "--raw"],
     # settings of the network that are refused with others
     "s3": [NEW + "--set s3.out_channels=201"],
@@ -172,8 +171,6 @@ EVALUATE = {
     "RUN": ["", "''", "--dataset digits"],
     "text.png": ["{run} --dry-run --output {bad}/text.png", "{run} --predict {bad}/text.png"],
     "--encoder": ["{run} --encoder s1c1"], "--epochs": ["{run} --epochs 1 1 1"], "--set": ["{run} --set s2.kernel=3"],
-    "--noise": ["{run} --noise fog=1", "{run} --noise gaussian=2", "{run} --nir {out}.nir --noise gaussian=0.1",
-                "{run} --draw {out}.html --noise gaussian=0.1"],
     "--no-figures": ["{run} --predict {bad}/digit.png --no-figures"],
     "--save-maps": ["{run} --save-maps -1", "{run} --predict {bad}/digit.png --save-maps"],
     "--scores": ["{run} --scores"],

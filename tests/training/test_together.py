@@ -55,7 +55,7 @@ def test_a_network_with_a_larger_scale_has_no_larger_vote():
 def test_the_folder_of_a_test(trained, save, tmp_path, capsys):
     """A member on another encoder; each alone has its own accuracy; the page and the figures are of all together."""
     other = save("other", encoder=Intensity())
-    words = f"--dataset {FEW_DIGITS} --noise gaussian=0.1 {MACHINE}"
+    words = f"--dataset {FEW_DIGITS} {MACHINE}"
     assert start_evaluation(f"{trained} {other} {words} --name both", tmp_path) == 0
     out = capsys.readouterr().out
     folder = tmp_path / "both"
