@@ -23,13 +23,12 @@ from engine.augmentation import Augmentation
 from engine.backends import choose_backend
 from engine.checks import check_indices, check_labels, check_time_steps
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
-from engine.declaration import Declared
+from engine.declaration import MAX_VALUE, Declared, ranged
 from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
 from engine.layers import Layer
 from engine.packed import open_storage
 from engine.phases import Epochs, Learned, Phase, find_stages
-from engine.readout import Readout
 from engine.registry import register
 from engine.rules import Rule
 from engine.stages import INPUT, Stage, set_fields
@@ -48,7 +47,7 @@ class Attributes(Declared):
     converge: float
     encoder: Encoder = field(metadata={"form": "an encoder such as S1C1(time_steps=10)"})
     augmentation: Augmentation = field(metadata={"form": "an Augmentation(copies=8, turn=8)"})
-    readout: Readout | None = field(metadata={"form": 'a Readout("svm", C=2.4) or None'})
+    readout: float | None = ranged(0, MAX_VALUE, above=True)
 
 
 class LatencyDataset:
@@ -243,7 +242,7 @@ class NetworkTrainer(StageGraph):
     converge: float = 0.0  # phases without labels train until their convergence is below this number; 0: their epochs
     encoder: Encoder = S1C1()
     augmentation: Augmentation = Augmentation()  # the moved copies that the decision stage learns from; by default none
-    readout: Readout | None = None
+    readout: float | None = None  # C of the linear support vector machine that reads the last stage at the end of a run
 
     def __init_subclass__(cls, name: str | None = None, aliases: Sequence[str] = (), **kwargs: Any):
         super().__init_subclass__(**kwargs)

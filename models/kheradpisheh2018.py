@@ -1,7 +1,6 @@
 import torch
 
 from engine.phases import Phase
-from engine.readout import Readout
 from engine.rules import STDP
 from engine.stages import Pool, SpikingConv
 from network_trainer import NetworkTrainer
@@ -29,7 +28,7 @@ class Kheradpisheh2018(NetworkTrainer, name="kheradpisheh2018"):
 
     epochs = (2, 20)  # s1, s2
     encoder = S1C1(filters=((7, 1, 2),))
-    readout = Readout("svm", C=2.4)
+    readout = 2.4
 
     def build(self, num_classes):
         return {

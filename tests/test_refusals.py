@@ -12,7 +12,7 @@ import encoders
 import imagesets
 import s1c1
 from encoders import gabor, intensity, whitening
-from engine import layers, packed, readout, rules, stages
+from engine import layers, packed, rules, stages
 from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
 from imagesets import DataSet, augmentation, load, splits
@@ -295,9 +295,7 @@ encoder.steps      | choose_encoder(S1C1(), None, {"encoder.steps": 3})
 name               | declare(encoder=type("Own", (Encoder,), {"channels": 1, "time_steps": 2})())
 S1C1(              | declare(encoder={"name": "s1c1", "radius": 4}) | declare(encoder="s1c1") | declare(encoder=S1C1)
 Augmentation(      | declare(augmentation="copies=8 turn=8") | declare(augmentation=None)
-Readout("svm", C=  | declare(readout="svm") | declare(readout={"name": "SVM"}) | declare(readout={"kind": "svm"})
-kind               | Readout("SVM") | Readout(None)
-C must be          | Readout("svm", C=0) | Readout("svm", C="2.4") | Readout("logistic", C=inf)
+readout            | declare(readout="svm") | declare(readout=0) | declare(readout=inf)
 s1c1               | type("Other", (Encoder,), {}, name="s1c1")
 time_steps         | declare_encoder(time_steps="a")() | declare_encoder(time_steps=0)()
 time_steps         | declare_encoder(time_steps=256)() | declare_encoder(time_steps=2.5)()
@@ -418,7 +416,7 @@ def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
     names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
     names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": read_augmentation}
     modules = layers, packed, rules, stages, imagesets, augmentation, encoders, intensity, whitening
-    modules += readout, s1c1, gabor
+    modules += s1c1, gabor
     known = {name: value for module in modules for name, value in vars(module).items()}
     assert_each_refused(globals()[table], {**known, **globals(), **names})
     assert {*tmp_path.iterdir()} <= {path}

@@ -13,7 +13,6 @@ from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
 from engine.phases import Epochs
-from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
 from imagesets.data_set import is_of_characters
@@ -140,11 +139,11 @@ class Data:
 
 @dataclass(frozen=True)
 class Features:
-    """The features that a run saves or reads out: of which stage, whether it saves them, the readout."""
+    """The features that a run saves or reads out: of which stage, whether it saves them, C of the readout."""
 
     stage: str
     is_saved: bool
-    readout: Readout | None
+    readout: float | None
 
 
 class Plan:
@@ -309,12 +308,12 @@ def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
     has_validation = len(data.splits["validation"]) > 0
     lack = f"{model.name} has no decision stage" if has_validation else "--val-split is 0"
     is_validated = has_validation and model.decision is not None
-    learns_labels = any(phase.needs_labels for phase in model.phases) or get_readout(settings, model)
+    learns_labels = any(phase.needs_labels for phase in model.phases) or model.readout
     if settings.labels is not None and not learns_labels:
         settings.refuse("labels", f"has no effect: {model.name} learns nothing with labels")
     if settings.patience and not is_validated:
         settings.refuse("patience", f"needs a validation accuracy, but {lack}")
-    if not settings.test and not is_validated and not (has_validation and get_readout(settings, model)):
+    if not settings.test and not is_validated and not (has_validation and model.readout):
         settings.refuse("test", f"tests on the validation images, but {lack}")
 
 
@@ -396,7 +395,7 @@ def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) ->
     Raises InputError if there is no such stage, or if its maps do not fit in memory.
     """
     is_saved = settings.save_features is not None
-    readout = get_readout(settings, model)
+    readout = model.readout
     if not is_saved and readout is None:
         return None
     images = max(data.count_images().values()) if is_saved else 0
@@ -417,13 +416,6 @@ def choose_stage(model: NetworkTrainer, stage: str, images: int = 0) -> str:
         raise InputError(f"{model.name} has no stage {stage!r} before its decision stage; choose from {known}")
     check_memory(f"--save-features {stage}", images * count_neurons(model, stage))
     return stage
-
-
-def get_readout(settings: TrainSettings, model: NetworkTrainer) -> Readout | None:
-    """Return the readout of the settings, or else of the network; None: no readout."""
-    if settings.readout == "none":
-        return None
-    return model.readout if settings.readout is None else Readout(settings.readout)
 
 
 def count_neurons(model: NetworkTrainer, stage: str) -> int:

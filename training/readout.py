@@ -1,12 +1,10 @@
 """The features of a trained network for other classifiers: the latency maps of one stage, saved or read out.
 
 They are computed with the weights of the epoch with the best validation accuracy. If the network has no decision stage,
-they are computed with the last weights. A readout (``engine/readout.py``) is trained by scikit-learn on whether each
-neuron of the stage has spiked, and compared with the network's own decision.
+they are computed with the last weights. A readout, a linear support vector machine (squared hinge loss), is trained by
+scikit-learn on whether each neuron of the stage has spiked, one class against the rest.
 """
 
-import math
-import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,6 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from engine.readout import Readout
 from errors import InputError
 from report.evaluation import evaluate_predictions
 from training.log import RunLog
@@ -27,9 +24,6 @@ from utils import check_memory, write_atomically
 if TYPE_CHECKING:
     import scipy.sparse
 
-CS = 0.001, 0.01, 0.1, 1.0  # inverse strengths of the regularisation from which C is chosen
-DEFAULT_C = 1.0  # scikit-learn's default, which is used without validation images
-MAX_TRIED = 10_000  # the largest number of training images for the choice of C
 LOWEST = -1e9  # the score of a class without training images
 COPIES = 3  # copies of the inputs in memory, including those of scikit-learn
 BYTES = 12  # of a spike in a sparse matrix: a float64 and an int32
@@ -42,8 +36,8 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     and indices in the data set int64 (N,), the stage and the number of time steps; if phases with labels learn from
     some training images alone, also which, ``labelled`` bool (N,). An image without a label has the label -1.
 
-    Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory or
-    takes too long, the dict contains the reason as "refused", because the rest of the run is finished.
+    Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory, the
+    dict contains the reason as "refused", because the rest of the run is finished.
     """
     model = plan.model
     stage = plan.features.stage
@@ -67,15 +61,15 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
         return {}
     try:
         inputs = {split: (find_spikes(part, model.time_steps), labels) for split, (part, labels) in maps.items()}
-        result = train_readout(readout, inputs, model.num_classes, log, plan.settings.readout_seconds)
+        result = train_readout(readout, inputs, model.num_classes, log)
         note = "" if result["converged"] else ", not converged"
         split = "test" if "test" in result else "validation"
-        text = f"C {result['C']:g}{note}: {split} accuracy {100 * result[split]['accuracy']:.2f} %"
+        text = f"C {readout:g}{note}: {split} accuracy {100 * result[split]['accuracy']:.2f} %"
     except InputError as error:
         result = {"refused": str(error)}
         text = f"none: {error}"
-    log.info(f"readout    {readout.kind} on {stage}, {text}")
-    return {"readout": {"name": readout.kind, "stage": stage, **result}}
+    log.info(f"readout    svm on {stage}, {text}")
+    return {"readout": {"name": "svm", "stage": stage, **result}}
 
 
 def save_features(
@@ -113,72 +107,42 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     return sparse.csr_matrix(spiked, dtype=float)
 
 
-def train_readout(
-    readout: Readout, splits: dict[str, tuple], num_classes: int, log: RunLog, seconds: float = math.inf
-) -> dict:
+def train_readout(c: float, splits: dict[str, tuple], num_classes: int, log: RunLog) -> dict:
     """Train a readout on the split "train", and score it on the others.
 
     Args:
-        readout: the readout. If its C is None, C is the value of ``CS`` with the best validation accuracy
-            (the lowest of equal ones) after training on at most ``MAX_TRIED`` images, or ``DEFAULT_C`` if there are no
-            validation images.
+        c: inverse strength of the regularisation.
         splits: {name of a split: its spikes (N, neurons) and labels (N,)}.
-        log: gets a line for each value of C, and shows the progress.
-        seconds: after this time, no further class is learned.
+        log: shows the progress.
 
-    Returns a dict for results.json: the readout, the validation accuracy of each C, and the scores of
-    ``evaluate_predictions``. Raises InputError if all training images are of one class, or after ``seconds``.
+    Returns a dict for results.json: the readout, and the scores of ``evaluate_predictions``. Raises InputError if all
+    training images are of one class.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
     splits = dict(splits)
     inputs, labels = splits.pop("train")
-    if len(np.unique(labels)) < 2:
+    classes = np.unique(labels).tolist()
+    if len(classes) < 2:
         raise InputError("a readout needs training images of two classes or more")
-    fit = partial(_fit, readout.kind, log=log, end=time.monotonic() + seconds)
-    tried = {}
-    c = DEFAULT_C if readout.C is None else readout.C
-    if readout.C is None and "validation" in splits:
-        every = -(-len(labels) // MAX_TRIED)  # so that all classes are there, even if the images are sorted
-        for value in CS:
-            classifiers, _ = fit(value, inputs[::every], labels[::every])
-            accuracy = _score(classifiers, *splits["validation"], num_classes)["accuracy"]
-            log.info(f"{readout.kind}, C {value:g}: validation accuracy {100 * accuracy:.2f} %")
-            tried[str(value)] = accuracy
-        c = float(max(tried, key=tried.get))
-    classifiers, converged = fit(c, inputs, labels)
-    result = {"C": c, "converged": converged, "neurons": inputs.shape[1], "validation_accuracy_of_C": tried}
+    classifiers = {}
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(torch.get_num_threads()):
+        warnings.simplefilter("always")
+        for number, label in enumerate(classes, start=1):
+            # liblinear's trust-region Newton method is deterministic, and needs 10 to 20 steps
+            classifiers[label] = LinearSVC(dual=False, C=c, tol=0.01).fit(inputs, labels == label)
+            log.show(f"svm, C {c:g}", number * len(labels), len(classes) * len(labels))
+    log.close_bar()
+    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    result = {"C": c, "converged": converged, "neurons": inputs.shape[1]}
     for split, (spikes, classes) in splits.items():
         result[split] = _score(classifiers, spikes, classes, num_classes)
     return result
 
 
-def _fit(name: str, c: float, inputs, labels: np.ndarray, log: RunLog, end: float):
-    """Train a classifier of each class against the rest, until the time ``end``.
-
-    Returns {class: classifier}, and whether all of them converged.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.svm import LinearSVC
-
-    # liblinear's trust-region Newton method is deterministic, and needs 10 to 20 steps
-    create = partial(LogisticRegression, solver="liblinear")
-    if name == "svm":
-        create = partial(LinearSVC, dual=False)
-    classes = np.unique(labels).tolist()
-    classifiers = {}
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(torch.get_num_threads()):
-        warnings.simplefilter("always")
-        for number, label in enumerate(classes, start=1):
-            if time.monotonic() > end:
-                raise InputError("it was not ready in time")
-            classifiers[label] = create(C=c, tol=0.01).fit(inputs, labels == label)
-            log.show(f"{name}, C {c:g}", number * len(labels), len(classes) * len(labels))
-    log.close_bar()
-    return classifiers, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-
-
 def _score(classifiers: dict, inputs, labels: np.ndarray, num_classes: int) -> dict:
-    """Score the classifiers of ``_fit`` by ``evaluate_predictions``."""
+    """Score classifiers, {class: classifier}, by ``evaluate_predictions``."""
     scores = np.full((len(labels), num_classes), LOWEST)
     for label, classifier in classifiers.items():
         scores[:, label] = classifier.decision_function(inputs)

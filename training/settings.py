@@ -21,7 +21,6 @@ from encoders import ENCODERS
 from engine.backends import AUTO, BACKENDS
 from engine.declaration import fits, to_field
 from engine.plugins import import_plugin
-from engine.readout import KINDS
 from errors import InputError
 from imagesets import list_datasets
 from imagesets.pictures import GROUNDS
@@ -461,17 +460,6 @@ class TrainSettings(NetworkSettings):
     )
     map_every: int = of_output(0, "E", "also save the activation maps every E epochs; 0: only at the end", FILES)
     save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", HARMLESS)
-    readout: str | None = of_output(
-        None,
-        "NAME",
-        "train a linear classifier on which neurons of the stage of --save-features spike: svm, logistic or none "
-        "(default: that of the network)",
-        SCORES,
-        choices=(*KINDS, "none"),
-    )
-    readout_seconds: float = of_output(
-        3600.0, "SECONDS", "begin no further class of the classifier after this time", HARMLESS
-    )
 
     @property
     def scored_split(self) -> str:

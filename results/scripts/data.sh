@@ -16,7 +16,7 @@ done
 # the network without features; its other runs learn from the same augmented images as multiscale2026
 alone=(--model control2026 --augment none --epochs 25 --set s1.rule.decay=0.85)
 for fold in 0 1 2 3 4; do
-    photographs=(--dataset "folder:runs/data/folds/faces/$fold" --val-split 0 --image-size 28 28 --readout svm)
+    photographs=(--dataset "folder:runs/data/folds/faces/$fold" --val-split 0 --image-size 28 28)
     run "faces-mozafari2018-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30
     run "faces-multiscale2026-$fold" --model multiscale2026 "${photographs[@]}" --augment none --epochs 20 20 20 20 30
     run "faces-control2026-$fold" "${alone[@]}" --dataset "folder:runs/data/folds/faces/$fold" --val-split 0 \

@@ -2,6 +2,7 @@
 
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 from support.command import DIGITS, dont_draw, start
 from support.run_folders import only_run
 from threadpoolctl import threadpool_info
@@ -39,15 +40,15 @@ def stop_after(monkeypatch):
 
 @pytest.fixture
 def fit_threads(monkeypatch):
-    """The numbers of threads by which logistic regressions are fitted."""
+    """The numbers of threads by which linear classifiers are fitted."""
     threads = []
-    fit = LogisticRegression.fit
+    for classifier in LinearSVC, LogisticRegression:
 
-    def count(*args):
-        threads.extend(pool["num_threads"] for pool in threadpool_info())
-        return fit(*args)
+        def count(*args, fit=classifier.fit):
+            threads.extend(pool["num_threads"] for pool in threadpool_info())
+            return fit(*args)
 
-    monkeypatch.setattr(LogisticRegression, "fit", count)
+        monkeypatch.setattr(classifier, "fit", count)
     return threads
 
 

@@ -112,7 +112,7 @@ def test_phases_that_train_until_they_have_converged(tmp_path, learned, undrawn,
 
 
 def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, undrawn, capsys):
-    words = f"{SMALL} --model kheradpisheh2018 --epochs 0 1 --converge 0.2 --readout none --name run"
+    words = f"{SMALL} --model kheradpisheh2018 --epochs 0 1 --converge 0.2 --name run"
     assert start(words, tmp_path) == 0
     assert learned == ["s2"] * 3
     capsys.readouterr()
@@ -120,7 +120,7 @@ def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, un
 
 
 def test_a_last_phase_that_has_not_converged_is_lengthened(tmp_path, learned, undrawn):
-    words = f"{SMALL} --model kheradpisheh2018 --set s2.out_channels=8 --converge 1e-9 --readout none"
+    words = f"{SMALL} --model kheradpisheh2018 --set s2.out_channels=8 --converge 1e-9"
     assert start(f"{words} --epochs 0 21 --name run", tmp_path) == 0
     assert start(f"--resume {tmp_path / 'run'} --epochs 0 22", tmp_path) == 0
     assert learned == ["s2"] * 3 * 22

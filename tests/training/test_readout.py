@@ -1,7 +1,6 @@
 """Features for other classifiers: what is saved, the accuracy of a linear readout, and what does not fit."""
 
 import shlex
-import shutil
 from unittest import mock
 
 import numpy as np
@@ -13,8 +12,8 @@ from support.refusals import assert_refuses
 
 import imagesets
 import train
-from engine.readout import KINDS, Readout
 from models import build_model
+from models.mozafari2018 import Mozafari2018
 from report.run_folder import RunFolder
 from s1c1 import S1C1
 from training import readout
@@ -25,10 +24,9 @@ SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figure
 
 
 @pytest.mark.slow
-def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
+def test_saved_features_are_those_of_the_best_weights(tmp_path):
     """All images of each part, with their labels and places in the data set."""
-    monkeypatch.setattr(readout, "CS", (0.01, 0.1))
-    assert start(f"{SMALL} --epochs 1 1 1 --name run --save-features c1 --readout logistic", tmp_path) == 0
+    assert start(f"{SMALL} --epochs 1 1 1 --name run --save-features c1", tmp_path) == 0
     content = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.safetensors")
     model, data = rebuild_network(content), imagesets.load("digits")
     for split, count in (("train", 132), ("validation", 119), ("test", 360)):
@@ -41,17 +39,11 @@ def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
             assert (str(saved["stage"]), int(saved["time_steps"]), saved["latencies"].dtype) == ("c1", 15, np.uint8)
             maps = dict(model.walk(S1C1().encode(images[chosen])))["c1"]
             assert np.array_equal(saved["latencies"], maps.numpy())
-    found = results(tmp_path / "run")
-    assert (found["readout"]["stage"], found["readout"]["neurons"]) == ("c1", 30 * 14 * 14)
-    assert found["readout"]["test"]["accuracy"] > 0.6 > found["test"]["best"]["accuracy"]
-    tried = found["readout"]["validation_accuracy_of_C"]
-    assert list(tried) == [str(c) for c in readout.CS]
-    assert tried[str(found["readout"]["C"])] == max(tried.values())
 
 
 @pytest.mark.slow
 def test_a_networks_own_readout(tmp_path, capsys):
-    """kheradpisheh2018 does not decide; its own readout does, unless the user asks for none."""
+    """kheradpisheh2018 does not decide; its own readout does."""
     words = f"--model kheradpisheh2018 {DIGITS} --dry-run --no-figures"
     assert start(f"{words} --name own", tmp_path) == 0
     assert "svm on c2, C 2.4" in capsys.readouterr().out
@@ -59,61 +51,53 @@ def test_a_networks_own_readout(tmp_path, capsys):
     assert found["readout"]["C"] == 2.4
     assert found["readout"]["test"]["accuracy"] > 0.5
     assert not (tmp_path / "own" / "features").exists()
-    assert start(f"{words} --name none --readout none", tmp_path) == 0
-    assert "readout" not in results(tmp_path / "none")
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_what_can_be_separated_is_read_without_an_error(name):
-    """Three classes, each with a neuron that spikes for it alone. Without validation images, C is the default."""
+def test_what_can_be_separated_is_read_without_an_error():
+    """Three classes, each with a neuron that spikes for it alone."""
     labels = np.arange(60) % 3
     latencies = torch.full((60, 4, 1, 1), 15, dtype=torch.uint8)
     latencies[torch.arange(60), torch.from_numpy(labels)] = 14
     inputs = readout.find_spikes(latencies, 15)
     assert (inputs.shape, inputs.nnz) == ((60, 4), 60)
     splits = {"train": (inputs, labels), "test": (inputs, labels)}
-    found = readout.train_readout(Readout(name), splits, 3, RunLog())
-    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (readout.DEFAULT_C, True, 1)
+    found = readout.train_readout(1.0, splits, 3, RunLog())
+    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (1, True, 1)
 
 
 def test_it_is_trained_by_the_threads_of_the_run(fit_threads):
     torch.set_num_threads(1)
     inputs = readout.find_spikes(torch.eye(2, dtype=torch.uint8)[:, :, None, None], 1)
-    readout.train_readout(Readout("logistic", C=1.0), {"train": (inputs, np.arange(2))}, 2, RunLog())
+    readout.train_readout(1.0, {"train": (inputs, np.arange(2))}, 2, RunLog())
     assert set(fit_threads) == {1}
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_two_classes_in_training_and_a_third_in_the_test(name):
+def test_two_classes_in_training_and_a_third_in_the_test():
     labels = np.arange(40) % 2
     latencies = torch.where(torch.from_numpy(labels)[:, None, None, None] == torch.arange(2)[:, None, None], 3, 15)
     inputs = readout.find_spikes(latencies.to(torch.uint8), 15)
     shown = np.where(np.arange(40) == 0, 2, labels)
     splits = {"train": (inputs, labels), "test": (inputs, shown)}
-    found = readout.train_readout(Readout(name, C=1.0), splits, 3, RunLog())
+    found = readout.train_readout(1.0, splits, 3, RunLog())
     assert found["test"]["accuracy"] == 39 / 40
 
 
 def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsys):
-    """They exist when it begins. The run is finished when it ends, or after its limit."""
-    monkeypatch.setattr(readout, "CS", (0.01, 0.1))
+    """They exist when it begins. The run is finished when it ends."""
+    monkeypatch.setattr(Mozafari2018, "readout", 0.1)
     run = RunFolder(tmp_path / "run")
     with monkeypatch.context() as context:
         context.setattr("training.testing.read_features", mock.Mock(side_effect=KeyboardInterrupt))
-        assert start(f"{command.SMALL} --epochs 0 0 1 --readout logistic --name run", tmp_path) == 130
+        assert start(f"{command.SMALL} --epochs 0 0 1 --name run", tmp_path) == 130
     found = results(run.path)
     assert found["test"]["best"]
     assert "test, best epoch" in (run.path / "index.html").read_text()
     assert "test       best" in capsys.readouterr().out
     assert not run.is_finished
-    shutil.copytree(run.path, tmp_path / "limited")
     assert start("--resume run", tmp_path) == 0
-    assert capsys.readouterr().out.count("logistic, C 0.") == 2
     assert results(run.path)["test"] == found["test"]
     assert results(run.path)["readout"]["test"]
     assert run.is_finished
-    assert start("--resume limited --readout-seconds 0", tmp_path) == 0
-    assert "time" in results(tmp_path / "limited")["readout"]["refused"]
 
 
 def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):
@@ -130,8 +114,9 @@ def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsy
 
 def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch, tmp_path):
     monkeypatch.setattr(readout, "COPIES", 10**12)
+    monkeypatch.setattr(Mozafari2018, "readout", 0.1)
     dont_draw(monkeypatch)
-    words = f"{SMALL} --dry-run --epochs 1 1 1 --name run --save-features c2 --readout svm"
+    words = f"{SMALL} --dry-run --epochs 1 1 1 --name run --save-features c2"
     assert start(words, tmp_path) == 0
     found = results(tmp_path / "run")
     assert (found["readout"]["name"], found["readout"]["stage"]) == ("svm", "c2")

@@ -104,7 +104,7 @@ VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell l
     "--save-every": ["nan", "inf", "-1"],
     "--save-maps": ["-1"], "--map-every": ["-1", "1"], "--map-index": ["0 360", "-1", f"{HUGE}"],
     "--augment": ["twist=3", "turn=3", "copies=2.5 turn=3", "copies turn=3"],
-    "--readout": ["nonsense"], "--labels": ["0", "9", "1319", "1.5", "few"],
+    "--labels": ["0", "9", "1319", "1.5", "few"],
 }  # fmt: skip
 FIELDS = {  # of --set; more of them are in tests/test_refusals.py
     "s9.threshold": ["2"], "s2.rule.warm_up.radius": ["2"], "threshold": ["3"], "s1.rule": ["{{}}", "{{1}}"],
@@ -154,11 +154,10 @@ TRAIN = {  # what the line names: command lines
     "--set": ["--resume {run} --set s2.threshold=12"], "--init-from": ["--resume {run} --init-from {run}"],
     "--save-every": ["--resume {run} --save-every -1"], "--no-test": [
         "--resume {run} --no-test",
-        *(NEW + f"--model kheradpisheh2018 --no-test {more}" for more in ("--readout none", "--val-split 0")),
+        NEW + "--model kheradpisheh2018 --no-test --val-split 0",
     ],
     "time_steps": [NEW + "--init-from {run} --set encoder.time_steps=20"],
     "no stage": [NEW + "--init-from {run} --set s1.kernel=7 s2.kernel=5 s3.kernel=3"],
-    "--labels": [NEW + "--model kheradpisheh2018 --readout none --labels 20"],
     "s9": [NEW + "--save-features s9"], "s1, c1, s2, c2": [NEW + "--save-features s3"],
     # no decision from images that are held out
     "--val-split": [NEW + "--no-test --val-split 0"],

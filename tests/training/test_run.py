@@ -335,7 +335,7 @@ def unreadable(monkeypatch):
 
 
 def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn, capsys):
-    words = f"{WORDS} --no-test --name one --map-index 3 --tensorboard --save-features c1 --readout svm"
+    words = f"{WORDS} --no-test --name one --map-index 3 --tensorboard --save-features c1"
     assert start(words, tmp_path) == 0
     out, run = capsys.readouterr().out, tmp_path / "one"
     found = results(run)
@@ -345,9 +345,6 @@ def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn
     assert "test " not in out
     assert f"validation best  accuracy {100 * found['best_epoch']['accuracy']:.2f} %, wrong" in out
     held_out = found["images"]["validation"]
-    assert found["readout"]["validation"]["count"] == held_out
-    assert "svm on c1" in out
-    assert found["readout"]["validation"]["accuracy"] > found["validation"]["best"]["accuracy"] + 0.1
     assert sorted(file.stem for file in run.glob("features/*.npz")) == ["train", "validation"]
     assert len(read_csv(run / "predictions.csv")) == found["validation"]["best"]["count"] == held_out
     assert len(list(run.glob("maps/end/*.npz"))) == 1

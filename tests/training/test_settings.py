@@ -101,7 +101,7 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
     learned = More(model="x").select(*LEARNED, ROUNDING)
     assert learned["new"] == 3
     harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "save_maps", "map_index", "test"}
-    harmless |= {"map_every", "save_every", "save_features", "readout", "readout_seconds", "characters", "references"}
+    harmless |= {"map_every", "save_every", "save_features", "characters", "references"}
     assert learned.keys() == {*SAVED, "new"} - harmless
 
 
@@ -115,7 +115,7 @@ def test_a_setting_is_checked_whenever_it_changes():
 
 
 LINES = r"""
-no-test = "false"|no-test = 0|no-figures = []|readout = "x"|dry-run = 1|epochs = "1 2 3"|epochs = [1, [2]]|seed = [1]
+no-test = "false"|no-test = 0|no-figures = []|dry-run = 1|epochs = "1 2 3"|epochs = [1, [2]]|seed = [1]
 seed = {a = 1}|set = 3|set = "s1.threshold=3"|set = [[1]]|augment = 3
 image-size = [28]|dataset = "a\u0000b"|name = 2024-01-01|"a\nb" = 1|batch-size = "many"|batch-size = 0
 epochs = 3|device = " "|ratio = nan|ratio = 0|backend = "gpu"|threads = "two"|name = "../up"|set = [3]
