@@ -15,15 +15,13 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain, combinations
+from itertools import chain
 
 import numpy as np
 
 from encoders import IMAGES
-from engine.decision import decide_together
 from engine.stages import INPUT
 from imagesets import DataSet
 from imagesets.data_set import is_path
@@ -34,7 +32,7 @@ from report.exports.draw import DRAWN, write_drawing_page
 from report.exports.nir import write_nir
 from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
-from report.report import Report
+from report.report import Report, collect_results
 from report.run_folder import write_start
 from training.checkpoint import Checkpoint, RunRecord
 from training.log import RunLog
@@ -52,12 +50,14 @@ from training.plan import (
 from training.readout import save_features
 from training.settings import EvaluateSettings, TrainSettings, to_text
 from training.testing import report_test
+from training.together import check_alike, compare_networks
 from training.trained import TrainedNetwork, compute_maps, load_network
 from utils import (
     check_memory,
     claim_folder,
     put_in_place,
     to_folder_name,
+    write_json,
 )
 
 
@@ -65,8 +65,10 @@ from utils import (
 def main(words: list[str]) -> int | None:
     """Test, classify or export, as the words of a command line request. Returns the exit code, None for 0."""
     settings = EvaluateSettings.parse(words)
-    network = load(settings)
-    if settings.nir:
+    network, *others = load(settings)
+    if others:
+        evaluate_together(settings, [network, *others])
+    elif settings.nir:
         write_graph(settings, network)
     elif settings.draw:
         draw(settings, network)
@@ -79,43 +81,22 @@ def main(words: list[str]) -> int | None:
 
 
 def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
-    """Test a network, or several alone and together, on the test images of a data set. Write a report in a folder."""
+    """Test a network on the test images of a data set, and write a report in a folder."""
     network.check_decides()
     model = network.model
     encoder = network.encoder
     checkpoint = network.checkpoint
-    networks = network.members or [network]
-    data = read_data(settings, network)
-    count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
-    images = data.test_images[:count]
-    labels = data.test_labels[:count]
+    data, images, labels = read_test(settings, network)
     indices = choose_map_images(settings, labels)
-    summaries = [describe(each.model, read_settings(each.checkpoint)) for each in networks]
     check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT))
-    name = f"{len(networks)} networks together" if network.members else model.name
-    folder_name = f"{to_folder_name(name)}-{to_folder_name(data.name)}-evaluation"
-    with claim_folder(settings.output, folder_name, settings.name) as claimed:
-        folder = put_in_place(claimed)
-    paths = [str(each.checkpoint.path) for each in networks]
-    facts = {"checkpoints": paths} if network.members else {"checkpoint": paths[0]}
-    write_start(folder, {"command_line": settings.command_line, **facts}, "\n\n".join(summaries))
-    facts |= {"dataset": data.name, "fingerprint": data.fingerprint}
-    log = RunLog(folder, settings.tensorboard)
-    log.info_all(data.notes)
-    for each in networks:
-        log.info_all(describe_change(each.checkpoint.record, data))
-    title = f"{name}, {data.name}"
-    if network.members:
-        latencies = None
-        evaluation, lines = compare_networks(networks, images, labels, facts)
-    else:
-        latencies = encoder.encode(images).to(model.device)
-        evaluation = Evaluation(*model.decide(latencies), labels)
-        if checkpoint.record.flags:
-            title = read_settings(checkpoint).title(model=model.name, dataset=data.name)
-        title += f", {checkpoint.path.name}"
-        facts["operations"] = count_operations(model, latencies)
-        lines = [describe_operations(facts["operations"])]
+    folder, log, facts = begin(settings, data, model.name, {"checkpoint": str(checkpoint.path)}, [network])
+    latencies = encoder.encode(images).to(model.device)
+    evaluation = Evaluation(*model.decide(latencies), labels)
+    title = f"{model.name}, {data.name}"
+    if checkpoint.record.flags:
+        title = read_settings(checkpoint).title(model=model.name, dataset=data.name)
+    title += f", {checkpoint.path.name}"
+    facts["operations"] = count_operations(model, latencies)
     facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, "test images")]
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
@@ -123,35 +104,54 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report_test(report, folder, log, settings.figures)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
-    log.info(f"{name} on {data.name}, test images: {evaluation.describe()}")
-    log.info_all([*facts["diagnosis"], *lines])
+    log.info(f"{model.name} on {data.name}, test images: {evaluation.describe()}")
+    log.info_all([*facts["diagnosis"], describe_operations(facts["operations"])])
     log.close()
     log.info(f"see {folder}")
 
 
-def compare_networks(
-    networks: Sequence[TrainedNetwork], images: np.ndarray, labels: np.ndarray, facts: dict
-) -> tuple[Evaluation, list[str]]:
-    """Test networks alone and together, and add their scores and differences to ``facts``, the content of results.json.
+def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:
+    """Test several networks alone and together on the test images of a data set, and write the scores in a folder."""
+    check_alike(networks)
+    data, images, labels = read_test(settings, networks[0])
+    name = f"{len(networks)} networks together"
+    paths = [str(network.checkpoint.path) for network in networks]
+    folder, log, facts = begin(settings, data, name, {"checkpoints": paths}, networks)
+    evaluation, comparison, lines = compare_networks(networks, images, labels)
+    diagnosis = [*evaluation.describe_balance(data.class_names, "test images")]
+    facts |= {**comparison, "diagnosis": diagnosis}
+    write_json(folder / "results.json", collect_results({"test": evaluation}, facts))
+    evaluation.write_predictions(folder / "predictions.csv", data.class_names)
+    log.info(f"{name} on {data.name}, test images: {evaluation.describe()}")
+    log.info_all([*diagnosis, *lines])
+    log.close()
+    log.info(f"see {folder}")
 
-    Returns the evaluation of all together, and lines with the scores and differences.
+
+def read_test(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[DataSet, np.ndarray, np.ndarray]:
+    """Return the data set of the settings, its test images and their labels; a few of a dry run."""
+    data = read_data(settings, network)
+    count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
+    return data, data.test_images[:count], data.test_labels[:count]
+
+
+def begin(
+    settings: EvaluateSettings, data: DataSet, name: str, facts: dict, networks: list[TrainedNetwork]
+) -> tuple[Path, RunLog, dict]:
+    """Create the folder of a test, with the record of the command, and begin its log.
+
+    Returns the folder, the log, and ``facts`` with those of the data set, for results.json.
     """
-    decided = [network.classify(images) for network in networks]
-    alone = [Evaluation(*each, labels) for each in decided]
-    together = Evaluation(*decide_together(decided), labels)
-    facts["networks"] = [evaluation.metrics for evaluation in alone]
-    facts["differences"] = {}
-    lines = []
-    for number, (network, evaluation) in enumerate(zip(networks, alone, strict=True), 1):
-        lines.append(f"{number}: {network.model.name} of {network.checkpoint.path}: {evaluation.describe()}")
-    lines.append("differences of accuracies, paired by image, with 95 % intervals and the exact p of McNemar's test:")
-    for (first, before), (second, evaluation) in combinations([*enumerate(alone, 1), ("together", together)], 2):
-        row = evaluation.compare(before)
-        facts["differences"][f"{second} - {first}"] = row
-        points = f"{100 * row['difference']:+.2f} ± {100 * row['interval']:.2f} points"
-        changes = f"gained {row['gained']:,}, lost {row['lost']:,} images"
-        lines.append(f"  {second} - {first}: {points}, p = {row['p']:.2g} ({changes})")
-    return together, lines
+    folder_name = f"{to_folder_name(name)}-{to_folder_name(data.name)}-evaluation"
+    with claim_folder(settings.output, folder_name, settings.name) as claimed:
+        folder = put_in_place(claimed)
+    summaries = [describe(network.model, read_settings(network.checkpoint)) for network in networks]
+    write_start(folder, {"command_line": settings.command_line, **facts}, "\n\n".join(summaries))
+    log = RunLog(folder, settings.tensorboard)
+    log.info_all(data.notes)
+    for network in networks:
+        log.info_all(describe_change(network.checkpoint.record, data))
+    return folder, log, {**facts, "dataset": data.name, "fingerprint": data.fingerprint}
 
 
 def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
@@ -262,14 +262,15 @@ def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def load(settings: EvaluateSettings) -> TrainedNetwork:
-    """Load the network of the settings, or several as one. Raises InputError if one of them is another network."""
-    network = load_network(settings.run, settings.output, prepare_machine(settings), settings.backend)
-    for each in network.members or [network]:
-        content = each.checkpoint
+def load(settings: EvaluateSettings) -> list[TrainedNetwork]:
+    """Load the networks of the settings. Raises InputError if one of them is another network."""
+    device = prepare_machine(settings)
+    networks = [load_network(run, settings.output, device, settings.backend) for run in settings.run]
+    for network in networks:
+        content = network.checkpoint
         if settings.model is not None and model_class(settings.model).name != content.model:
             raise InputError(f"{content.path} contains {content.model}, not {settings.model}")
-    return network
+    return networks
 
 
 def read_settings(content: Checkpoint) -> TrainSettings:

@@ -121,22 +121,6 @@ def majority(votes: Tensor, strengths: Tensor, num_classes: int) -> Tensor:
     return torch.where(is_majority, leader, alone)
 
 
-def decide_together(decided: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Return the decisions of several networks together, int64 (N,), and their scores, float64 (N, classes).
-
-    Of each network that is not silent, the scores of an image are divided by the highest of them, and added:
-    S_c = Σ s_c / max s. A score below 0 counts as 0. The class with the highest sum is the decision, the first class of
-    equal sums, and -1 if all networks are silent.
-
-    decided: of each network, its decisions int64 (N,), -1 for silence, and its scores (N, classes).
-    """
-    sums = 0
-    for decisions, scores in decided:
-        relative = F.normalize(scores.double().clamp(min=0), math.inf)
-        sums = sums + relative * (decisions >= 0)[:, None]
-    return deciding_features(sums), sums
-
-
 def class_of_features(features: int, num_classes: int) -> np.ndarray:
     """Return the class of each feature of a decision stage, int64 (F,): equal parts, in the order of the features."""
     return np.arange(features) * num_classes // features

@@ -148,12 +148,11 @@ def list_commands(run: RunFolder, results: dict, decides: bool) -> list[tuple[st
         commands.append(("resume an interrupted run", run.resume_command))
     if not decides:
         return commands
-    sources = results.get("checkpoints", [results.get("checkpoint", run.path)])
-    flags = {"classify other images": ["--predict", "IMAGE.png"]}
-    if len(sources) == 1:
-        flags = {"test the network again and save activation maps": ["--save-maps", "1"], **flags}
+    source = str(results.get("checkpoint", run.path))
+    flags = {"test the network again and save activation maps": ["--save-maps", "1"]}
+    flags["classify other images"] = ["--predict", "IMAGE.png"]
     for purpose, words in flags.items():
-        commands.append((purpose, f"python evaluate.py {join_words([*map(str, sources), *words, *list_plugins()])}"))
+        commands.append((purpose, f"python evaluate.py {join_words([source, *words, *list_plugins()])}"))
     return commands
 
 

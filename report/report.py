@@ -32,8 +32,6 @@ MOVED_IMAGES = 8  # at most, in the figure of moved images
 MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
 
-OF_DECISIONS = "confusion_matrix", "roc_curves", "errors"  # the figures that show no network
-
 FIGURES: dict[str, Callable] = {}  # {name of the file: function}, which has a ``caption``
 VALUES: dict[str, Callable] = {}  # {name: function} of the values after each epoch
 
@@ -43,12 +41,11 @@ class Report:
     """The data of the figures and the page of a run.
 
     Args:
-        model: the network, with the tested weights; of several networks, what has their ``name``.
+        model: the network, with the tested weights.
         encoder: the encoder, see ``encoders/``.
         images: the tested images, uint8 (N, H, W) or (N, H, W, 3).
         labels: their classes, int (N,).
-        latencies: the encoded images, uint8 (N, C, H, W): a tensor, or ``PackedLatencies``. None: of several networks,
-            of which only the figures ``OF_DECISIONS`` are drawn.
+        latencies: the encoded images, uint8 (N, C, H, W): a tensor, or ``PackedLatencies``.
         title: network, data set, seed and epoch of the weights.
         split: the split of the images: "test" or "validation".
         evaluations: {"test", or "test.best", …: evaluation}; {} if the network has no decision stage.
@@ -64,7 +61,7 @@ class Report:
     encoder: Encoder
     images: np.ndarray
     labels: np.ndarray
-    latencies: torch.Tensor | None
+    latencies: torch.Tensor
     class_names: Sequence[str]
     title: str
     split: str = "test"
@@ -231,8 +228,6 @@ def draw_figures(folder: Path, report: Report) -> list[str]:
     folder.mkdir(exist_ok=True)
     lost = []
     for name, draw_figure in FIGURES.items():
-        if report.latencies is None and name not in OF_DECISIONS:
-            continue
         try:
             for part, drawn in draw_figure(report, draw_figure.caption):
                 figures.save(drawn, folder / f"{name}{part and '_'}{part}.png")

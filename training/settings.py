@@ -494,7 +494,7 @@ class EvaluateSettings(NetworkSettings):
 
     program = "evaluate.py"
     usage = (
-        "python evaluate.py RUN … [flags]\n       python evaluate.py RUN … --predict FILE …\n"
+        "python evaluate.py RUN … [flags]\n       python evaluate.py RUN --predict FILE …\n"
         "       python evaluate.py RUN --nir FILE\n"
         "       python evaluate.py RUN --draw FILE\n"
         "       python evaluate.py RUN --save-features STAGE [--predict FILE …]\n\n"
@@ -530,8 +530,8 @@ class EvaluateSettings(NetworkSettings):
     def __post_init__(self):
         super().__post_init__()
         if len(self.run) > 1:
-            self._refuse_groups(("output",), "takes one RUN", {"name", "tensorboard", "figures"})
-        if self.save_features:
+            self._refuse_groups(("output", "prediction"), "takes one RUN", {"name"})
+        elif self.save_features:
             used = {"save_features", "name"}
             if self.predict:
                 self._refuse_groups(("data",), "has no effect beside --predict")

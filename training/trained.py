@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from encoders import IMAGES, encode_chunks
-from engine.decision import decide_together
+from encoders import encode_chunks
 from engine.encoder import Encoder
 from engine.plugins import PLUGINS, digest_plugin, import_plugin
 from engine.stages import INPUT
@@ -37,16 +36,11 @@ OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the t
 
 @dataclass(frozen=True, repr=False)
 class TrainedNetwork:
-    """A trained network that classifies images and computes their features. ``load_network`` returns it.
-
-    members: several networks that classify together. The other fields are those of the first, and files are read as
-        for it. (): the network classifies alone.
-    """
+    """A trained network that classifies images and computes their features. ``load_network`` returns it."""
 
     checkpoint: Checkpoint
     model: NetworkTrainer
     encoder: Encoder
-    members: tuple["TrainedNetwork", ...] = ()
 
     def __repr__(self) -> str:
         return f"TrainedNetwork({self.model.name} of {self.checkpoint.path}, {len(self.class_names)} classes)"
@@ -65,13 +59,11 @@ class TrainedNetwork:
             (N, H, W) or (N, H, W, 3).
 
         Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes), see
-        ``NetworkTrainer.decide``; of several networks float64, see ``decide_together``. Raises InputError for images
-        that do not fit, for files that are no images, and if the network has no decision stage.
+        ``NetworkTrainer.decide``. Raises InputError for images that do not fit, for files that are no images, and if
+        the network has no decision stage.
         """
         self.check_decides()
         images = self.gather(images)
-        if self.members:
-            return decide_together([network.classify(images) for network in self.members])
         classes = []
         scores = []
         for _, latencies in encode_chunks(self.encoder, images):
@@ -101,10 +93,8 @@ class TrainedNetwork:
         """Return the stages up to this one as a module without gradients, which shares its weights with the network.
 
         encode: whether the module reads images; otherwise latency maps. Raises InputError for a stage that the network
-        does not have below its decision, and for several networks.
+        does not have below its decision.
         """
-        if self.members:
-            raise InputError(f"{len(self.members)} networks have no common stage {stage!r}; load one of them")
         names = [name for name in self.model.declaration if name != self.model.decision]
         if stage not in names:
             raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
@@ -155,35 +145,14 @@ class TrainedNetwork:
         return image, note
 
 
-def join_networks(networks: Sequence[TrainedNetwork]) -> TrainedNetwork:
-    """Return several networks as one, which classifies by ``decide_together``; or a network if it is the only one.
-
-    Raises InputError unless they decide, and have images of the same kind and size, and the same classes in one order.
-    """
-    if len(networks) == 1:
-        return networks[0]
-    kinds = {}
-    for network in networks:
-        network.check_decides()
-        images = f"{IMAGES[network.encoder.colours]} {network.checkpoint.picture_size}"
-        kind = f"{images} with the classes {network.class_names}"
-        kinds[kind] = f"{network.checkpoint.path} has {kind}"
-    if len(kinds) != 1:
-        found = "; ".join(kinds.values()) or "there is none"
-        raise InputError(f"networks that classify together need the same images and classes: {found}")
-    return replace(networks[0], members=tuple(networks))
-
-
 def load_network(
-    name: str | Path | Sequence[str | Path],
+    name: str | Path,
     output: str | Path = "runs",
     device: torch.device | str = "cpu",
     backend: str = "auto",
     plugin: str | Path | None = None,
 ) -> TrainedNetwork:
     """Load a trained network: the folder of a run, its name in ``output``, "latest", or a checkpoint.
-
-    A list of these loads networks that classify together, see ``join_networks``.
 
     plugin: the user's own file with which it was trained. It is imported, unless it is imported already. A line on
         stderr states that it has changed since the training.
@@ -192,8 +161,6 @@ def load_network(
     """
     if plugin is not None:
         import_plugin(plugin)
-    if not isinstance(name, str | Path):
-        return join_networks([load_network(each, output, device, backend) for each in name])
     checkpoint = load_checkpoint(find_checkpoint(name, output))
     imported = list(map(digest_plugin, PLUGINS))
     for before in checkpoint.record.flags.get("plugin", ()):
