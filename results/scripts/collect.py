@@ -90,8 +90,7 @@ SHOWN = (
     ("mnist", "multiscale2026", "2 4 4 2 30", "the same, `--augment none`, other settings", ""),
     ("mnist", "control2026 with augmentation", "55", "no features, only the margin rule", OURS),
     ("mnist", "control2026", "25", "`--augment none --epochs 25 --set s1.rule.decay=0.85`", ""),
-    ("cifar", "colour2026 with augmentation", "1 1 24", "colour: two STDP scales, margin rule", OURS),
-    ("cifar", "colour2026 counts with augmentation", "1 1 24", "colour: also inhibition and spike counts", OURS),
+    ("cifar", "colour2026 counts with augmentation", "1 1 24", "colour: two STDP scales and counts; margin rule", OURS),
 )
 SHALLOW = (
     *("`mozafari2018_shallow`", "one R-STDP layer; its first spike decides"),

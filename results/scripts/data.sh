@@ -40,10 +40,8 @@ for seed in 0 1 2; do
     run "usps-control2026-plain-$seed" "${alone[@]}" "${usps[@]}"
     run "usps-multiscale2026-$seed" --model multiscale2026 "${usps[@]}" --epochs 4 8 8 4 55
     colour=(--dataset folder:runs/data/cifar --val-split 5000 --seed "$seed")
-    run "cifar-colour2026-$seed" --model colour2026 "${colour[@]}"
     run "cifar-control2026-$seed" --model control2026 "${colour[@]}" --encoder whitening --epochs 24 \
         --augment copies=1 flip --set s1.rule.decay=0.9
     run "cifar-control2026-plain-$seed" "${alone[@]}" "${colour[@]}" --encoder whitening
-    run "cifar-colour2026-plain-$seed" --model colour2026 "${colour[@]}" --augment none
     run "cifar-colour2026-counts-$seed" --model colour2026_counts "${colour[@]}"
 done

@@ -18,7 +18,7 @@ from SpykeTorch import functional as sf
 
 NETWORKS = network_names()
 # Images of each phase, if not 24; the tensor path needs up to 50 ms for an image
-IMAGES = {"mozafari2018": 150, "deepr2024_greedy": 6, "majority2024": 6, "multiscale2026": 9, "colour2026": 9}
+IMAGES = {"mozafari2018": 150, "deepr2024_greedy": 6, "majority2024": 6, "multiscale2026": 9, "colour2026_counts": 9}
 LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = torch.from_numpy(GOLDEN["label"])
 
