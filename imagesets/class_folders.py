@@ -1,7 +1,6 @@
 """Files in class folders, a folder for each class, which has its name; and the data set ``folder:PATH`` of pictures."""
 
 import os
-from collections.abc import Iterable
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -16,28 +15,26 @@ from utils import check_memory
 
 PARTS = "train", "val", "test"
 BY_PARTS = attrgetter("parts")  # the order of paths on Linux; Windows ignores the case
-SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
 
 class ClassFolders(NamedTuple):
     """The files of class folders, part after part: "train" and, if they exist, "val", files without a class, "test".
 
     ``classes``: {part: for each of its files, the name of the class folder}. ``unlabelled``: number of files without a
-    class. ``notes``: lines about the folders.
+    class.
     """
 
     path: str
     files: list[str]
     classes: dict[str, list[str]]
     unlabelled: int
-    notes: list[str]
 
     def to_data_set(self, images: np.ndarray) -> DataSet:
         """Return the data set of the images of all files."""
         labels = {part: np.array(names) for part, names in self.classes.items()}
         numbered = number_classes(self.path, labels)
         count = len(numbered["train_labels"]) + self.unlabelled
-        numbered |= {"unlabelled": self.unlabelled, "notes": tuple(self.notes)}
+        numbered |= {"unlabelled": self.unlabelled}
         name = make_printable(Path(self.path).resolve().name)
         test_images = images[count:] if "test" in labels else None
         return DataSet(name, images[:count], test_images=test_images, **numbered)
@@ -46,86 +43,26 @@ class ClassFolders(NamedTuple):
 def find_classes(path: str) -> ClassFolders:
     """Find the files of class folders in ``path``, or in its folder ``train`` and, if they exist, ``val`` and ``test``.
 
-    A folder with files directly in it is a class, whatever its name; but the files in and below a folder ``unlabelled``
-    beside ``train`` have no class.
+    A folder ``train`` is a part if it contains folders. The files in a folder ``unlabelled`` beside it have no class.
 
-    Raises InputError for a folder that does not exist, cannot be read or has no pictures, and for a folder of folders
-    whose name means a part, such as Test or validation, but is not in ``PARTS``.
+    Raises InputError for a folder that does not exist, cannot be read or has no pictures.
     """
     if not os.path.isdir(path):  # also False for impossible and empty names
         raise InputError(f"there is no folder {path!r}")
     root = Path(path)
-    within = _list_folders(root)
-    found = _find_parts(within)
-    if found and "train" not in found:
-        raise InputError(f"{root} has a folder {', '.join(found)}, but no folder train")
     folders = {"train": root}
     without_class = []
-    notes = []
-    if found:
-        folders = {part: root / part for part in PARTS if root / part in within}
-        if root / UNLABELLED in within:
-            within.remove(root / UNLABELLED)
+    if (root / "train").is_dir() and _list_folders(root / "train"):
+        folders = {part: root / part for part in PARTS if (root / part).is_dir()}
+        if (root / UNLABELLED).is_dir():
             without_class = _list_files(root / UNLABELLED)
-        others = [folder.name for folder in within if folder not in folders.values()]
-        if others:
-            notes.append(f"not read, because it is beside the folder train: {', '.join(others)}")
-    else:
-        like_parts = [folder for folder in within if _get_part(folder) or folder.name == UNLABELLED]
-        if like_parts and len(like_parts) == len(within):
-            raise InputError(f"there are no class folders in {', '.join(map(str, like_parts))}")
-        named = [folder.name for folder in like_parts if folder.name != UNLABELLED]
-        notes += [f"{name} is a class, because it contains files directly" for name in named]
     files = {}
     classes = {}
     for part, folder in folders.items():
         files[part], classes[part] = _list_classes(folder)
-    if UNLABELLED in classes["train"]:
-        notes.append(f"{UNLABELLED} is a class; beside a folder train, its images would have no labels")
-    only, *more = dict.fromkeys(classes["train"])
-    if not more and _list_folders(folders["train"] / only):
-        notes.append(f"{only} is the only class: no other folder is in {folders['train']}, and its own are no classes")
     tested = files.pop("test", [])
     in_order = [*chain.from_iterable(files.values()), *without_class, *tested]
-    return ClassFolders(path, in_order, classes, len(without_class), notes)
-
-
-def _find_parts(within: list[Path]) -> list[str]:
-    """Return the names of the folders that are parts.
-
-    Raises InputError for a part of another name, and for a folder that can be a part or a class.
-    """
-    found = []
-    for folder in within:
-        part = _get_part(folder)
-        inner = _list_folders(folder)
-        if part is None or not inner:
-            continue
-        has_files = _contain_file(folder.iterdir())
-        if folder.name == part:
-            below = chain.from_iterable(each.rglob("*") for each in inner)
-            if not has_files:
-                found.append(folder.name)
-            elif _contain_file(below):
-                ambiguous = "is a part of a data set with its folders, or a class with its files"
-                raise InputError(f"{folder} {ambiguous}: move the files or the folders")
-        elif not has_files:
-            raise InputError(
-                f"{folder} contains folders, as a part of a data set does, but parts are called "
-                f"{', '.join(PARTS)}: rename it to {part}, or put the files of a class directly into it"
-            )
-    return found
-
-
-def _get_part(folder: Path) -> str | None:
-    """Return the part that the name of a folder means, in any spelling, or None."""
-    name = folder.name.lower()
-    part = SYNONYMS.get(name, name)
-    return part if part in PARTS else None
-
-
-def _contain_file(paths: Iterable[Path]) -> bool:
-    return any(path.suffix.lower() in ENDINGS and not _is_hidden(path.name) for path in paths)
+    return ClassFolders(path, in_order, classes, len(without_class))
 
 
 def _list_classes(folder: Path) -> tuple[list[str], list[str]]:
