@@ -53,7 +53,6 @@ from training.stopping import Stopped, StopRequest, handle_signals, stop_now
 from utils import ROOT, lock_folder, write_text
 
 WAIT = 0.1  # seconds between two looks at a process
-PACKAGES = {"dask": "distributed", "ray": "ray"}  # which the clusters need
 # Runs in one row of the report may differ in these settings
 IGNORED = TrainSettings.names(ROUNDING, FILES, LOCATION, HARMLESS)
 # Settings of train.py that the sweep sets for each run: {name: the setting of the sweep that they follow from}
@@ -90,7 +89,7 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     check_flags(sweep, common)
     if is_run(Path(sweep.output)):
         sweep.refuse("output", f"{sweep.output} is a run; name another folder")
-    if not sweep.cluster:
+    if not sweep.scheduler:
         prepare_machine(replace(common, threads=sweep.threads))
     data = {name: load_data(replace(common, dataset=name)) for name in sweep.dataset}  # downloads each once
     axes = [[f"{field}={value.strip()}" for value in values] for field, *values in sweep.grid]
@@ -247,9 +246,8 @@ def write_commands(run: PlannedRun, settings: SweepSettings) -> tuple[list[str],
 def sweep(settings: SweepSettings) -> int:
     """Train all unfinished runs, and write the report. Returns the exit code."""
     output = Path(settings.output).resolve()
-    package = PACKAGES.get(settings.cluster)
-    if package and not importlib.util.find_spec(package):
-        settings.refuse("cluster", f"{settings.cluster} needs a package: {sys.executable} -m pip install {package}")
+    if settings.scheduler and not importlib.util.find_spec("distributed"):
+        settings.refuse("scheduler", f"needs a package: {sys.executable} -m pip install distributed")
     runs = plan_runs(settings)
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output, inside=True):  # the folder beside it may belong to others
@@ -263,20 +261,19 @@ def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) ->
     unfinished = [run for run in runs if not run.folder.is_finished]
     tasks = []
     for run in unfinished:
-        is_stopped = None if settings.cluster else lambda: stop.asked
+        is_stopped = None if settings.scheduler else lambda: stop.asked
         commands = write_commands(run, settings)
         arguments = str(run.folder.path), *commands, os.getcwd(), settings.threads, is_stopped
         tasks.append(joblib.delayed(train_one)(*arguments))
-    jobs = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
+    jobs = settings.jobs or (-1 if settings.scheduler else max(1, joblib.cpu_count() // settings.threads))
     note = f"{len(runs)} runs, {len(runs) - len(unfinished)} of them finished"
-    log.info(f"{note}; {jobs} at a time" if jobs > 0 else f"{note}; on {settings.cluster}")
+    log.info(f"{note}; {jobs} at a time" if jobs > 0 else f"{note}; on {settings.scheduler}")
     failed = {}
     codes = set()
-    kind = "list" if settings.cluster == "ray" else "generator_unordered"  # which ray's backend does not support
     options = {"total": len(tasks), "disable": None, "leave": False, "dynamic_ncols": True, "file": sys.stdout}
     try:
-        with choose_workers(settings), handle_signals(stop_now if settings.cluster else stop.note):
-            ends = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all", return_as=kind)
+        with choose_workers(settings), handle_signals(stop_now if settings.scheduler else stop.note):
+            ends = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
             for number, (name, code, errors) in enumerate(tqdm(ends(tasks), **options), start=1):
                 codes.add(code)
                 path = output / f"{name}.error.txt"
@@ -304,15 +301,9 @@ def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) ->
 
 def choose_workers(settings: SweepSettings) -> joblib.parallel_config:
     """Return joblib's configuration: threads, which start processes, or the workers of a cluster."""
-    if settings.cluster == "dask":
+    if settings.scheduler:
         return joblib.parallel_config("dask", scheduler_host=settings.scheduler)
-    if settings.cluster == "ray":
-        import ray
-        from ray.util.joblib import register_ray
-
-        ray.init(settings.scheduler)
-        register_ray()
-    return joblib.parallel_config(settings.cluster or "threading")
+    return joblib.parallel_config("threading")
 
 
 def report_runs(settings: SweepSettings) -> int:

@@ -225,18 +225,14 @@ def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(params=["dask", "ray"])
-def cluster(request, monkeypatch):
+@pytest.fixture
+def cluster(monkeypatch):
     """The words that name a cluster of two local workers, and the processes that may be killed."""
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which dask adds
     with mock.patch.dict(os.environ):  # too
-        if request.param == "ray":
-            pytest.importorskip("ray", reason="this test needs pip install ray")
-            yield ["--cluster", "ray"], []
-            return
         distributed = pytest.importorskip("distributed")
         with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as dask:
-            yield ["--cluster", "dask", "--scheduler", dask.scheduler_address], [*dask.workers.values()]
+            yield ["--scheduler", dask.scheduler_address], [*dask.workers.values()]
 
 
 def begin(output, more):

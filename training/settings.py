@@ -587,16 +587,11 @@ class SweepSettings(Settings):
     seeds: tuple[int, ...] = of_training((0,), "S", "the seeds (default: 0)", range=(0, MAX_SEED))
     threads: int = of_machine(1, "N", "the number of threads of each run", range=(1, MAX_COUNT))
     jobs: int = of_machine(0, "N", "the number of runs at a time; 0: as many as the cores allow")
-    cluster: str | None = of_machine(
-        None,
-        "NAME",
-        "train on a dask or ray cluster, by joblib; its machines have this repository and --output at the same paths",
-        choices=("dask", "ray"),
-    )
     scheduler: str | None = of_machine(
         None,
         "ADDRESS",
-        "the address of the cluster: tcp://HOST:PORT for dask, HOST:PORT for ray (default: ray's own)",
+        "train on a Dask cluster: the address of its scheduler, tcp://HOST:PORT; its machines have this repository and "
+        "--output at the same paths",
     )
     output: str | None = of_output(None, "DIR", "the folder in which each run creates its own folder")
     report: tuple[str, ...] = of_output(
@@ -613,8 +608,6 @@ class SweepSettings(Settings):
         for name in ("model", "output"):
             if not getattr(self, name):
                 self.refuse(name, "is missing: a sweep needs --model NAME … and the folder --output DIR")
-        if self.cluster == "dask" and self.scheduler is None:
-            self.refuse("scheduler", "is missing: the address of dask's scheduler")
         fields = [*read_pairs(self.set), *(name for name, *_ in self.grid)]
         for name, *values in self.grid:
             if not values or "=" in name or fields.count(name) > 1:

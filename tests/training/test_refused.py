@@ -215,7 +215,7 @@ SWEEP = {
     "nowhere": ["{x} --init-from nowhere"], "1×1": ["{x} --image-size 3 3"],
     "--seeds": ["{x} --seed 3", "{x} --seeds 3 --seed=3", "{x} --config {bad}/seed.toml"],
     "--ratio": ["{x} --ratio 2"], "--frob": ["{x} --frob 2"], "--resume": ["{x} --resume y"],
-    "--scheduler": ["{x} --cluster dask"], "pip install ray": ["{x} --cluster ray"],
+    "pip install distributed": ["{x} --scheduler tcp://nowhere:1"],
     "--report": ["--report nowhere", "--report . --ratio 1"],
 }  # fmt: skip
 MISTAKES = {
@@ -239,7 +239,7 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, c
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", fail)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "distributed" else find(name))
     monkeypatch.setattr(imagesets, "load", functools.cache(imagesets.load))
     monkeypatch.setattr(S1C1, "encode", lambda *_: pytest.fail("encoded images first"))
     monkeypatch.setattr(train, "learn", lambda run: pytest.fail("trained"))
