@@ -177,20 +177,6 @@ class BatchStep(NamedTuple):
     kind = "batch"
 
 
-class ValidationStep(NamedTuple):
-    """The validation images were classified after the ``total`` images of an epoch.
-
-    decisions: int64 (N,), -1 for silence.
-    """
-
-    phase: Phase
-    title: str
-    total: int
-    decisions: torch.Tensor
-
-    kind = "validation"
-
-
 class EpochStep(NamedTuple):
     """An epoch ends. wins: {name of a layer: int64 (F,), how often each feature has won}."""
 
@@ -209,7 +195,7 @@ class EndStep(NamedTuple):
     kind = "end"
 
 
-Step = PhaseStep | ChunkStep | BatchStep | ValidationStep | EpochStep | EndStep  # what ``NetworkTrainer.steps`` yields
+Step = PhaseStep | ChunkStep | BatchStep | EpochStep | EndStep  # what ``NetworkTrainer.steps`` yields
 
 
 class NetworkTrainer(StageGraph):
@@ -521,9 +507,7 @@ class NetworkTrainer(StageGraph):
                 outcome = None
                 if phase.needs_labels and validation is not None:
                     decisions, _ = self.decide(validation.maps)
-                    decisions = decisions.cpu()
-                    outcome = Outcome.of(decisions, validation.labels)
-                    yield ValidationStep(phase, title, images, decisions)
+                    outcome = Outcome.of(decisions.cpu(), validation.labels)
                 progress.seconds += time.perf_counter() - start
                 wins = progress.wins
                 self._finish_epoch(phase, progress, images, outcome)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -79,15 +78,6 @@ def save(figure: Figure | Image.Image, path: Path) -> None:
             figure.savefig(temporary, dpi=DPI, format="png")
 
     write_atomically(path, write)
-
-
-def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
-    """Draw the figure as uint8 (H, W, 3)."""
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    with use_style():
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def create_figure(width: float, height: float, title: str) -> Figure:

@@ -212,7 +212,6 @@ def test_steps_come_in_order_with_complete_progress():
         ("phase", "s2", 0, [0, 0, 0], {}),
         *[("chunk", "s2", 0, [0, 0, 0], {})] * 2,
         *[("batch", "s2", n + 1, outcomes[n], {"s2": [2 * n + 2, 0, n + 1, *rest]}) for n in range(3)],
-        ("validation", "s2", 3, [3, 5, 3], {"s2": [6, 0, 3, *rest]}),
         ("epoch", "s2", 0, [0, 0, 0], {}),
         ("end", "s2", 0, [0, 0, 0], {}),
     ]

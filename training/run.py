@@ -22,7 +22,7 @@ from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_classes
 from imagesets.pictures import find_border
-from network_trainer import BatchStep, ChunkStep, EndStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
+from network_trainer import BatchStep, ChunkStep, EndStep, EpochStep, LatencyDataset, PhaseStep, Step
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, Finding, join_advice
 from report.page import PAGE, write_training_page
@@ -130,10 +130,6 @@ class Run:
                 self.log.show(step.title, step.done, step.total, outcome, left)
                 if outcome:
                     board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
-            case ValidationStep():
-                self.log.show(step.title, step.total, step.total)
-                labels = self.validation.labels
-                board.log_validation(labels, step.decisions, progress.history, self.plan.record.class_names)
             case EpochStep():
                 self.pace.time_epoch(progress.history[-1]["seconds"])
                 self.finish_epoch(step)

@@ -17,8 +17,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from engine.decision import Outcome
 from network_trainer import NetworkTrainer, Phase, compute_convergence, has_labels
-from report.evaluation import evaluate_predictions
-from report.figures import draw_confusion, to_pixels
 from report.sheets import draw_filters
 
 EVENT_FILES = "events.out.tfevents.*"
@@ -69,18 +67,6 @@ class Board:
             step = count_epochs(history) * total + done
             scalars = {"accuracy/by_images": outcome.fraction("correct"), "loss/by_images": outcome.fraction("wrong")}
             self.log_scalars("train_within_epochs", scalars, step)
-
-    def log_validation(self, labels, decisions, history: list[dict], class_names) -> None:
-        """Log F1 and the confusion matrix of an epoch that is not yet in the history.
-
-        labels, decisions: the classes of the validation images and the decisions, int64 (N,), -1 for silence.
-        """
-        step = count_epochs(history) + 1
-        no_scores = np.zeros((len(labels), len(class_names)))  # only ROC needs scores
-        metrics = evaluate_predictions(labels, decisions, no_scores, len(class_names))
-        figure = draw_confusion(metrics["confusion_matrix"], class_names, f"Validation images, epoch {step}")
-        self.log_scalars("validation", {"scores/f1_macro": metrics["f1_macro"]}, step)
-        self.log_pixels("validation", "scores/confusion_matrix", to_pixels(figure), step)
 
     def log_epoch(self, history: list[dict]) -> None:
         """Log the outcomes of the last epoch of the history, if its phase has labels."""

@@ -99,10 +99,7 @@ def test_confusion(names, tmp_path):
     assert texts_of(axes.get_xticklabels()) == [*names, "silent"]
     assert texts_of(axes.get_yticklabels()) == list(names)
     assert axes.get_title(loc="left").startswith(f"{500 * classes:,} of {500 * classes + 10:,} correct")
-    picture = render(figure, tmp_path)
-    small = figures.to_pixels(figure, figures.DPI // 2)
-    assert small.dtype == np.uint8
-    assert small.shape[:2] == pytest.approx(np.array(picture.shape[:2]) / 2, abs=1)
+    render(figure, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["$\\frac{1}$", "漢" * 255, "{0}%s"])

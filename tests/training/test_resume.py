@@ -133,7 +133,6 @@ def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn, monkeypatch):
     for stage, run, steps in (("s1", ".", [1]), ("s2", ".", [2]), ("s3", "train", [1, 2])):
         assert list(found[run, f"stages/{stage}/convergence"]) == steps
     assert list(found["validation", "accuracy/by_epoch"]) == [1, 2]
-    assert found["validation", "scores/confusion_matrix"] == [1, 2]
     assert list(found["train_within_epochs", "loss/by_images"]) == [50, 100, 138, 188, 238, 276]
     assert list(found[".", "test/accuracy"]) == [5]
     weights = events_of(only_run(tmp_path))["train"].Histograms("stages/s3/weights")
