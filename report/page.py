@@ -14,7 +14,6 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
-from engine.encoder import Encoder
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
@@ -62,18 +61,18 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         data |= collect_data(report)
     names = list(map(str, report.class_names))
     more = {"class_names": names, "data": data, "left_out": left_out}
-    return _write(folder, report.model, report.encoder, report.title, results, **more)
+    return _write(folder, report.model, report.title, results, **more)
 
 
-def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
+def write_training_page(folder: Path, model: NetworkTrainer, title: str) -> Path:
     """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
 
     An earlier end of the run may have left a results.json, which is not shown.
     """
-    return _write(folder, model, encoder, title, {}, data={})
+    return _write(folder, model, title, {}, data={})
 
 
-def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, results: dict, **more: object) -> Path:
+def _write(folder: Path, model: NetworkTrainer, title: str, results: dict, **more: object) -> Path:
     run = RunFolder(folder)
     tested = "test" if run.flags.get("test", True) else "validation"
     page = load_template("page.html").render(

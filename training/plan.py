@@ -183,7 +183,7 @@ class Plan:
         self.progress = progress or Progress()
         self.notes = []
         check_splits(settings, self.data, model)
-        self.augmentation = check_copies(settings, self.data, model)
+        self.augmentation = check_copies(settings, model)
         self.are_characters = check_characters(settings, data)
         scored = settings.scored_split
         self.map_images = choose_map_images(settings, self.data.get_split(scored).labels, scored)
@@ -317,7 +317,7 @@ def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
         settings.refuse("test", f"tests on the validation images, but {lack}")
 
 
-def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Augmentation:
+def check_copies(settings: TrainSettings, model: NetworkTrainer) -> Augmentation:
     """Return the augmentation. Raises InputError if the network cannot learn from it."""
     augmentation = read_augmentation(settings.augment or "none")
     if augmentation and not model.learns_from_copies:

@@ -154,14 +154,13 @@ class Run:
         progress = self.progress
         phase = step.phase
         model = self.plan.model
-        encoder = self.plan.encoder
         settings = self.plan.settings
         row = progress.history[-1]
         count = self.plan.epochs.count(progress.phase, row)
         title = f"{phase.name} {phase.main_rule.title:<6} epoch {row['epoch']:>3}/{count}"
         self.log.log_epoch(progress.history, title)
         self.log.info_all(add_values(model, row))
-        self.log.board.log_stages(model, phase, step.wins, progress.history, encoder)
+        self.log.board.log_stages(model, phase, step.wins, progress.history, self.plan.encoder)
         if settings.map_every and row["step"] % settings.map_every == 0:
             names = list(model.declaration)
             learned = names[: 1 + max(map(names.index, phase.stages))]
@@ -170,7 +169,7 @@ class Run:
             self.save("best.safetensors", progress.best["state"])
         if settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
-            self.log.write(PAGE, partial(write_training_page, self.folder, model, encoder, title))
+            self.log.write(PAGE, partial(write_training_page, self.folder, model, title))
             self.shown_at = time.monotonic()
 
     # -----------------------------------------------------------------------------------------------------------------
