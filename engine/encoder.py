@@ -1,8 +1,5 @@
 """Encoder: the base class of all encoders, which checks what they get and what they return."""
 
-from engine.registry import register  # before torch, see engine/__init__.py
-
-# isort: split
 import functools
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -15,6 +12,7 @@ import torch
 
 from engine.checks import check_time_steps
 from engine.declaration import Declared
+from engine.registry import register
 from errors import InputError
 
 SHAPES = {1: "grey images (N, H, W)", 3: "colour images (N, H, W, 3)"}  # by the number of colours
