@@ -138,8 +138,8 @@ class Progress:
         for layer_name, layer in layers.items():
             features = layer.stage.out_channels
             wins = self.wins.setdefault(layer_name, torch.zeros(features, dtype=torch.int64))
-            if layer_name in learned.wins:  # a stage that does not learn from this batch has no wins
-                wins += torch.bincount(learned.wins[layer_name], minlength=features)
+            if layer_name in learned.winners:  # a stage that does not learn from this batch has none
+                wins += torch.bincount(learned.winners[layer_name], minlength=features)
 
 
 class PhaseStep(NamedTuple):

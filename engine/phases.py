@@ -33,12 +33,12 @@ class Learned(NamedTuple):
         outcome: what the network's decisions are worth; None in a phase without labels.
         decisions: int64 (N, 1 + branches), the decisions of the network and of each branch, -1 for silence; None in a
             phase without labels.
-        wins: {name of a layer that learned: the features that have won, int64 (wins,)}.
+        winners: {name of a layer that learned: the features that have won, int64 (wins,)}.
     """
 
     outcome: Outcome | None
     decisions: torch.Tensor | None
-    wins: dict[str, torch.Tensor]
+    winners: dict[str, torch.Tensor]
 
 
 class Phase(nn.Module):
@@ -118,11 +118,11 @@ class Phase(nn.Module):
 
     def _learn_features(self, network, inputs, epoch, active) -> Learned:
         """Let firing stages learn without labels."""
-        wins = {}
+        winners = {}
         for layer_name, layer in network.named_layers(active):
-            winners = layer.learn_features(inputs, self.rules[layer_name], epoch)
-            wins[layer_name] = _count_wins(winners[..., 0])
-        return Learned(None, None, wins)
+            found = layer.learn_features(inputs, self.rules[layer_name], epoch)
+            winners[layer_name] = _list_winners(found[..., 0])
+        return Learned(None, None, winners)
 
     def _learn_decisions(self, network, inputs, labels, epoch, rng, left_out) -> Learned:
         """Let every branch of the decision stage learn from its own decision."""
@@ -131,17 +131,17 @@ class Phase(nn.Module):
         classes = network.class_of_feature()
         votes = []
         highest = []
-        wins = {}
+        winners = {}
         for layer_name, layer in network.named_layers([network.decision]):
             result = layer.learn_decisions(inputs, labels, classes, rng, epoch, left_out)
             feature = result.decisions[:, 0].long()
             votes.append(classes_of(feature, classes))
             highest.append(result.highest.double())
-            wins[layer_name] = _count_wins(feature)
+            winners[layer_name] = _list_winners(feature)
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(highest, 1), network.num_classes)
         outcome = Outcome.of(decisions, labels.cpu())
-        return Learned(outcome, torch.cat([decisions[:, None], votes], 1), wins)
+        return Learned(outcome, torch.cat([decisions[:, None], votes], 1), winners)
 
     def _learn_together(self, network, inputs, labels, epoch, active) -> Learned:
         """Let a firing stage learn from the network's decisions, with the decision stage if that is active too."""
@@ -153,10 +153,10 @@ class Phase(nn.Module):
         lower, upper = network.stages[name], network.stages[network.decision]
         result = lower.learn_together(upper, inputs, labels, pool, classes, network.decision in active, epoch)
         feature = result.decisions[:, 0].long()
-        wins = {name: _count_wins(result.winners[..., 0]), network.decision: _count_wins(feature)}
+        winners = {name: _list_winners(result.winners[..., 0]), network.decision: _list_winners(feature)}
         decisions = classes_of(feature, classes)
         outcome = Outcome.of(decisions, labels.cpu())
-        return Learned(outcome, decisions[:, None].repeat(1, 2), {stage: wins[stage] for stage in active})
+        return Learned(outcome, decisions[:, None].repeat(1, 2), {stage: winners[stage] for stage in active})
 
 
 class Epochs:
@@ -211,7 +211,7 @@ class Epochs:
         return min(row["epoch"] + 1, self.most(number))
 
 
-def _count_wins(features: torch.Tensor) -> torch.Tensor:
+def _list_winners(features: torch.Tensor) -> torch.Tensor:
     """Return the features that have won, int64 (wins,), of winners with -1 for none."""
     return features[features >= 0].long()
 

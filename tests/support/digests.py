@@ -39,7 +39,7 @@ def compute_digests(name):
         for start in range(0, IMAGES, BATCH):
             part = slice(start, start + BATCH)
             learned = phase.learn(model, inputs[part], labels[part])
-            found += [*learned.wins.values(), learned.decisions]
+            found += [*learned.winners.values(), learned.decisions]
         digests[phase.name] = digest(found)
     for stage, latency in model.walk(latencies):
         digests[f"map of {stage}"] = digest([latency])
