@@ -35,18 +35,9 @@ from report.page import PAGE, write_page
 from report.report import Report, collect_results
 from report.run_folder import write_start
 from training.checkpoint import Checkpoint, RunRecord
+from training.data import DRY_RUN_IMAGES, Data, Split, load_data
 from training.log import RunLog
-from training.plan import (
-    DRY_RUN_IMAGES,
-    Data,
-    Split,
-    choose_map_images,
-    choose_stage,
-    count_neurons,
-    describe,
-    load_data,
-    prepare_machine,
-)
+from training.plan import choose_map_images, choose_stage, count_neurons, describe, prepare_machine
 from training.readout import save_features
 from training.settings import EvaluateSettings, TrainSettings, to_text
 from training.testing import report_test

@@ -34,9 +34,10 @@ from imagesets import DataSet
 from models import model_class
 from report.run_folder import RunFolder, is_run
 from report.sweep_report import read_run, write_sweep_report
+from training.data import check_unchanged, load_data
 from training.initial import initialize_from
 from training.log import RunLog
-from training.plan import Plan, check_unchanged, load_data, prepare_machine
+from training.plan import Plan, prepare_machine
 from training.settings import (
     COMMAND,
     FILES,

@@ -20,8 +20,9 @@ from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.changes import compare_backends, compare_commits
 from training.checkpoint import load_run
+from training.data import load_data
 from training.initial import begin
-from training.plan import Plan, describe, load_data, prepare_machine, resolve
+from training.plan import Plan, describe, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, to_text
 from training.stopping import Stopped, offer_resume

@@ -11,7 +11,8 @@ from imagesets.data_set import list_classes
 from network_trainer import NetworkTrainer
 from report.run_folder import find_checkpoint
 from training.checkpoint import RunRecord, load_checkpoint
-from training.plan import Data, Plan
+from training.data import Data
+from training.plan import Plan
 from training.settings import TrainSettings
 
 

@@ -1,4 +1,4 @@
-"""The plan of a run: data, splits, encoder, network and epochs, which its settings describe, and the checks of them."""
+"""The plan of a run: encoder, network and epochs, which its settings describe, and the checks of them."""
 
 import functools
 import math
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-import imagesets
 from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
@@ -16,125 +15,17 @@ from engine.phases import Epochs
 from errors import InputError
 from imagesets import DataSet
 from imagesets.data_set import is_of_characters
-from imagesets.duplicates import hash_images, note_copies
 from imagesets.pictures import MAX_BLACK, find_border
-from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
 from report.diagnosis import Finding
 from report.summary import summarize
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
+from training.data import Data, check_unchanged, load_data
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
 
 FEW_BATCHES = 200  # of the decision stage with few labels and moved copies, see results/logs/labels.log
-DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
-
-
-class Split:
-    """A split of the images of a data set. The images are read when they are used.
-
-    Args:
-        images, labels: all training or all test images, as in ``DataSet``.
-        indices: of the images of the split, sorted, int64 (N,).
-        labelled: positions in the split of the images whose labels are learned; None: of all.
-
-    Attributes:
-        labels: those of the split, int64 (N,).
-    """
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, labelled: np.ndarray | None = None):
-        self._of_part = images, labels
-        self.indices = indices
-        self.labels = labels[indices]
-        self.labelled = labelled
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, places: slice | np.ndarray) -> "Split":
-        """Return some images of the split."""
-        return Split(*self._of_part, self.indices[places])
-
-    @property
-    def images(self) -> np.ndarray:
-        """The images of the split: uint8 (N, H, W), in colour (N, H, W, 3)."""
-        images, _ = self._of_part
-        return images[self.indices]
-
-
-class Data:
-    """The data set of a run, and the indices of the images of its splits.
-
-    Args:
-        settings: the settings of the run.
-        data: the data set.
-
-    Attributes:
-        set: the data set.
-        splits: {"train", "validation" and, if the run reads the test images, "test": sorted indices, int64}.
-        labelled: positions in the split "train" of the images whose labels are learned, int64; None: of all images.
-    """
-
-    def __init__(self, settings: TrainSettings, data: DataSet):
-        self.set = data
-        labels = data.train_labels
-        held_out = settings.val_split
-        if held_out is None:
-            held_out = min(5000, max(len(labels) // 12, data.num_classes))  # of few images, one of each class
-        train, validation = np.split(np.arange(len(labels)), [len(labels) - data.val_count])
-        if data.val_count and settings.val_split is not None:
-            settings.refuse("val_split", f"has no effect: {data.name} has {data.val_count:,} validation images")
-        if held_out and not data.val_count:
-            train, validation = stratified_split(labels, held_out, settings.seed)
-        if settings.ratio != 1:
-            train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
-        self.splits = {"train": train, "validation": validation}
-        if settings.test:
-            self.splits["test"] = np.arange(len(data.test_labels))
-        unlabelled = np.arange(len(labels), len(data.train_images))
-        count = settings.labels
-        if settings.dry_run:
-            if isinstance(count, float):
-                count = len(choose_labelled(labels[train], count, settings.seed))
-            self.splits = {name: chosen[: DRY_RUN_IMAGES[name]] for name, chosen in self.splits.items()}
-            unlabelled = unlabelled[: DRY_RUN_IMAGES["train"]]
-        train = self.splits["train"]
-        self.labelled = None
-        if count is not None:
-            if settings.dry_run:
-                count = min(count, len(train))
-            self.labelled = choose_labelled(labels[train], count, settings.seed)
-        elif len(unlabelled):
-            self.labelled = np.arange(len(train))
-        self.splits["train"] = np.concatenate([train, unlabelled])
-
-    def note_copies(self) -> list[str]:
-        """Return a note if images of a validation part that was drawn are also training images, else []."""
-        if self.set.val_count:  # ``imagesets.load`` has noted them
-            return []
-        images = hash_images(self.set.train_images)
-        train, validation = (images[self.splits[name]] for name in ("train", "validation"))
-        return note_copies("validation", validation, train, "training")
-
-    def get_split(self, name: str) -> Split:
-        """Return a split of ``splits``, or "labelled": the training images whose labels are learned.
-
-        An image without a label has the label -1.
-        """
-        if name == "labelled":
-            train = self.get_split("train")
-            return train if self.labelled is None else train[self.labelled]
-        if name == "test":
-            return Split(self.set.test_images, self.set.test_labels, self.splits[name])
-        labels = np.pad(self.set.train_labels, (0, self.set.unlabelled), constant_values=-1)
-        labelled = self.labelled if name == "train" else None
-        return Split(self.set.train_images, labels, self.splits[name], labelled)
-
-    def count_images(self) -> dict[str, int]:
-        """Return {split: number of images}, and the number of "labelled" training images if not all are."""
-        counts = {name: len(chosen) for name, chosen in self.splits.items()}
-        return counts if self.labelled is None else counts | {"labelled": len(self.labelled)}
 
 
 @dataclass(frozen=True)
@@ -246,19 +137,6 @@ def prepare_machine(settings: NetworkSettings) -> torch.device:
     """Set the number of threads. Returns the device on which the network is built."""
     set_threads(settings.threads)
     return choose_device(settings.device, settings.backend)
-
-
-def load_data(settings: NetworkSettings) -> DataSet:
-    """Load the data set of the settings. Raises InputError."""
-    data_dir = settings.data_dir or imagesets.DATA_DIR
-    return imagesets.load(settings.dataset or "mnist", data_dir, settings.image_size or None, settings.ground)
-
-
-def check_unchanged(fingerprint: str, data: DataSet, advice: str) -> None:
-    """Raise InputError with an advice if a data set does not have the fingerprint with which a run began."""
-    if fingerprint != data.fingerprint:
-        change = f"its fingerprint was {fingerprint} and is now {data.fingerprint}"
-        raise InputError(f"{data.name} has changed since the run began ({change}); {advice}")
 
 
 def resolve(

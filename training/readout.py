@@ -16,8 +16,9 @@ from threadpoolctl import threadpool_limits
 
 from errors import InputError
 from report.evaluation import evaluate_predictions
+from training.data import Split
 from training.log import RunLog
-from training.plan import Plan, Split
+from training.plan import Plan
 from training.trained import compute_maps
 from utils import check_memory, write_atomically
 

@@ -20,7 +20,8 @@ from models.control2026 import LEVELS
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.diagnosis import Finding, is_near_chance
 from report.evaluation import Accuracy, Evaluation
-from training.plan import Plan, Split
+from training.data import Split
+from training.plan import Plan
 
 PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers

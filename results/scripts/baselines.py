@@ -35,7 +35,8 @@ from errors import InputError
 from imagesets.augmentation import move_images
 from imagesets.splits import choose_labelled, stratified_split
 from training.command import command_line
-from training.plan import Data, read_augmentation
+from training.data import Data
+from training.plan import read_augmentation
 from training.settings import TrainSettings
 
 # The classifiers of ``FewLabels``, and the settings from which held-out images choose: the C of both machines, the

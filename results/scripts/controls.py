@@ -46,7 +46,8 @@ from network_trainer import NetworkTrainer
 from report.run_folder import RunFolder, find_run, read_record, read_rows
 from train import train
 from training.command import command_line, print_output
-from training.plan import Data, load_data, resolve
+from training.data import Data, load_data
+from training.plan import resolve
 from training.settings import TrainSettings
 from training.trained import TrainedNetwork, compute_maps, load_network, save_network
 from utils import join_words

@@ -16,7 +16,7 @@ from support.refusals import refuses
 from errors import InputError
 from imagesets import load
 from imagesets.pictures import resize_images
-from training.plan import Data
+from training.data import Data
 from training.settings import TrainSettings
 
 

@@ -14,7 +14,7 @@ from support.run_folders import only_run
 import evaluate
 import train
 from training.checkpoint import load_checkpoint
-from training.plan import Data, load_data
+from training.data import Data, load_data
 from training.settings import TrainSettings
 from training.trained import load_network
 

@@ -11,7 +11,8 @@ from support.command import FEW_DIGITS, SMALL
 
 from report.evaluation import Accuracy
 from training import references
-from training.plan import Plan, load_data
+from training.data import load_data
+from training.plan import Plan
 from training.settings import TrainSettings
 
 
