@@ -3,8 +3,6 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
-
 from errors import InputError, make_printable
 from training.command import command_line, prepare_start, print_output, report_error
 

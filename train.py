@@ -5,9 +5,6 @@ engine/torch_backend.py, which ``--backend torch`` runs, and the compiled kernel
 """
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
 from errors import InputError
 from training.command import command_line, prepare_start, print_output
