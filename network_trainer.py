@@ -218,6 +218,7 @@ class NetworkTrainer(StageGraph):
         overrides: new values of fields of the declaration, {"s2.threshold": 12}; see ``engine.stages.set_fields``.
         image_size: (height, width) of the input, which every kernel must fit; None: any, and (28, 28) for networks with
             a ``SpikingDense`` stage, which depend on it.
+        saved: the stages of a checkpoint, which replace those of the declaration and may have fields without effect.
 
     Raises InputError if the stages do not fit each other or cannot be trained, or if the weights do not fit in memory.
     """
@@ -252,6 +253,7 @@ class NetworkTrainer(StageGraph):
         time_steps: int | None = None,
         overrides: dict[str, Any] | None = None,
         image_size: Sequence[int] | None = None,
+        saved: dict[str, Stage] | None = None,
     ):
         super().__init__()
         self.in_channels = self.encoder.channels if in_channels is None else in_channels
@@ -260,10 +262,10 @@ class NetworkTrainer(StageGraph):
         self.image_size = (28, 28) if image_size is None else tuple(image_size)
         backend = choose_backend(backend, device)
         declaration = check_stages(self.build(num_classes))
-        if overrides:
-            declaration = check_stages(set_fields(declaration, overrides))
-        for name, stage in declaration.items():
-            if (overrides or {}).get(name) is not stage:  # stages of older checkpoints are taken as they are
+        if overrides or saved:
+            declaration = check_stages(set_fields(declaration, saved or overrides))
+        if not saved:
+            for name, stage in declaration.items():
                 check_effects(name, stage)
         self.connect(declaration, image_size is not None, seed, backend, dtype)
         self.phases = nn.ModuleList(self.build_phases())

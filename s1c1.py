@@ -136,7 +136,7 @@ class S1C1(Encoder, name="s1c1"):
             half = max(window for window, _, _ in self.filters) // 2
             planes = np.pad(planes, [(0, 0), (0, 0), (half, half), (half, half)], mode="edge")
         run_parts(_encode_many, len(planes), planes, self.integer_filters, self.radius, self.time_steps, latencies)
-        return latencies
+        return torch.from_numpy(latencies)
 
 
 def is_filter(window: int, sigma1: float, sigma2: float) -> bool:

@@ -180,7 +180,7 @@ def rebuild_network(
             dtype=dtype,
             device=device,
             backend=backend,
-            overrides=declaration,
+            saved=declaration,
         )
         restore_state(model, checkpoint.state)
     except InputError as error:
