@@ -32,12 +32,14 @@ FILES = {
 
 
 def imports(path):
-    """The names of the modules that a file imports, also within its functions; a relative import is left out."""
+    """The names of the modules that a file imports, also within its functions or by ``import_module("name")``."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+            yield from (each.value for each in node.args if isinstance(each, ast.Constant))
 
 
 def test_imports_lead_upwards_in_the_list():
