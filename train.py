@@ -63,10 +63,10 @@ def train(settings: TrainSettings) -> None:
         (folder / "checkpoints").mkdir()
         record = {"command_line": settings.command_line, "flags": plan.settings.to_dict(), **plan.record.origin}
         write_start(folder, record, describe(plan.model, plan.settings))
-        run = Run(plan, folder)
-        run.save()
-        run.folder = put_in_place(folder)  # from now on, the run can be resumed
-        with offer_resume(run.folder):
+        Run(plan, folder).save()
+        folder = put_in_place(folder)  # from now on, the run can be resumed
+        with offer_resume(folder):
+            run = Run(plan, folder)
             learn(run)
             finish(run)
 

@@ -50,7 +50,10 @@ class Run:
         is_resumed: whether the run was interrupted. If it was not, the progress is empty.
 
     Attributes:
-        validation: the encoded validation images, or None.
+        log: of the run, from ``open`` on.
+        validation: the encoded validation images; None before ``open``, and if they are not used.
+        diagnosis: of the stages; None before ``open``, and in a dry run.
+        seconds: {part of the run: seconds}.
     """
 
     def __init__(self, plan: Plan, folder: Path, is_resumed: bool = False):
@@ -59,6 +62,11 @@ class Run:
         self.progress = plan.progress
         self.is_resumed = is_resumed
         self.stop = StopRequest()
+        self.pace = Pace()
+        self.validation = None
+        self.diagnosis = None
+        self.seconds = {}
+        self.began = time.perf_counter()
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
         data = plan.data.set
@@ -82,7 +90,6 @@ class Run:
 
         During the context, Ctrl-C and SIGTERM stop the run after its batch: ``record`` raises Stopped.
         """
-        self.began = time.perf_counter()
         plan = self.plan
         self.log = RunLog(self.folder, plan.settings.tensorboard)
         self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
@@ -99,8 +106,7 @@ class Run:
         self.validation = self.encode_split("validation") if needs_labels else None
         if train.labelled is not None and self.validation and plan.settings.epochs[-1]:
             self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
-        self.seconds = {"encoding": time.perf_counter() - start}
-        self.diagnosis = None
+        self.seconds["encoding"] = time.perf_counter() - start
         if not plan.settings.dry_run:
             self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.epochs)
             if not self.is_resumed:
