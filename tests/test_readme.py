@@ -81,7 +81,7 @@ def runs(tmp_path_factory):
     own.write_text("\n".join(block for block in examples if re.search(r"^(class |@)", block, re.MULTILINE)))
     with pytest.MonkeyPatch.context() as patch, forgetting():
         patch.chdir(ROOT)
-        patch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
+        patch.setattr("training.data.DRY_RUN_IMAGES", FEW)
         patch.setattr(imagesets, "load", load)
         patch.setattr(figures, "DPI", 20)
         for program, words in COMMANDS:
@@ -134,7 +134,7 @@ def test_every_sweep_runs(tmp_path, monkeypatch):
     assert {"--grid", "--set", "--seeds", "--report"} <= {word for _, command in found for word in command}
 
     monkeypatch.setattr(sweep, "train_one", train_here)
-    monkeypatch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
+    monkeypatch.setattr("training.data.DRY_RUN_IMAGES", FEW)
     for _, command in found:
         quick = shlex.join(command).replace("multiscale2026", "mozafari2018")
         fewer = re.sub(r"(--seeds \S+|--labels \S+ \S+|--grid \S+ \S+ \S+)[^-]*", r"\1 ", quick)
@@ -325,7 +325,7 @@ def test_its_commands_run(notebook, tmp_path, monkeypatch):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     found = commands("train", text=text)
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
+    monkeypatch.setattr("training.data.DRY_RUN_IMAGES", FEW)
     dont_draw(monkeypatch)
     for _, words in found:
         assert train.main([*words, "--dry-run", "--output", str(tmp_path)]) == 0

@@ -11,7 +11,7 @@ from support.run_folders import only_run
 import sweep
 import train
 from engine.phases import Phase
-from training import plan, readout
+from training import data, readout
 from training.checkpoint import load_checkpoint
 from training.references import CONTROL
 from training.settings import SweepSettings
@@ -105,7 +105,7 @@ def test_a_dry_run_takes_as_many_labels_as_there_are(tmp_path, undrawn):
 @pytest.mark.parametrize(("fraction", "count"), [(0.04, 10), (0.9, 20)])
 def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, undrawn, monkeypatch, capsys):
     """As many as the run has, 0.04 · 250, or all images of the dry run. It refuses what the run refuses."""
-    monkeypatch.setitem(plan.DRY_RUN_IMAGES, "train", 20)
+    monkeypatch.setitem(data.DRY_RUN_IMAGES, "train", 20)
     with np.load(FEW_DIGITS) as few:
         images, labels = few["x_train"].repeat(2, 0), few["y_train"].repeat(2) % 3
     np.savez(tmp_path / "many.npz", x_train=images, y_train=labels)
