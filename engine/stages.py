@@ -59,7 +59,6 @@ class Stage(Declared):
     fires: ClassVar[bool] = True  # whether its neurons spike at any time: all stages but those without a threshold
     sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
     levels: ClassVar[Sequence[int]] = ()  # time steps, see ``SpikingDense``
-    inhibits: ClassVar[bool] = False  # whether only a part of the spikes that it reads passes
     votes: ClassVar[bool] = False  # whether its branches decide by majority
     is_plain_pool: ClassVar[bool] = False  # whether the convolution below can pool together with its own spikes
     reads_times: ClassVar[bool] = False  # whether which of its neurons spike depends on when those below have spiked
@@ -271,7 +270,6 @@ class Inhibit(Stage):
 
     title: ClassVar[str] = "inhibition"
     reads_times: ClassVar[bool] = True
-    inhibits: ClassVar[bool] = True
 
     def count(self, features: int) -> int:
         """Return k of F features. Without the rounding, 0.07 · 100 would be 7.000000000000001, and k would be 8."""

@@ -18,13 +18,14 @@ from torch import nn
 
 from engine.declaration import to_plain
 from engine.layers import Layer
-from engine.stages import Branches
+from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import NetworkTrainer
 from report.page import collect_data, encode, load_template
 from s1c1 import S1C1
 from utils import write_text
 
+COMPUTED = SpikingConv, SpikingDense, Inhibit, Pool  # stages, by draw.js
 DRAWN = 20  # images of the page
 LEVELS = 255  # steps between the bounds
 MAX_DENOMINATOR = 64  # lower / step is rounded to such a fraction, so it changes by at most 1/64 of a step
@@ -98,8 +99,9 @@ def write_drawing_page(path: Path, network: Any, latencies: torch.Tensor, **more
     if model.declaration[model.decision].fires:
         raise InputError(f"the page of --draw cannot compute a decision by the first spike, as {model.name} has")
     for name, stage in model.declaration.items():
-        if isinstance(stage, Branches):
-            raise InputError(f"the page of --draw cannot compute branches, which {name} of {model.name} has")
+        if type(stage) not in COMPUTED:
+            kind = type(stage).__name__
+            raise InputError(f"the page of --draw cannot compute a stage such as {kind}, {name} of {model.name}")
     computed, whole_weights = quantize(model)
     weights = {}
     for layer_name, whole in whole_weights.items():

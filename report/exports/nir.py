@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.graph import StageGraph
-from engine.stages import INPUT, Branches
+from engine.stages import INPUT, Branches, Pool
 from errors import InputError
 from utils import write_atomically
 
@@ -52,16 +52,16 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
             graph.refuse(name, "decision by the first spike")
         if stage.votes:
             graph.refuse(name, "votes of several branches")
-        if stage.inhibits:
-            graph.refuse(name, "inhibition between features")
         if stage.sees_whole_maps:
             ends = graph.add_dense(name, stage)
         elif isinstance(stage, Branches):
             ends = graph.add_branches(name, stage)
         elif stage.convs:
             ends = [graph.add_conv(name, model.stages[name], name)]
-        else:
+        elif type(stage) is Pool:
             ends = [graph.add_pool(name, stage)]
+        else:
+            graph.refuse(name, f"stage such as {type(stage).__name__}")
         graph.ends[name] = ends
     *_, last = model.declaration
     stage = model.declaration[last]

@@ -140,8 +140,8 @@ def test_it_is_whole_and_loads_nothing(tmp_path, digits):
 
 def test_networks_that_it_cannot_compute_are_refused(tmp_path, digits):
     path = tmp_path / "page.html"
-    for name in ("inception2024", "majority2024"):
-        with refuses("branches"):
+    for name, kind in (("inception2024", "Branches"), ("majority2024", "Vote")):
+        with refuses(kind):
             write(path, build_model(name), S1C1(), digits[:1])
     with refuses("S1C1"):
         coloured = np.repeat(digits[:1, ..., None], 3, 3)
@@ -159,7 +159,7 @@ def test_the_command(tmp_path, capsys):
     assert (exported["indices"], exported["labels"]) == ([3, 7], imagesets.load("mnist").test_labels[[3, 7]].tolist())
     assert_refuses(evaluate.main, f"{TRAINED} --draw {tmp_path / 'other.html'} --scores", "--scores", capsys)
     majority = TRAINED.with_name("majority2024.safetensors")
-    assert_refuses(evaluate.main, f"{majority} --draw {tmp_path / 'other.html'}", "branches", capsys)
+    assert_refuses(evaluate.main, f"{majority} --draw {tmp_path / 'other.html'}", "Vote", capsys)
     assert not (tmp_path / "other.html").exists()
 
 
