@@ -13,7 +13,7 @@ from collections.abc import Generator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +26,11 @@ from engine.decision import Outcome, class_of_features, classes_of, deciding_fea
 from engine.declaration import MAX_VALUE, Declared, ranged
 from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
+from engine.latency_dataset import LatencyDataset
 from engine.layers import Layer
 from engine.packed import open_storage
-from engine.phases import Epochs, Learned, Phase, find_stages
+from engine.phases import Epochs, Phase, find_stages
+from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Progress, Step
 from engine.registry import register
 from engine.rules import Rule
 from engine.stages import INPUT, Stage, set_fields
@@ -48,154 +50,6 @@ class Attributes(Declared):
     encoder: Encoder = field(metadata={"form": "an encoder such as S1C1(time_steps=10)"})
     augmentation: Augmentation = field(metadata={"form": "an Augmentation(copies=8, turn=8)"})
     readout: float | None = ranged(0, MAX_VALUE, above=True)
-
-
-class LatencyDataset:
-    """The labels of a data set, and the latency maps that the current phase and later phases read.
-
-    ``maps`` is {"input" or stage: its map}. At first it contains the network's input. What is computed from packed maps
-    is packed. ``NetworkTrainer.steps`` checks the input and the labels.
-    ``copies`` contains the inputs of the decision stage for moved copies of the images that have labels.
-
-    Args:
-        latencies: uint8 (N, C, H, W), a tensor or ``PackedLatencies``.
-        labels: int64 (N,); of images that are not ``labelled``, any number.
-        labelled: int64 (L,), the indices of the images that phases with labels learn from; None: all images.
-    """
-
-    def __init__(self, latencies: LatencyMap, labels: Any, labelled: Any = None):
-        self.maps = {INPUT: latencies}
-        self.labels = labels
-        self.labelled = labelled
-        self.copies = []
-
-    def __len__(self):
-        return len(self.labels)
-
-    def select(self, phase: Phase) -> torch.Tensor | None:
-        """Return the indices of the images that a phase learns from, int64; None: all images."""
-        return self.labelled if phase.needs_labels else None
-
-    def read(
-        self, phase: Phase, name: str, chosen: torch.Tensor, rng: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a batch of the map ``name``, and its labels. If there are copies, the decision stage reads the
-        original images or one of the copies, drawn by ``rng``.
-
-        chosen: int64 (n,), positions in the indices that ``select`` returns. Returns the spike times, uint8
-        (n, C, H, W), and int64 (n,).
-        """
-        indices = self.select(phase)
-        places = chosen if indices is None else indices[chosen]
-        labels = self.labels[places]
-        maps = self.maps[name]
-        if phase.needs_labels and self.copies:
-            drawn = rng.integers(len(self.copies) + 1)
-            if drawn:
-                maps = self.copies[drawn - 1]
-                places = chosen
-        return maps[places.to(maps.device)], labels
-
-    def close_copies(self) -> None:
-        while self.copies:
-            self.copies.pop().close()
-
-
-@dataclass
-class Progress:
-    """The state of a training run. The order of the images follows from the seed, the rates are in the state dict.
-
-    Attributes:
-        phase, epoch, batch: the next ones to train, from 0.
-        outcome: [correct, wrong, silent] of this epoch so far.
-        wins: {name of a layer that learns: int64 (F,), how often each feature has won in this epoch}.
-        history: one row for each finished epoch, see ``training/log.py``.
-        best: phase, epoch, step, correct, accuracy and state of the epoch with the best validation accuracy.
-        epochs_since_best: number of epochs of the phase since its epoch with the best validation accuracy.
-        seconds: time spent in this epoch before an interruption.
-        phase_seconds: {phase: seconds}.
-    """
-
-    phase: int = 0
-    epoch: int = 0
-    batch: int = 0
-    outcome: list[int] = field(default_factory=lambda: [0, 0, 0])
-    wins: dict[str, torch.Tensor] = field(default_factory=dict)
-    history: list[dict] = field(default_factory=list)
-    best: dict | None = None
-    epochs_since_best: int = 0
-    seconds: float = 0.0
-    phase_seconds: dict[str, float] = field(default_factory=dict)
-
-    def has_given_up(self, patience: int) -> bool:
-        """Return whether this number of epochs has passed without a better validation accuracy. 0: never."""
-        return 0 < patience <= self.epochs_since_best
-
-    def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
-        """Add what a batch has learned. ``layers``: {name: layer} of the phase."""
-        if learned.outcome:
-            self.outcome = [a + b for a, b in zip(self.outcome, learned.outcome, strict=True)]
-        for layer_name, layer in layers.items():
-            features = layer.stage.out_channels
-            wins = self.wins.setdefault(layer_name, torch.zeros(features, dtype=torch.int64))
-            if layer_name in learned.winners:  # a stage that does not learn from this batch has none
-                wins += torch.bincount(learned.winners[layer_name], minlength=features)
-
-
-class PhaseStep(NamedTuple):
-    """A phase begins, or goes on after an interruption."""
-
-    phase: Phase
-
-    kind = "phase"
-
-
-class ChunkStep(NamedTuple):
-    """A chunk of images has passed stages that do not learn: ``done`` of ``total`` images of the work ``title``."""
-
-    phase: Phase
-    title: str
-    done: int
-    total: int
-
-    kind = "chunk"
-
-
-class BatchStep(NamedTuple):
-    """A batch was learned: ``done`` of ``total`` images of the epoch ``title``.
-
-    learned: of ``Phase.learn``. epochs: how many the phase has, see ``Epochs.count``.
-    """
-
-    phase: Phase
-    title: str
-    done: int
-    total: int
-    learned: Learned
-    epochs: int
-
-    kind = "batch"
-
-
-class EpochStep(NamedTuple):
-    """An epoch ends. wins: {name of a layer: int64 (F,), how often each feature has won}."""
-
-    phase: Phase
-    wins: dict[str, torch.Tensor]
-
-    kind = "epoch"
-
-
-class EndStep(NamedTuple):
-    """A phase has ended, whose last epoch is the last of the history. gave_up: it ended by ``patience``."""
-
-    phase: Phase
-    gave_up: bool
-
-    kind = "end"
-
-
-Step = PhaseStep | ChunkStep | BatchStep | EpochStep | EndStep  # what ``NetworkTrainer.steps`` yields
 
 
 class NetworkTrainer(StageGraph):

@@ -18,11 +18,12 @@ from encoders import encode_chunks
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.phases import Phase
+from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Step
 from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_classes
 from imagesets.pictures import find_border
-from network_trainer import BatchStep, ChunkStep, EndStep, EpochStep, LatencyDataset, PhaseStep, Step
+from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, Finding, join_advice
 from report.page import PAGE, write_training_page
