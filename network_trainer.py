@@ -28,9 +28,10 @@ from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
 from engine.latency_dataset import LatencyDataset
 from engine.layers import Layer
+from engine.lengths import Epochs
 from engine.packed import open_storage
-from engine.phases import Epochs, Phase, find_stages
-from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Progress, Step
+from engine.phases import Phase, find_stages
+from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Progress, Row, Step
 from engine.registry import register
 from engine.rules import Rule
 from engine.stages import INPUT, Stage, set_fields
@@ -444,49 +445,47 @@ class NetworkTrainer(StageGraph):
         for layer_name, layer in layers.items():
             convergences.append(compute_convergence(layer.weight, phase.rules[layer_name], progress.wins[layer_name]))
         convergence = None if None in convergences else max(convergences)
-        row = {
-            "step": len(progress.history) + 1,
-            "phase": phase.name,
-            "rule": phase.main_rule.name,
-            "epoch": progress.epoch + 1,
-            "images": images,
-            "convergence": convergence,
-            "winners_per_image": int(wins.sum()) / images,
-            "dead_features": int((wins == 0).sum()),
-            "ltp_rate": ltp,
-            "ltd_rate": ltd,
-        }
+        fractions = {}
         learned = Outcome(*progress.outcome) if phase.needs_labels else None
         for split, outcome in (("train", learned), ("val", validated)):
-            for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
-                row[f"{split}_{column}"] = outcome.fraction(part) if outcome else None
+            if outcome:
+                for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
+                    fractions[f"{split}_{column}"] = outcome.fraction(part)
+        row = Row(
+            step=len(progress.history) + 1,
+            phase=phase.name,
+            rule=phase.main_rule.name,
+            epoch=progress.epoch + 1,
+            images=images,
+            convergence=convergence,
+            winners_per_image=int(wins.sum()) / images,
+            dead_features=int((wins == 0).sum()),
+            ltp_rate=ltp,
+            ltd_rate=ltd,
+            seconds=progress.seconds,
+            **fractions,
+        )
         if validated and (progress.best is None or validated.correct > progress.best["correct"]):
             progress.best = {
-                "phase": phase.name,
-                "epoch": progress.epoch + 1,
-                "step": row["step"],
+                "phase": row.phase,
+                "epoch": row.epoch,
+                "step": row.step,
                 "correct": validated.correct,
-                "accuracy": row["val_accuracy"],
+                "accuracy": row.val_accuracy,
                 "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
             }
-        row["seconds"] = progress.seconds
         earlier = progress.phase_seconds.get(phase.name, 0.0)
         progress.phase_seconds[phase.name] = earlier + progress.seconds
         progress.history.append(row)
         progress.epoch += 1
         progress.epochs_since_best = 0
         if validated:
-            accuracies = [done["val_accuracy"] for done in progress.history[-progress.epoch :]]
+            accuracies = [done.val_accuracy for done in progress.history[-progress.epoch :]]
             progress.epochs_since_best = progress.epoch - 1 - accuracies.index(max(accuracies))
         progress.batch = 0
         progress.seconds = 0.0
         progress.outcome = [0, 0, 0]
         progress.wins = {}
-
-
-def has_labels(row: dict) -> bool:
-    """Return whether a row of the history is of a phase with labels."""
-    return row["train_accuracy"] is not None
 
 
 def compute_convergence(weight: torch.Tensor, rule: Rule, wins: torch.Tensor) -> float | None:

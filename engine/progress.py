@@ -1,12 +1,91 @@
-"""The progress of a training, and the steps that ``NetworkTrainer.steps`` yields."""
+"""The progress of a training, the rows of its history, and the steps that ``NetworkTrainer.steps`` yields."""
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, NamedTuple
 
 import torch
 
 from engine.layers import Layer
 from engine.phases import Learned, Phase
+
+
+class Column(NamedTuple):
+    """A column of the history, in metrics.csv and where else it is shown.
+
+    Attributes:
+        about: what it contains, for docs/outputs.md.
+        page: its heading on the page, and how a number is formatted there; None: the page does not show it.
+        tag: TensorBoard's run and tag, see ``training/tensorboard.py``; None: TensorBoard does not show it.
+    """
+
+    about: str
+    page: tuple[str, str] | None = None
+    tag: tuple[str, str] | None = None
+
+
+def column(*about: Any, default: Any = None) -> Any:
+    """Return a field of ``Row``. about: the fields of its ``Column``."""
+    return field(default=default, metadata={"column": Column(*about)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Mapping):
+    """An epoch in the history of a training. A value that does not apply to its phase is None.
+
+    ``row["phase"]`` is ``row.phase``. ``values``: {name: what this function with ``@after_epoch`` has computed}.
+    """
+
+    step: int = column("epochs of all phases, from 1", default=MISSING)
+    phase: str = column("name of the phase", ("phase", ""), default=MISSING)
+    rule: str = column("its rule", ("rule", ""), default=MISSING)
+    epoch: int = column("epoch of this phase, from 1", ("epoch", ""), default=MISSING)
+    images: int = column("learned images", default=MISSING)
+    train_accuracy: float | None = column(
+        "fraction of the images that were correctly classified when they were learned",
+        ("train accuracy", ".2%"),
+        ("train", "accuracy/by_epoch"),
+    )
+    train_loss: float | None = column(
+        "fraction that was wrongly classified", ("train wrong", ".2%"), ("train", "loss/by_epoch")
+    )
+    train_silent: float | None = column(
+        "fraction without a decision; the three together are 1", ("train silent", ".2%"), ("train", "scores/silent")
+    )
+    val_accuracy: float | None = column(
+        "the same of the validation images after the epoch",
+        ("val accuracy", ".2%"),
+        ("validation", "accuracy/by_epoch"),
+    )
+    val_loss: float | None = column("wrong", ("val wrong", ".2%"), ("validation", "loss/by_epoch"))
+    val_silent: float | None = column("undecided", ("val silent", ".2%"), ("validation", "scores/silent"))
+    convergence: float | None = column(
+        "mean of (w - lower)(upper - w) / (upper - lower)² of the features that won; the highest of the convolutions",
+        ("convergence", ".1e"),
+    )
+    winners_per_image: float | None = column("mean number")
+    dead_features: int | None = column("features that did [not win](did_my_layer_learn.md) in this epoch")
+    ltp_rate: float | None = column("rate of potentiation after the epoch; for R-STDP, of a reward")
+    ltd_rate: float | None = column("rate of depression, likewise")
+    seconds: float | None = column("time of the epoch", ("seconds", ".1f"))
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it is of a phase with labels."""
+        return self.train_accuracy is not None
+
+    def __getitem__(self, name: str) -> Any:
+        return vars(self)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(vars(self))
+
+    def __len__(self) -> int:
+        return len(vars(self))
+
+
+COLUMNS = {item.name: item.metadata["column"] for item in fields(Row) if item.metadata}  # in the order of metrics.csv
 
 
 @dataclass
@@ -17,7 +96,7 @@ class Progress:
         phase, epoch, batch: the next ones to train, from 0.
         outcome: [correct, wrong, silent] of this epoch so far.
         wins: {name of a layer that learns: int64 (F,), how often each feature has won in this epoch}.
-        history: one row for each finished epoch, see ``training/log.py``.
+        history: one row for each finished epoch.
         best: phase, epoch, step, correct, accuracy and state of the epoch with the best validation accuracy.
         epochs_since_best: number of epochs of the phase since its epoch with the best validation accuracy.
         seconds: time spent in this epoch before an interruption.
@@ -29,7 +108,7 @@ class Progress:
     batch: int = 0
     outcome: list[int] = field(default_factory=lambda: [0, 0, 0])
     wins: dict[str, torch.Tensor] = field(default_factory=dict)
-    history: list[dict] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
     best: dict | None = None
     epochs_since_best: int = 0
     seconds: float = 0.0

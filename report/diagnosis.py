@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 from engine.encoder import Encoder
-from engine.phases import Epochs, Phase
+from engine.lengths import Epochs
+from engine.phases import Phase
+from engine.progress import Row
 from engine.rules import Rule
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, NetworkTrainer
@@ -95,7 +97,7 @@ class Diagnosis:
             text = f"the border of the training images is {border:.0f} of 255, and S1C1 continues them in black"
             yield Finding(f"{text}; with --set encoder.border={EDGE}, their outermost pixels continue them")
 
-    def diagnose(self, phase: Phase, row: dict) -> Iterator[Finding]:
+    def diagnose(self, phase: Phase, row: Row) -> Iterator[Finding]:
         """Yield what is wrong after a phase; ``row``: of its last epoch in ``Progress.history``."""
         silent = [*self._diagnose_firing(phase)]
         yield from silent
@@ -104,18 +106,18 @@ class Diagnosis:
         elif not silent:
             yield from self.diagnose_features(phase, row)
 
-    def diagnose_features(self, phase: Phase, row: dict) -> Iterator[Finding]:
+    def diagnose_features(self, phase: Phase, row: Row) -> Iterator[Finding]:
         """Yield how many features never won in the last epoch, and whether the others have hardly learned."""
         count = sum(layer.stage.out_channels for _, layer in self.model.named_layers(phase.stages))
-        if row["dead_features"] > NEVER_WON * count:
-            yield Finding(f"{phase.name}: {row['dead_features']} of {count} features never won in the last epoch")
-        convergence = row["convergence"] or 0.0
+        if row.dead_features > NEVER_WON * count:
+            yield Finding(f"{phase.name}: {row.dead_features} of {count} features never won in the last epoch")
+        convergence = row.convergence or 0.0
         if convergence <= UNLEARNED or not stops_at_bounds(phase.main_rule):
             return
         text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won)"
         number = self.model.find_phase(phase.name)
-        if row["epoch"] >= self.epochs.most(number):  # --converge trains no longer
-            yield Finding(text, {f"epochs.{number}": LONGER * row["epoch"]})
+        if row.epoch >= self.epochs.most(number):  # --converge trains no longer
+            yield Finding(text, {f"epochs.{number}": LONGER * row.epoch})
         elif not self.epochs.converge:
             yield Finding(text, {"converge": LEARNED})
 
@@ -149,9 +151,9 @@ class Diagnosis:
 
     def _diagnose_accuracy(self, phase, row):
         """Yield whether the validation accuracy is near chance, unless silence is the reason."""
-        accuracy = row["val_accuracy"]
-        if row["val_silent"] and 100 * row["val_silent"] > SILENT_MAP:
-            yield Finding(f"{phase.name}: {100 * row['val_silent']:.0f} % of the validation images are silent")
+        accuracy = row.val_accuracy
+        if row.val_silent and 100 * row.val_silent > SILENT_MAP:
+            yield Finding(f"{phase.name}: {100 * row.val_silent:.0f} % of the validation images are silent")
         elif accuracy is not None and is_near_chance(accuracy, self.model.num_classes):
             text = f"{phase.name}: the validation accuracy, {100 * accuracy:.0f} %, is near chance"
             yield Finding(text + self.encoder_advice)

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from PIL import Image
 
+from engine.progress import Row
 from engine.rules import RULES
-from network_trainer import has_labels
 from report.evaluation import SILENT
 from utils import write_atomically
 
@@ -117,19 +117,17 @@ def shorten(names: Sequence[str]) -> list[str]:
 
 
 @use_style()
-def draw_history(rows: Sequence[dict], title: str) -> Figure:
+def draw_history(rows: Sequence[Row], title: str) -> Figure:
     """Draw how a network learned: convergence in the phases without labels, accuracy in those with labels.
 
     Loss and silence are drawn if images were silent. Without them, the loss is 100 % minus the accuracy.
 
     Args:
-        rows: one dict for each epoch, in order: phase, rule, epoch, convergence (None: no feature has won), and
-            accuracy, loss (wrong decisions) and silent of train and val ("train_loss"), fractions of the images or
-            None.
+        rows: one for each epoch, in order.
     """
-    unsupervised = [row for row in rows if not has_labels(row)]
-    supervised = [row for row in rows if has_labels(row)]
-    is_silent = any(row["train_silent"] or row["val_silent"] for row in supervised)
+    unsupervised = [row for row in rows if not row.has_labels]
+    supervised = [row for row in rows if row.has_labels]
+    is_silent = any(row.train_silent or row.val_silent for row in supervised)
     parts = []
     if supervised:
         parts = ["accuracy", "loss", "silent"] if is_silent else ["accuracy"]
@@ -152,7 +150,7 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
 
 
 def _draw_convergence(axes, rows):
-    values = np.array([row["convergence"] for row in rows], np.float64)  # None becomes nan
+    values = np.array([row.convergence for row in rows], np.float64)  # None becomes nan
     for (phase, epochs), dash in zip(_epochs_of_phases(rows), cycle(DASHES)):
         style = {"color": INK, "ls": dash, "markersize": 5}
         axes.plot(epochs - epochs[0] + 1, values[epochs - 1], marker="o", label=phase, **style)
@@ -167,7 +165,7 @@ def _draw_convergence(axes, rows):
 
 def _draw_outcomes(panels, rows):
     """Draw the parts of the outcomes that have a panel. In each, orange is training, blue validation."""
-    phases = " and ".join(dict.fromkeys(row["phase"] for row in rows))
+    phases = " and ".join(dict.fromkeys(row.phase for row in rows))
     titles = {
         "accuracy": f"{_rules(rows)} phase, {phases}: accuracy",
         "loss": "wrong decisions (the loss)",
@@ -218,12 +216,12 @@ def _finish_epochs(axes, rows):
 
 def _epochs_of_phases(rows):
     """Return (phase, numbers of its epochs, counted over all rows from 1) for each phase, in order."""
-    names = np.array([row["phase"] for row in rows])
+    names = np.array([row.phase for row in rows])
     return [(name, np.flatnonzero(names == name) + 1) for name in dict.fromkeys(names.tolist())]
 
 
 def _rules(rows):
-    names = dict.fromkeys(row["rule"] for row in rows)
+    names = dict.fromkeys(row.rule for row in rows)
     return " and ".join(RULES[name].title if name in RULES else name for name in names)
 
 

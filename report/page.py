@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
+from engine.progress import COLUMNS
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
@@ -37,6 +38,7 @@ def load_template(name: str) -> Template:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = format_percent
+    environment.filters["cell"] = format_cell
     environment.filters["balance"] = measure_balance
     return environment.get_template(name)
 
@@ -83,6 +85,7 @@ def _write(folder: Path, model: NetworkTrainer, title: str, results: dict, **mor
         results=results,
         counted=f"at most {MAX_IMAGES:,} {tested} images",
         history=read_rows(folder / "metrics.csv"),
+        columns={name: column.page for name, column in COLUMNS.items() if column.page},
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
         args=read_record(folder / "args.json"),
@@ -168,6 +171,11 @@ def format_percent(value: str | float | None) -> str:
     if value in (None, ""):
         return ""
     return f"{100 * float(value):.2f} %"
+
+
+def format_cell(text: str, form: str) -> str:
+    """Format a cell of metrics.csv by the form of its ``Column``."""
+    return format(float(text), form).replace("%", " %") if text and form else text
 
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from engine.encoder import Encoder
+from engine.progress import Row
 from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
@@ -52,7 +53,7 @@ class Report:
         facts: what results.json contains beside the scores.
         shown: indices in ``images`` of the images whose activation maps are saved.
         maps: the folder of the activation maps, in the folder of the run.
-        history: rows of the run log. ``row["values"]`` contains the values of functions with ``@after_epoch``, by their
+        history: rows of the run. ``row["values"]`` contains the values of functions with ``@after_epoch``, by their
             names; it is missing if there are none.
         copies: the moved copies of the training images, from which the network learned.
     """
@@ -69,7 +70,7 @@ class Report:
     facts: Mapping[str, Any] = field(default_factory=dict)
     shown: Sequence[int] = ()
     maps: str = "maps"
-    history: Sequence[dict] = ()
+    history: Sequence[Row] = ()
     copies: Sequence[MovedCopy] = ()
 
     @property
@@ -114,11 +115,12 @@ def after_epoch(compute: Callable) -> Callable:
     return compute
 
 
-def add_values(model: NetworkTrainer, row: dict) -> list[str]:
-    """Add the values after an epoch to its row of the history. Returns a line for each function that has none.
+def compute_values(model: NetworkTrainer, row: Row) -> tuple[dict[str, Any], list[str]]:
+    """Return the values after an epoch, {name: values}, and a line for each function that has none.
 
     Values become what a checkpoint would return, tuples lists for instance, so that a resumed run has the same.
     """
+    values = {}
     lost = []
     for name, compute in VALUES.items():
         try:
@@ -126,8 +128,8 @@ def add_values(model: NetworkTrainer, row: dict) -> list[str]:
         except Exception as error:  # of a user's own function, or its values are not plain JSON
             lost.append(f"there are no values {name} of this epoch: {describe_error(error)}")
             continue
-        row.setdefault("values", {})[name] = json.loads(text)
-    return lost
+        values[name] = json.loads(text)
+    return values, lost
 
 
 @figure("Training history")

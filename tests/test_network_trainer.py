@@ -14,7 +14,8 @@ from support.refusals import refuses
 
 import network_trainer
 from engine.decision import Outcome
-from engine.phases import Epochs, Learned, Phase
+from engine.lengths import Epochs
+from engine.phases import Learned, Phase
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv
 from models import build_model
@@ -328,7 +329,7 @@ def test_phases_without_labels_train_until_they_have_converged(monkeypatch):
     """Numbers up to 20 are the least, and the most is computed: 275 presentations of 11 images are 25 epochs. A larger
     number is the most. Without a win, a phase has not converged. No epochs, or no limit: as planned."""
     values = [0.5, 0.005, *[None] * 30]
-    monkeypatch.setattr("engine.phases.MAX_PRESENTATIONS", 25 * IMAGES, raising=False)
+    monkeypatch.setattr("engine.lengths.MAX_PRESENTATIONS", 25 * IMAGES, raising=False)
     monkeypatch.setattr(network_trainer, "compute_convergence", lambda *_: next(measured))
     for epochs, converge, trained in (
         ((1, 3), 0.01, 2),

@@ -30,6 +30,7 @@ import models
 import SpykeTorch
 import sweep
 import train
+from engine.progress import COLUMNS
 from engine.rules import RULES
 from report import figures
 from utils import ROOT
@@ -126,6 +127,11 @@ def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
         last = [row for row in csv.DictReader(file) if row["phase"] == "s1"][-1]
     assert float(last["convergence"]) < 0.05
     assert int(last["dead_features"]) <= 1
+
+
+def test_the_columns_of_metrics_csv():
+    lines = [f"| `{name}` | {column.about} |" for name, column in COLUMNS.items()]
+    assert "\n".join(lines) in (ROOT / "docs" / "outputs.md").read_text()
 
 
 def test_every_sweep_runs(tmp_path, monkeypatch):
@@ -270,7 +276,7 @@ def test_the_python_examples_run(runs, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which an example adds
     monkeypatch.setattr(imagesets, "load", load_few)
-    monkeypatch.setattr("engine.phases.MAX_PRESENTATIONS", 0)
+    monkeypatch.setattr("engine.lengths.MAX_PRESENTATIONS", 0)
     namespace = {}
     for block in EXAMPLE.findall(TEXT):
         exec(re.sub(r"\[:\d+00\]", "[:20]", block).replace("runs/", f"{runs}/"), namespace)

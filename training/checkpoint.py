@@ -21,10 +21,11 @@ from encoders import read_encoder
 from engine.declaration import to_plain
 from engine.encoder import Encoder
 from engine.plugins import PLUGINS
+from engine.progress import Progress, Row
 from engine.stages import read_stages
 from errors import InputError
 from models import build_model
-from network_trainer import NetworkTrainer, Progress
+from network_trainer import NetworkTrainer
 from report.formats import FORMAT, check_format
 from utils import write_atomically
 
@@ -212,6 +213,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     if checkpoint.progress is not None:
         values["progress"] = progress = dict(vars(checkpoint.progress))
         groups["wins"] = progress.pop("wins")
+        progress["history"] = list(map(dict, progress["history"]))
         if progress["best"] is not None:
             progress["best"] = dict(progress["best"])
             groups["best"] = progress["best"].pop("state")
@@ -252,6 +254,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
             progress["wins"] = groups["wins"]
             if best := progress.get("best"):
                 best["state"] = groups["best"]
+            progress["history"] = [Row(**row) for row in progress["history"]]
             values["progress"] = Progress(**progress)
         run = values.pop("run", None) or {}
         values["record"] = RunRecord(**run)

@@ -11,19 +11,12 @@ from tqdm import tqdm
 
 from engine.compiled import counts
 from engine.decision import Outcome
-from engine.phases import Epochs
+from engine.lengths import Epochs
+from engine.progress import COLUMNS, Progress, Row
 from errors import InputError
-from network_trainer import Progress, has_labels
 from training.command import discard_output, warn
 from utils import write_csv
 
-# A row of metrics.csv is an epoch of a phase. Accuracy, loss (wrong decisions) and silent are fractions of the images
-# of the epoch or of the validation set.
-COLUMNS = (
-    *("step", "phase", "rule", "epoch", "images"),
-    *("train_accuracy", "train_loss", "train_silent", "val_accuracy", "val_loss", "val_silent"),
-    *("convergence", "winners_per_image", "dead_features", "ltp_rate", "ltd_rate", "seconds"),
-)
 EVERY = 60.0  # seconds between two lines about the progress, if there is no terminal
 BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_noinv_fmt}]{postfix}"
 
@@ -118,12 +111,12 @@ class RunLog:
             rest = "is not printed" if self.folder is None else "is in log.txt only"
             warn(f"the output is closed or full ({error.strerror}); the rest {rest}")
 
-    def log_epoch(self, history: list[dict], title: str) -> None:
+    def log_epoch(self, history: list[Row], title: str) -> None:
         """Log a finished epoch, the last row of ``history``. title: its phase, rule and number."""
         self.close_bar()
         self.info(f"{title}  {describe_epoch(history[-1])}")
         if self.folder is not None:
-            rows = [list(map(row.get, COLUMNS)) for row in history]
+            rows = [[row[name] for name in COLUMNS] for row in history]
             self.write("metrics.csv", partial(write_csv, self.folder / "metrics.csv", [COLUMNS, *rows]))
         self.board.log_epoch(history)
 
@@ -211,22 +204,22 @@ def estimate_left(progress: Progress, epochs: Epochs, seconds: float | None, cou
     return f"at least {text}" if any(map(epochs.can_converge, numbers)) else text
 
 
-def describe_epoch(row: dict) -> str:
+def describe_epoch(row: Row) -> str:
     """Return one line about a row of the history."""
-    if has_labels(row):
-        text = f"accuracy: train {100 * row['train_accuracy']:6.2f} %"
-        silent = row["train_silent"]
-        if row["val_accuracy"] is not None:
-            text += f", val {100 * row['val_accuracy']:6.2f} %"
-            silent = row["val_silent"]
+    if row.has_labels:
+        text = f"accuracy: train {100 * row.train_accuracy:6.2f} %"
+        silent = row.train_silent
+        if row.val_accuracy is not None:
+            text += f", val {100 * row.val_accuracy:6.2f} %"
+            silent = row.val_silent
         text += f"; silent {100 * silent:.2f} %"
     else:
         text = ""
-        if row["convergence"] is not None:  # a feature has won
-            text = f"convergence {row['convergence']:.1e}, "
-        if row["dead_features"]:
-            plural = "s" * (row["dead_features"] > 1)
-            text += f"{row['dead_features']} feature{plural} never won"
+        if row.convergence is not None:  # a feature has won
+            text = f"convergence {row.convergence:.1e}, "
+        if row.dead_features:
+            plural = "s" * (row.dead_features > 1)
+            text += f"{row.dead_features} feature{plural} never won"
         else:
-            text += f"{row['winners_per_image']:.1f} winners per image"
-    return f"{text} ({row['seconds']:.1f} s)"
+            text += f"{row.winners_per_image:.1f} winners per image"
+    return f"{text} ({row.seconds:.1f} s)"

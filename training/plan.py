@@ -11,7 +11,7 @@ import torch
 from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
-from engine.phases import Epochs
+from engine.lengths import Epochs
 from errors import InputError
 from imagesets import DataSet
 from imagesets.data_set import is_of_characters
@@ -121,15 +121,15 @@ def continue_last_phase(plan: Plan) -> None:
     settings = plan.settings
     phase = plan.model.phases[-1]
     row = None
-    if progress.history and progress.history[-1]["phase"] == phase.name:
+    if progress.history and progress.history[-1].phase == phase.name:
         row = progress.history[-1]
-        progress.epoch = row["epoch"]
+        progress.epoch = row.epoch
     progress.phase -= 1
     if phase.needs_labels and progress.has_given_up(settings.patience):
         settings.refuse("epochs", f"cannot be larger: --patience {settings.patience} ended {phase.name}")
     if row and plan.epochs.has_converged(progress.phase, row):
         settings.refuse("epochs", f"cannot be larger: --converge {settings.converge:g} ended {phase.name}")
-    if row and plan.epochs.count(progress.phase, row) <= row["epoch"]:
+    if row and plan.epochs.count(progress.phase, row) <= row.epoch:
         settings.refuse("epochs", f"must be above {row['epoch']} to train {phase.name} longer with --converge")
 
 

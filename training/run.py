@@ -18,7 +18,7 @@ from encoders import encode_chunks
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.phases import Phase
-from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Step
+from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Row, Step
 from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_classes
@@ -27,7 +27,7 @@ from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, Finding, join_advice
 from report.page import PAGE, write_training_page
-from report.report import add_values
+from report.report import compute_values
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import collect_checkpoint, save_checkpoint
@@ -138,13 +138,13 @@ class Run:
                 if outcome:
                     board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
             case EpochStep():
-                self.pace.time_epoch(progress.history[-1]["seconds"])
+                self.pace.time_epoch(progress.history[-1].seconds)
                 self.finish_epoch(step)
             case EndStep():
                 phase = step.phase
                 row = progress.history[-1]
                 if step.gave_up:
-                    self.log.info(f"{phase.name} ends after epoch {row['epoch']}, by --patience {settings.patience}")
+                    self.log.info(f"{phase.name} ends after epoch {row.epoch}, by --patience {settings.patience}")
                 self.diagnose(phase, row)
         is_end = isinstance(step, EpochStep | EndStep)
         is_due = isinstance(step, BatchStep) and time.monotonic() - self.saved_at >= settings.save_every
@@ -164,18 +164,20 @@ class Run:
         settings = self.plan.settings
         row = progress.history[-1]
         count = self.plan.epochs.count(progress.phase, row)
-        title = f"{phase.name} {phase.main_rule.title:<6} epoch {row['epoch']:>3}/{count}"
+        title = f"{phase.name} {phase.main_rule.title:<6} epoch {row.epoch:>3}/{count}"
         self.log.log_epoch(progress.history, title)
-        self.log.info_all(add_values(model, row))
+        values, lost = compute_values(model, row)
+        progress.history[-1] = replace(row, values=values)
+        self.log.info_all(lost)
         self.log.board.log_stages(model, phase, step.wins, progress.history, self.plan.encoder)
-        if settings.map_every and row["step"] % settings.map_every == 0:
+        if settings.map_every and row.step % settings.map_every == 0:
             names = list(model.declaration)
             learned = names[: 1 + max(map(names.index, phase.stages))]
-            self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
-        if progress.best and progress.best["step"] == row["step"]:
+            self.save_maps(f"{row.step:04}-{phase.name}-epoch{row.epoch}", row.step, learned)
+        if progress.best and progress.best["step"] == row.step:
             self.save("best.safetensors", progress.best["state"])
         if settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
-            title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
+            title = f"{self.plan.title}, epoch {row.epoch} of {phase.name}"
             self.log.write(PAGE, partial(write_training_page, self.folder, model, title))
             self.shown_at = time.monotonic()
 
@@ -186,7 +188,7 @@ class Run:
         """Log, before the next compilation, what it is for."""
         announcements[:] = [lambda: self.log.info(f"compiling the kernels of {what}, at the first start only")]
 
-    def diagnose(self, phase: Phase, row: dict) -> None:
+    def diagnose(self, phase: Phase, row: Row) -> None:
         """Log what is wrong after a phase, and what can be tried. ``row``: of its last epoch in the history."""
         if self.diagnosis:
             before = self.plan.record.advice

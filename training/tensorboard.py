@@ -16,7 +16,8 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.decision import Outcome
-from network_trainer import NetworkTrainer, Phase, compute_convergence, has_labels
+from engine.progress import COLUMNS, Row
+from network_trainer import NetworkTrainer, Phase, compute_convergence
 from report.sheets import draw_filters
 
 EVENT_FILES = "events.out.tfevents.*"
@@ -57,7 +58,7 @@ class Board:
             lines = [f"    {line}" for line in summary.splitlines()]
             self.get_writer("", 1).add_text("network", "\n".join(lines), 0)
 
-    def log_batch(self, outcome: Outcome, done: int, total: int, history: list[dict]) -> None:
+    def log_batch(self, outcome: Outcome, done: int, total: int, history: list[Row]) -> None:
         """Log the outcome of a batch, at most ``POINTS`` times in an epoch.
 
         done, total: number of images of the epoch that were learned, including this batch, and of all its images.
@@ -68,14 +69,14 @@ class Board:
             scalars = {"accuracy/by_images": outcome.fraction("correct"), "loss/by_images": outcome.fraction("wrong")}
             self.log_scalars("train_within_epochs", scalars, step)
 
-    def log_epoch(self, history: list[dict]) -> None:
-        """Log the outcomes of the last epoch of the history, if its phase has labels."""
-        tags = {"accuracy/by_epoch": "accuracy", "loss/by_epoch": "loss", "scores/silent": "silent"}
-        for run, split in (("train", "train"), ("validation", "val")):
-            scalars = {tag: history[-1][f"{split}_{part}"] for tag, part in tags.items()}
-            self.log_scalars(run, scalars, count_epochs(history))
+    def log_epoch(self, history: list[Row]) -> None:
+        """Log the columns of the last epoch of the history that have a tag."""
+        for name, column in COLUMNS.items():
+            if column.tag:
+                run, tag = column.tag
+                self.log_scalars(run, {tag: history[-1][name]}, count_epochs(history) if run else len(history))
 
-    def log_stages(self, model: NetworkTrainer, phase: Phase, wins: dict, history: list[dict], encoder) -> None:
+    def log_stages(self, model: NetworkTrainer, phase: Phase, wins: dict, history: list[Row], encoder) -> None:
         """Log convergence, rates, winners and weights of each convolution that learned in the last epoch.
 
         wins: {name of a layer: how often each feature won in this epoch, int64 (F,)}.
@@ -137,6 +138,6 @@ def wait_for_later_name(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def count_epochs(history: list[dict]) -> int:
+def count_epochs(history: list[Row]) -> int:
     """Return the number of epochs with labels, the steps of ``train`` and ``validation``."""
-    return sum(map(has_labels, history))
+    return sum(row.has_labels for row in history)

@@ -167,7 +167,7 @@ def log_scores(run: Run, evaluations: dict[str, Evaluation]) -> None:
     """Log the scores. Those of a dry run, which are of a few images, are not printed."""
     if best := run.progress.best:
         text = f"best on the validation set: epoch {best['epoch']} of {best['phase']}"
-        equal = [row for row in run.progress.history if row.get("val_accuracy") == best["accuracy"]]
+        equal = [row for row in run.progress.history if row.val_accuracy == best["accuracy"]]
         if len(equal) > 1:
             text += f", the first of {len(equal)} with this accuracy"
         run.log.info(text)

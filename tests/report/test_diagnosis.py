@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from support.registries import forgetting
 from support.run_folders import only_run
 
 from engine.encoder import ENCODERS
-from engine.phases import Epochs
+from engine.lengths import Epochs
+from engine.progress import Row
 from engine.rules import STDP, Additive
 from imagesets import load
 from models import build_model
@@ -53,9 +55,10 @@ def diagnose_trained(name):
     return diagnose(network.model, network.encoder.encode(load("mnist").train_images[:100]))
 
 
-def row_of(phase, dead=0, convergence=0.0):
-    values = {"train_accuracy": 0.53, "val_accuracy": 0.46, "val_silent": 0.0}
-    return {"phase": phase.name, "epoch": 2, "dead_features": dead, "convergence": convergence, **values}
+def row_of(phase, dead=0, convergence=0.0, epoch=2):
+    scores = {"train_accuracy": 0.53, "val_accuracy": 0.46, "val_silent": 0.0}
+    values = {"dead_features": dead, "convergence": convergence, **scores}
+    return Row(step=2, phase=phase.name, rule="stdp", epoch=epoch, images=1, **values)
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -137,9 +140,9 @@ def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge
     model = build_model("mozafari2018", overrides={"s2.rule.stabilize": stabilize})
     diagnosis = diagnose(model, converge=converge)
     phase = diagnosis.model.phases[1]
-    row = row_of(phase, convergence=0.2) | {"epoch": epoch}
+    row = row_of(phase, convergence=0.2, epoch=epoch)
     assert [found.advice for found in diagnosis.diagnose_features(phase, row)] == [advised] * bool(advised)
-    assert [*diagnosis.diagnose_features(phase, row | {"convergence": 0.04})] == []
+    assert [*diagnosis.diagnose_features(phase, replace(row, convergence=0.04))] == []
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def list_learned(folder):
 def test_what_has_learned_has_learned_after_the_advised_command(flags, learned, tmp_path, monkeypatch):
     """The two stages that have not learned in the first case get one command, after which they have learned."""
     dont_draw(monkeypatch)
-    monkeypatch.setattr("engine.phases.MAX_PRESENTATIONS", 0, raising=False)
+    monkeypatch.setattr("engine.lengths.MAX_PRESENTATIONS", 0, raising=False)
     monkeypatch.setattr("report.diagnosis.LONGER", 4)
     (tmp_path / "own.py").write_text(CONVERGING)
     words = f"--dataset {FEW_DIGITS} --threads 1 --no-test --no-figures --no-references"

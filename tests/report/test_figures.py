@@ -2,6 +2,7 @@
 
 import itertools
 import string
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from sklearn.metrics import auc
 
+from engine.progress import Row
 from report import figures, sheets
 from report.evaluation import compute_roc_curves
 from report.figures import BLUE, ORANGE
@@ -35,18 +37,18 @@ def texts_of(artists):
 
 def history(stdp, rstdp, validated=True, silent=0.01):
     parts = ("accuracy", "loss", "silent")
-    none = {f"{split}_{part}": None for split in ("train", "val") for part in parts}
     rows = [
-        {"phase": phase, "rule": "stdp", "epoch": epoch + 1, "convergence": 0.1 / (epoch + 1), **none}
+        Row(step=0, phase=phase, rule="stdp", epoch=epoch + 1, images=1, convergence=0.1 / (epoch + 1))
         for phase in ("s1", "s2")
         for epoch in range(stdp)
     ]
     for epoch in range(rstdp):
         right = 0.9 - abs(epoch - rstdp // 2) / (2 * rstdp)
         values = right, 1 - silent - right, silent
-        row = {"phase": "s3+s4", "rule": "margin", "epoch": epoch + 1, "convergence": 0.15, **none}
+        scores = {}
         for split in ("train", "val") if validated else ("train",):
-            row |= {f"{split}_{part}": value for part, value in zip(parts, values, strict=True)}
+            scores |= {f"{split}_{part}": value for part, value in zip(parts, values, strict=True)}
+        row = Row(step=0, phase="s3+s4", rule="margin", epoch=epoch + 1, images=1, convergence=0.15, **scores)
         rows.append(row)
     return rows
 
@@ -77,9 +79,8 @@ def test_histories_of_other_shapes():
     figure = figures.draw_history(history(0, 3, validated=False), "title")
     assert not [line for axes in figure.axes for line in axes.lines if "validation" in line.get_label()]
     assert len(figures.draw_history(history(0, 3, silent=0.0), "title").axes) == 1
-    rows = history(3, 0)
-    for row, value in zip(rows, (1e-3, 3e-8, 2e-11, 0.1, 0.0, 0.0), strict=True):
-        row["convergence"] = value
+    values = (1e-3, 3e-8, 2e-11, 0.1, 0.0, 0.0)
+    rows = [replace(row, convergence=value) for row, value in zip(history(3, 0), values, strict=True)]
     (axes,) = figures.draw_history(rows, "title").axes
     assert [line.get_ydata().tolist() for line in axes.lines[:2]] == [[1e-3, 3e-8, 2e-11], [0.1, 0, 0]]
 

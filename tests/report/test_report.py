@@ -10,6 +10,7 @@ from PIL import Image
 from support.run_folders import files_in
 
 from engine.augmentation import Augmentation
+from engine.progress import Row
 from imagesets.augmentation import make_copies, move_images
 from models import build_model
 from report import figures, report, sheets
@@ -35,8 +36,7 @@ def make_report(latencies, images):
 
 def test_a_network_that_does_not_decide(tmp_path, features_only, make_report, images, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 20)
-    none = {f"{split}_{part}": None for split in ("train", "val") for part in ("accuracy", "loss", "silent")}
-    rows = [{"phase": "s1", "rule": "stdp", "epoch": 1, "convergence": 0.1, **none}]
+    rows = [Row(step=1, phase="s1", rule="stdp", epoch=1, images=1, convergence=0.1)]
     copies = make_copies(images, Augmentation(copies=2, turn=5.0), 0, S1C1().encode)
     draw_figures(tmp_path, make_report(features_only, history=rows, copies=copies))
     assert files_in(tmp_path) == {f"{name}.png" for name in ALWAYS | {"history", "moved_images"}}

@@ -15,10 +15,10 @@ from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import refuses
 
 from engine.declaration import to_plain
+from engine.progress import Progress, Row
 from engine.stages import set_fields
 from errors import InputError
 from models import build_model
-from network_trainer import Progress
 from report.run_folder import find_checkpoint
 from s1c1 import S1C1
 from training.checkpoint import (
@@ -66,7 +66,8 @@ COUNTS = st.lists(st.integers(0, 2**53)).map(lambda row: torch.tensor(row, dtype
 STATE = st.dictionaries(st.text(), FLOATS, max_size=3)
 PROGRESS = st.builds(
     Progress, phase=st.integers(0), wins=st.dictionaries(st.text(), COUNTS), seconds=st.floats(),
-    history=st.lists(st.dictionaries(st.text(), PLAIN, max_size=3), max_size=3),
+    history=st.lists(st.builds(Row, step=st.integers(), phase=st.text(), rule=st.text(), epoch=st.integers(),
+                               images=st.integers(), values=st.dictionaries(st.text(), LISTS)), max_size=3),
     best=st.none() | st.fixed_dictionaries({"phase": st.text(), "accuracy": st.floats(), "state": STATE}),
 )  # fmt: skip
 

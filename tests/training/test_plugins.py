@@ -19,12 +19,12 @@ import sweep
 import train
 from engine.compiled import announcements
 from engine.plugins import PLUGINS, import_plugin
+from engine.progress import COLUMNS
 from imagesets import load
 from network_trainer import NetworkTrainer
 from report.formats import FORMAT
 from report.report import FIGURES
 from training.checkpoint import load_checkpoint
-from training.log import COLUMNS
 from training.settings import TrainSettings
 from training.trained import load_network
 from utils import ROOT

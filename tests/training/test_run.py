@@ -23,6 +23,7 @@ import train
 import utils
 from engine.augmentation import Augmentation
 from engine.phases import Phase
+from engine.progress import Row
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from imagesets.augmentation import make_copies, move_images
@@ -32,7 +33,7 @@ from report import figures
 from report.sweep_report import read_run
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
-from training.log import COLUMNS, RunLog
+from training.log import RunLog
 from utils import ROOT
 
 DRY = "mozafari2018", "inception2024", "majority2024", "multiscale2026"
@@ -114,7 +115,7 @@ def test_a_table_and_a_page_that_are_open_elsewhere_stop_no_run(undrawn, tmp_pat
 
 
 def test_an_open_table_is_written_at_the_end(tmp_path, monkeypatch):
-    row = dict.fromkeys(COLUMNS, 0) | {"phase": "s1", "train_accuracy": None}
+    row = Row(step=1, phase="s1", rule="stdp", epoch=1, images=1, winners_per_image=1.0, seconds=0.0)
     log = RunLog(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(utils, "WAITS", ())
