@@ -28,7 +28,7 @@ from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
 from engine.latency_dataset import LatencyDataset
 from engine.layers import Layer
-from engine.lengths import Epochs
+from engine.lengths import Lengths
 from engine.packed import open_storage
 from engine.phases import Phase, find_stages
 from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Progress, Row, Step
@@ -292,11 +292,10 @@ class NetworkTrainer(StageGraph):
         *,
         batch_size: int = 1000,
         seed: int = 0,
-        patience: int = 0,
-        converge: float = 0.0,
         progress: Progress | None = None,
         copies: Sequence[Any] = (),
         folder: Path | None = None,
+        **early: float,
     ) -> Generator[Step, None, None]:
         """Train phase by phase, and yield a step after each piece of work.
 
@@ -310,38 +309,38 @@ class NetworkTrainer(StageGraph):
             epochs: one number for each phase; 0 skips the phase.
             batch_size: number of images between two adaptations of the R-STDP rates. Weights change after each image.
             seed: the seed of the order of the images, which differs in every epoch.
-            patience: a phase with labels ends after this number of its epochs without a better validation accuracy
-                than in its epochs before them. 0: it never ends early.
-            converge: a phase without labels ends as soon as its convergence is below this number, see
-                ``engine.phases.Epochs``. 0: it ends after its epochs.
             progress: where the training continues; it is updated in place. None: at the beginning.
             copies: moved copies of the training images that have labels, latencies uint8 (N, C, H, W) that are read by
                 slices. Each batch of the decision stage reads the original images or one of the copies.
             folder: where what is computed from copies is kept if it needs much memory; None: that of the system.
+            early: what ends phases before their last epoch, see ``engine/lengths.py``: ``converge``, a convergence of
+                phases without labels; ``patience``, a number of epochs of phases with labels without a better
+                validation accuracy. 0: never.
         """
         progress = progress or Progress()
         self.check_epochs(epochs)
         self._check_data(train, validation, copies)
-        lengths = Epochs(self.phases, epochs, converge, len(train))
+        lengths = Lengths(self.phases, epochs, len(train), **early)
         prepared = None
         try:
             while progress.phase < len(self.phases):
                 number = progress.phase
                 phase = self.phases[number]
-                row = progress.history[-1] if progress.epoch else None
-                count = lengths.count(number, row)
-                gave_up = phase.needs_labels and 0 < progress.epoch < count and progress.has_given_up(patience)
-                if progress.epoch >= count or gave_up:
+                rows = progress.rows
+                ended_by = lengths.find_end(number, rows)
+                if ended_by:
                     progress.phase += 1
                     progress.epoch = 0
-                    if row:  # it was not skipped
-                        yield EndStep(phase, gave_up)
+                    progress.ended_by = ended_by
+                    if rows:  # it was not skipped
+                        yield EndStep(phase, ended_by)
                     continue
                 if phase is not prepared:
                     yield PhaseStep(phase)
                     yield from self._prepare(phase, train, validation, copies, folder)
                     prepared = phase
 
+                count = lengths.count(number, rows)
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
                 seeds = seed, number, progress.epoch
                 indices = train.select(phase)
@@ -478,10 +477,6 @@ class NetworkTrainer(StageGraph):
         progress.phase_seconds[phase.name] = earlier + progress.seconds
         progress.history.append(row)
         progress.epoch += 1
-        progress.epochs_since_best = 0
-        if validated:
-            accuracies = [done.val_accuracy for done in progress.history[-progress.epoch :]]
-            progress.epochs_since_best = progress.epoch - 1 - accuracies.index(max(accuracies))
         progress.batch = 0
         progress.seconds = 0.0
         progress.outcome = [0, 0, 0]

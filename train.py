@@ -12,7 +12,8 @@ from training.command import command_line, prepare_start, print_output
 if __name__ == "__main__":
     prepare_start()
 
-from models import model_class  # first: it imports engine before torch, see engine/__init__.py
+from engine.lengths import EARLY  # first: engine is imported before torch, see engine/__init__.py
+from models import model_class
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.changes import compare_backends, compare_commits
@@ -73,11 +74,12 @@ def train(settings: TrainSettings) -> None:
 
 def learn(run: Run) -> None:
     """Train the network of a run step by step. The run logs, draws and saves after each step."""
-    settings = run.plan.settings
-    options = {name: getattr(settings, name) for name in ("batch_size", "seed", "patience", "converge")}
+    plan = run.plan
+    settings = plan.settings
+    options = {"batch_size": settings.batch_size, "seed": settings.seed, **plan.early}
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
-        for step in run.plan.model.steps(images, validation, settings.epochs, **options):
+        for step in plan.model.steps(images, validation, settings.epochs, **options):
             run.record(step)
 
 
@@ -99,8 +101,9 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     if was_trained and resumed.epochs == before.epochs and folder.is_finished:
         epochs = to_text((*resumed.epochs[:-1], resumed.epochs[-1] + 1))
         hint = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
-        if checkpoint.progress.has_given_up(before.patience):
-            hint = f"--patience {before.patience} ended it"
+        ended_by = checkpoint.progress.ended_by
+        if ended_by in EARLY:
+            hint = f"{before.describe(ended_by)} ended it"
         print_output(f"{folder.path} is finished; {hint}")
         return
     plan = Plan.resumed(checkpoint, resumed)

@@ -1,4 +1,4 @@
-"""How many epochs the phases of a training have."""
+"""How many epochs the phases of a training have. Only this file decides when a phase ends."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,37 +13,82 @@ MAX_EPOCHS = 20
 MAX_PRESENTATIONS = 20_000
 
 
-class Epochs:
+def has_converged(rows: Sequence[Row], converge: float) -> bool:
+    """Return whether the convergence of the last epoch is below this number. Without a win, it is not."""
+    convergence = rows[-1].convergence
+    return convergence is not None and convergence < converge
+
+
+def has_given_up(rows: Sequence[Row], patience: int) -> bool:
+    """Return whether this number of epochs has passed without a better validation accuracy."""
+    accuracies = [row.val_accuracy for row in rows]
+    if None in accuracies:  # there are no validation images
+        return False
+    return len(rows) - 1 - accuracies.index(max(accuracies)) >= patience
+
+
+# What ends a phase before its last epoch: {setting: function of the rows of the phase and of the setting's value}. A
+# setting that is 0 ends no phase.
+WITHOUT_LABELS = {"converge": has_converged}
+WITH_LABELS = {"patience": has_given_up}
+EARLY = WITHOUT_LABELS | WITH_LABELS
+
+
+class Lengths:
     """How many epochs the phases of a training have.
 
-    A phase has the number of epochs that is planned for it. With ``converge``, a phase without labels ends as soon as
-    its convergence is below this number. Then a number up to MAX_EPOCHS is the least, and ``most`` is computed from the
-    number of images; a larger number is the most, and 1 the least.
+    A phase has the number of epochs that is planned for it, unless a setting of ``EARLY`` ends it before. With
+    ``converge``, a phase without labels goes on until it has converged. Then a number up to MAX_EPOCHS is the least,
+    and ``most`` is computed from the number of images; a larger number is the most, and 1 the least.
 
     Args:
         phases: the phases.
         planned: a number for each of them; 0: it is skipped.
-        converge: the convergence at which a phase without labels ends; 0: phases end after the planned epochs.
         images: the number of images that phases without labels learn from.
+        early: {setting of ``EARLY``: its value}.
     """
 
-    def __init__(self, phases: Iterable[Phase], planned: Sequence[int], converge: float, images: int):
+    def __init__(self, phases: Iterable[Phase], planned: Sequence[int], images: int, **early: float):
+        if unknown := early.keys() - EARLY.keys():
+            raise TypeError(f"no setting {', '.join(unknown)} ends a phase; choose from {', '.join(EARLY)}")
         self.planned = tuple(planned)
-        self.converge = converge
         self.images = images
+        self.converge = early.get("converge", 0.0)
         self._needs_labels = [phase.needs_labels for phase in phases]
+        self._early = {name: value for name, value in early.items() if value}
+
+    def find_end(self, number: int, rows: Sequence[Row]) -> str | None:
+        """Return the setting that ends the phase with this number, from 0, after its epochs; None: it goes on.
+
+        rows: the history of the phase. Returns "epochs" or a setting of ``EARLY``.
+        """
+        least = self.least(number)
+        most = self.most(number) if self.can_converge(number) else least
+        conditions = WITHOUT_LABELS
+        if self._needs_labels[number]:
+            conditions = WITH_LABELS
+            least = 1
+        if rows and len(rows) >= least:
+            for name, has_ended in conditions.items():
+                if name in self._early and has_ended(rows, self._early[name]):
+                    return name
+        return "epochs" if len(rows) >= most else None
+
+    def count(self, number: int, rows: Sequence[Row]) -> int:
+        """Return the number of epochs of a phase, as far as its history ``rows`` decides it."""
+        least = self.least(number)
+        if not self.can_converge(number):
+            return least
+        if self.find_end(number, rows):
+            return len(rows)
+        return max(least, len(rows) + 1)
 
     def can_converge(self, number: int) -> bool:
-        """Return whether the convergence of the phase with this number, from 0, decides when it ends."""
+        """Return whether the convergence of a phase decides when it ends."""
         return self.converge > 0 and self.planned[number] > 0 and not self._needs_labels[number]
 
-    def has_converged(self, number: int, row: Row) -> bool:
-        """Return whether the convergence of an epoch, a row of ``Progress.history``, ends its phase."""
-        convergence = row.convergence
-        return self.can_converge(number) and convergence is not None and convergence < self.converge
-
     def least(self, number: int) -> int:
-        """Return the lowest number of epochs of a phase."""
+        """Return the number of epochs that is planned for a phase, or the lowest if its convergence decides."""
         planned = self.planned[number]
         return 1 if planned > MAX_EPOCHS and self.can_converge(number) else planned
 
@@ -51,15 +96,3 @@ class Epochs:
         """Return the highest number of epochs of a phase if its convergence decides when it ends."""
         planned = self.planned[number]
         return planned if planned > MAX_EPOCHS else max(MAX_EPOCHS, math.ceil(MAX_PRESENTATIONS / self.images))
-
-    def count(self, number: int, row: Row | None) -> int:
-        """Return the number of epochs of a phase, as far as its last epoch decides it. It ends when they are done.
-
-        row: of this epoch in ``Progress.history``; None before the first.
-        """
-        least = self.least(number)
-        if row is None or row.epoch < least or not self.can_converge(number):
-            return least
-        if self.has_converged(number, row):
-            return row.epoch
-        return min(row.epoch + 1, self.most(number))

@@ -98,7 +98,7 @@ class Progress:
         wins: {name of a layer that learns: int64 (F,), how often each feature has won in this epoch}.
         history: one row for each finished epoch.
         best: phase, epoch, step, correct, accuracy and state of the epoch with the best validation accuracy.
-        epochs_since_best: number of epochs of the phase since its epoch with the best validation accuracy.
+        ended_by: the setting that ended the last phase that has ended, see ``engine/lengths.py``.
         seconds: time spent in this epoch before an interruption.
         phase_seconds: {phase: seconds}.
     """
@@ -110,13 +110,14 @@ class Progress:
     wins: dict[str, torch.Tensor] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     best: dict | None = None
-    epochs_since_best: int = 0
+    ended_by: str | None = None
     seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
 
-    def has_given_up(self, patience: int) -> bool:
-        """Return whether this number of epochs has passed without a better validation accuracy. 0: never."""
-        return 0 < patience <= self.epochs_since_best
+    @property
+    def rows(self) -> list[Row]:
+        """The history of this phase."""
+        return self.history[len(self.history) - self.epoch :]
 
     def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
         """Add what a batch has learned. ``layers``: {name: layer} of the phase."""
@@ -151,7 +152,7 @@ class ChunkStep(NamedTuple):
 class BatchStep(NamedTuple):
     """A batch was learned: ``done`` of ``total`` images of the epoch ``title``.
 
-    learned: of ``Phase.learn``. epochs: how many the phase has, see ``Epochs.count``.
+    learned: of ``Phase.learn``. epochs: how many the phase has, see ``Lengths.count``.
     """
 
     phase: Phase
@@ -174,10 +175,10 @@ class EpochStep(NamedTuple):
 
 
 class EndStep(NamedTuple):
-    """A phase has ended, whose last epoch is the last of the history. gave_up: it ended by ``patience``."""
+    """A phase has ended, whose last epoch is the last of the history. ended_by: the setting that ended it."""
 
     phase: Phase
-    gave_up: bool
+    ended_by: str
 
     kind = "end"
 

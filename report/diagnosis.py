@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from engine.encoder import Encoder
-from engine.lengths import Epochs
+from engine.lengths import Lengths
 from engine.phases import Phase
 from engine.progress import Row
 from engine.rules import Rule
@@ -48,20 +48,20 @@ class Finding(NamedTuple):
     advice: Mapping[str, Any] = MappingProxyType({})
 
 
-def join_advice(advice: Mapping[str, Any], epochs: Epochs, words: Sequence[str]) -> str:
+def join_advice(advice: Mapping[str, Any], lengths: Lengths, words: Sequence[str]) -> str:
     """Return the flags of all advice together, which replace those of the run; "" if there is none.
 
     They contain the --converge of the run, which --epochs would otherwise set to 0, and its --set.
 
-    advice: of all findings. epochs: of the run. words: of --set in the run.
+    advice: of all findings. lengths: of the phases. words: of --set in the run.
     """
     if not advice:
         return ""
     flags = []
-    numbers = [advice.get(f"epochs.{number}", planned) for number, planned in enumerate(epochs.planned)]
-    if numbers != [*epochs.planned]:
+    numbers = [advice.get(f"epochs.{number}", planned) for number, planned in enumerate(lengths.planned)]
+    if numbers != [*lengths.planned]:
         flags += ["--epochs", *numbers]
-    if converge := advice.get("converge", epochs.converge):
+    if converge := advice.get("converge", lengths.converge):
         flags += ["--converge", f"{converge:g}"]
     changes = {key.removeprefix("set."): value for key, value in advice.items() if key.startswith("set.")}
     if changes:
@@ -77,12 +77,12 @@ class Diagnosis:
     Args:
         model, encoder: the network, and what encodes its images.
         train: the encoded training images. SAMPLE of them are kept, evenly spaced: they may be in the order of classes.
-        epochs: how many epochs the phases have.
+        lengths: how many epochs the phases have.
     """
 
-    def __init__(self, model: NetworkTrainer, encoder: Encoder, train: LatencyDataset, epochs: Epochs):
+    def __init__(self, model: NetworkTrainer, encoder: Encoder, train: LatencyDataset, lengths: Lengths):
         self.model = model
-        self.epochs = epochs
+        self.lengths = lengths
         self.encoder = encoder
         self.encoder_advice = ""
         if encoder.name not in (S1C1.name, model.encoder.name):
@@ -116,9 +116,9 @@ class Diagnosis:
             return
         text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won)"
         number = self.model.find_phase(phase.name)
-        if row.epoch >= self.epochs.most(number):  # --converge trains no longer
+        if row.epoch >= self.lengths.most(number):  # --converge trains no longer
             yield Finding(text, {f"epochs.{number}": LONGER * row.epoch})
-        elif not self.epochs.converge:
+        elif not self.lengths.converge:
             yield Finding(text, {"converge": LEARNED})
 
     def _diagnose_firing(self, phase):

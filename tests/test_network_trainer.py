@@ -14,8 +14,9 @@ from support.refusals import refuses
 
 import network_trainer
 from engine.decision import Outcome
-from engine.lengths import Epochs
+from engine.lengths import Lengths, has_given_up
 from engine.phases import Learned, Phase
+from engine.progress import Row
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv
 from models import build_model
@@ -218,11 +219,11 @@ def test_steps_come_in_order_with_complete_progress():
     ]
 
 
-@pytest.mark.parametrize(("patience", "gave_up"), [(0, False), (2, True), (3, False)])
-def test_the_end_of_a_phase_names_patience_and_a_skipped_phase_has_none(patience, gave_up):
+@pytest.mark.parametrize(("patience", "ended_by"), [(0, "epochs"), (2, "patience"), (3, "epochs")])
+def test_the_end_of_a_phase_names_the_setting_and_a_skipped_phase_has_none(patience, ended_by):
     model = Scripted(validation=[3, 4, 4, 2, 9, 9])
     steps = [*model.steps(epochs=(0, 6), patience=patience, **options(validation=True))]
-    assert [(step.phase.name, step.gave_up) for step in steps if step.kind == "end"] == [("s2", gave_up)]
+    assert [(step.phase.name, step.ended_by) for step in steps if step.kind == "end"] == [("s2", ended_by)]
     assert {step.epochs for step in steps if step.kind == "batch"} == {6}
 
 
@@ -241,7 +242,7 @@ def test_patience(validation, patience, epochs, best, since):
     assert (progress.best["epoch"], progress.best["step"]) == (best, best)
     assert progress.best["correct"] == validation[best - 1]
     assert progress.best["accuracy"] == validation[best - 1] / IMAGES
-    assert progress.epochs_since_best == since
+    assert [has_given_up(progress.history, number) for number in (since, since + 1)] == [True, False]
     assert progress.phase == 2
     assert int(progress.best["state"]["phases.1.batches"]) == 3 * best  # the weights of that epoch
 
@@ -262,7 +263,8 @@ def test_patience_begins_anew_with_each_phase():
     model = TwiceLabelled([9, 8, 8, 1, 2, 2, 3, 3, 3])
     progress = fit(model, epochs=(0, 6, 9), validation=True, patience=2)
     assert [row["epoch"] for row in progress.history] == [1, 2, 3, 1, 2, 3, 4, 5, 6]
-    assert (progress.best["step"], progress.epochs_since_best) == (1, 2)
+    assert progress.best["step"] == 1
+    assert has_given_up(progress.history[3:], 2)
 
 
 def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_labels():
@@ -271,7 +273,7 @@ def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_l
     assert [name for name, *_ in model.learned] == ["s2"] * 3
     assert [row["phase"] for row in progress.history] == ["s2"]
     model = Scripted()
-    fit(model, epochs=(2, 3), patience=2, progress=Progress(epochs_since_best=2))
+    fit(model, epochs=(2, 3), patience=2, progress=Progress())
     assert [name for name, *_ in model.learned] == ["s1"] * 6 + ["s2"] * 9
 
 
@@ -351,10 +353,11 @@ def test_phases_without_labels_train_until_they_have_converged(monkeypatch):
 @pytest.mark.parametrize(("images", "most"), [(100, 200), (300, 67), (999, 21), (1000, 20), (55_000, 20)])
 def test_few_images_are_presented_20_000_times_at_most(images, most):
     phases = build_model("mozafari2018").phases
-    epochs = Epochs(phases, (2, 4, 680), 0.01, images)
-    assert epochs.most(0) == most
-    assert [epochs.count(1, {"epoch": epoch, "convergence": 0.2}) for epoch in (3, 4, most)] == [4, 5, most]
-    assert epochs.count(2, None) == 680  # with labels
+    lengths = Lengths(phases, (2, 4, 680), images, converge=0.01)
+    assert lengths.most(0) == most
+    row = Row(step=1, phase="s2", rule="stdp", epoch=1, images=images, convergence=0.2)
+    assert [lengths.count(1, [row] * epochs) for epochs in (3, 4, most)] == [4, 5, most]
+    assert lengths.count(2, []) == 680  # with labels
 
 
 @pytest.mark.parametrize("name", ["deepr2024", "deepr2024_greedy"])

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from engine.compiled import counts
 from engine.decision import Outcome
-from engine.lengths import Epochs
+from engine.lengths import Lengths
 from engine.progress import COLUMNS, Progress, Row
 from errors import InputError
 from training.command import discard_output, warn
@@ -187,21 +187,21 @@ class Pace:
         self._since = 0.0, 0.0
 
 
-def estimate_left(progress: Progress, epochs: Epochs, seconds: float | None, count: float) -> str:
+def estimate_left(progress: Progress, lengths: Lengths, seconds: float | None, count: float) -> str:
     """Return the time left of the phase and of the run; "" if nothing was timed.
 
     A later phase is assumed to take as long per epoch as the current phase. A phase that goes on until it has converged
     takes at least this time.
 
-    epochs: how many epochs the phases have. seconds: ``Pace.seconds``. count: the epochs of the phase that are left.
+    lengths: how many epochs the phases have. seconds: ``Pace.seconds``. count: the epochs of the phase that are left.
     """
     if seconds is None:
         return ""
-    numbers = range(progress.phase, len(epochs.planned))
-    later = sum(map(epochs.least, numbers[1:]))
+    numbers = range(progress.phase, len(lengths.planned))
+    later = sum(map(lengths.least, numbers[1:]))
     phase, run = (tqdm.format_interval(seconds * number) for number in (count, count + later))
     text = f"phase {phase}, run {run} left"
-    return f"at least {text}" if any(map(epochs.can_converge, numbers)) else text
+    return f"at least {text}" if any(map(lengths.can_converge, numbers)) else text
 
 
 def describe_epoch(row: Row) -> str:

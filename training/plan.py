@@ -11,7 +11,7 @@ import torch
 from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
-from engine.lengths import Epochs
+from engine.lengths import EARLY, WITH_LABELS, Lengths
 from errors import InputError
 from imagesets import DataSet
 from imagesets.data_set import is_of_characters
@@ -103,11 +103,15 @@ class Plan:
             continue_last_phase(plan)
         return plan
 
+    @property
+    def early(self) -> dict[str, float]:
+        """The settings that end phases before their last epoch."""
+        return {name: getattr(self.settings, name) for name in EARLY}
+
     @functools.cached_property
-    def epochs(self) -> Epochs:
+    def lengths(self) -> Lengths:
         """How many epochs the phases have."""
-        settings = self.settings
-        return Epochs(self.model.phases, settings.epochs, settings.converge, len(self.data.splits["train"]))
+        return Lengths(self.model.phases, self.settings.epochs, len(self.data.splits["train"]), **self.early)
 
     @property
     def title(self) -> str:
@@ -119,18 +123,15 @@ def continue_last_phase(plan: Plan) -> None:
     """Set the progress of a finished run back into its last phase. Raises InputError if the phase ended by itself."""
     progress = plan.progress
     settings = plan.settings
-    phase = plan.model.phases[-1]
-    row = None
-    if progress.history and progress.history[-1].phase == phase.name:
-        row = progress.history[-1]
-        progress.epoch = row.epoch
+    name = plan.model.phases[-1].name
     progress.phase -= 1
-    if phase.needs_labels and progress.has_given_up(settings.patience):
-        settings.refuse("epochs", f"cannot be larger: --patience {settings.patience} ended {phase.name}")
-    if row and plan.epochs.has_converged(progress.phase, row):
-        settings.refuse("epochs", f"cannot be larger: --converge {settings.converge:g} ended {phase.name}")
-    if row and plan.epochs.count(progress.phase, row) <= row.epoch:
-        settings.refuse("epochs", f"must be above {row['epoch']} to train {phase.name} longer with --converge")
+    if progress.history and progress.history[-1].phase == name:
+        progress.epoch = progress.history[-1].epoch
+    ended_by = plan.lengths.find_end(progress.phase, progress.rows)
+    if ended_by == "epochs":
+        settings.refuse("epochs", f"must be above {progress.epoch} to train {name} longer with --converge")
+    if ended_by:
+        settings.refuse("epochs", f"cannot be larger: {settings.describe(ended_by)} ended {name}")
 
 
 def prepare_machine(settings: NetworkSettings) -> torch.device:
@@ -189,8 +190,9 @@ def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
     learns_labels = any(phase.needs_labels for phase in model.phases) or model.readout
     if settings.labels is not None and not learns_labels:
         settings.refuse("labels", f"has no effect: {model.name} learns nothing with labels")
-    if settings.patience and not is_validated:
-        settings.refuse("patience", f"needs a validation accuracy, but {lack}")
+    for name in WITH_LABELS:
+        if getattr(settings, name) and not is_validated:
+            settings.refuse(name, f"needs a validation accuracy, but {lack}")
     if not settings.test and not is_validated and not (has_validation and model.readout):
         settings.refuse("test", f"tests on the validation images, but {lack}")
 

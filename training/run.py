@@ -109,7 +109,7 @@ class Run:
             self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
         self.seconds["encoding"] = time.perf_counter() - start
         if not plan.settings.dry_run:
-            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.epochs)
+            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.lengths)
             if not self.is_resumed:
                 self.log_diagnosis(self.diagnosis.diagnose_border(plan.record.border or 0.0))
                 self.log_diagnosis(advise_few_labels(plan))
@@ -133,7 +133,7 @@ class Run:
                 fraction = step.done / step.total
                 self.pace.time_batch(progress, fraction)
                 count = step.epochs - progress.epoch - fraction
-                left = estimate_left(progress, self.plan.epochs, self.pace.seconds, count)
+                left = estimate_left(progress, self.plan.lengths, self.pace.seconds, count)
                 self.log.show(step.title, step.done, step.total, outcome, left)
                 if outcome:
                     board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
@@ -143,8 +143,9 @@ class Run:
             case EndStep():
                 phase = step.phase
                 row = progress.history[-1]
-                if step.gave_up:
-                    self.log.info(f"{phase.name} ends after epoch {row.epoch}, by --patience {settings.patience}")
+                if step.ended_by != "epochs":
+                    reason = settings.describe(step.ended_by)
+                    self.log.info(f"{phase.name} ends after epoch {row.epoch}, by {reason}")
                 self.diagnose(phase, row)
         is_end = isinstance(step, EpochStep | EndStep)
         is_due = isinstance(step, BatchStep) and time.monotonic() - self.saved_at >= settings.save_every
@@ -163,7 +164,7 @@ class Run:
         model = self.plan.model
         settings = self.plan.settings
         row = progress.history[-1]
-        count = self.plan.epochs.count(progress.phase, row)
+        count = self.plan.lengths.count(progress.phase, progress.history[-row.epoch :])
         title = f"{phase.name} {phase.main_rule.title:<6} epoch {row.epoch:>3}/{count}"
         self.log.log_epoch(progress.history, title)
         values, lost = compute_values(model, row)
@@ -209,7 +210,7 @@ class Run:
 
     def list_advice(self) -> list[Finding]:
         """Return the one finding that contains all advice on --epochs, --converge and --set, or []."""
-        flags = join_advice(self.plan.record.advice, self.plan.epochs, self.plan.settings.set)
+        flags = join_advice(self.plan.record.advice, self.plan.lengths, self.plan.settings.set)
         return [Finding(f"try {flags}")] if flags else []
 
     # -----------------------------------------------------------------------------------------------------------------

@@ -274,6 +274,10 @@ class Settings:
         """Return {name: value} of the settings whose ``affects`` is one of these constants."""
         return {name: getattr(self, name) for name in self.names(*affects)}
 
+    def describe(self, name: str) -> str:
+        """Return the flag and the value of a setting, such as "--patience 5"."""
+        return f"{self.flags()[name].flag} {to_text(getattr(self, name))}"
+
     def refuse(self, name: str, reason: str) -> None:
         """Raise an InputError about a setting: its flag and the reason."""
         raise InputError(f"{self.flags()[name].flag} {reason}")

@@ -16,7 +16,7 @@ from support.registries import forgetting
 from support.run_folders import only_run
 
 from engine.encoder import ENCODERS
-from engine.lengths import Epochs
+from engine.lengths import Lengths
 from engine.progress import Row
 from engine.rules import STDP, Additive
 from imagesets import load
@@ -45,8 +45,8 @@ AT_ONCE = torch.zeros(9, 6, 28, 28, dtype=torch.uint8)  # all spikes at the firs
 def diagnose(model, latencies=AT_ONCE, encoder="s1c1", converge=0.0):
     """The diagnosis of a network that learns from 1,000 images by its own numbers of epochs."""
     labels = torch.arange(len(latencies)) % 10
-    epochs = Epochs(model.phases, model.epochs, converge, 1000)
-    return Diagnosis(model, ENCODERS[encoder](), LatencyDataset(latencies, labels), epochs)
+    lengths = Lengths(model.phases, model.epochs, 1000, converge=converge)
+    return Diagnosis(model, ENCODERS[encoder](), LatencyDataset(latencies, labels), lengths)
 
 
 def diagnose_trained(name):
@@ -167,8 +167,8 @@ def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge
     ],
 )
 def test_all_advice_is_one_command_that_keeps_what_the_run_has(advice, converge, words, expected):
-    epochs = Epochs(build_model("mozafari2018").phases, (2, 4, 680), converge, 1000)
-    assert join_advice(advice, epochs, words) == expected
+    lengths = Lengths(build_model("mozafari2018").phases, (2, 4, 680), 1000, converge=converge)
+    assert join_advice(advice, lengths, words) == expected
 
 
 CONVERGING = """
