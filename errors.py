@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 # How torch's allocator, C++ and numba's compiler report that memory has run out, in a RuntimeError or a SystemError.
@@ -15,7 +16,7 @@ class InputError(ValueError):
     """A flag, file or array of the user cannot be used. The message states what is expected.
 
     Commands print it as one line on stderr and exit with code 2, and also an exception of a user's own file. Any other
-    exception is a bug and keeps its traceback.
+    exception may be a bug and keeps its traceback.
 
     Args:
         message: one line, which names the flag, field or path that it is about; control characters, such as ends of
@@ -66,6 +67,22 @@ def find_place(error: BaseException) -> str | None:
     if own:
         return own[-1]
     return error.__cause__ and find_place(error.__cause__)
+
+
+def is_raised_by_program(error: BaseException) -> bool:
+    """Return whether the last file that an exception has passed, beside libraries, is of this program, not the user's.
+
+    Such an exception may be a bug of this program, also if a user's own file has called it.
+    """
+    if any(file in USER_FILES for file, _ in getattr(error, "places", ())):
+        return False  # machine code of a user's rule leaves no frames
+    root = Path(__file__).parent
+    ours = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if frame.filename in USER_FILES or (path.is_relative_to(root) and "site-packages" not in path.parts):
+            ours.append(frame.filename)
+    return bool(ours) and ours[-1] not in USER_FILES
 
 
 def make_printable(text: str) -> str:

@@ -16,7 +16,16 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from errors import InputError, describe_error, discard_output, find_place, is_out_of_memory, make_printable, warn
+from errors import (
+    InputError,
+    describe_error,
+    discard_output,
+    find_place,
+    is_out_of_memory,
+    is_raised_by_program,
+    make_printable,
+    warn,
+)
 
 
 def prepare_start() -> None:
@@ -60,7 +69,7 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
 
     The decorated function takes the words of ``sys.argv`` if it is called without words. It returns 130 after Ctrl-C.
     After an InputError, an OSError, a MemoryError or any exception of a user's own file, it prints one line on stderr,
-    and returns 2. With --traceback, the traceback comes before the line.
+    and returns 2. With --traceback, and if this program has raised the exception, the traceback comes before the line.
 
     The console prints ? in place of characters that it does not have, such as × and ∞.
     """
@@ -86,7 +95,7 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
             is_known = isinstance(error, InputError | OSError) or is_out_of_memory(error)
             if not is_known and find_place(error) is None:
                 raise
-            if "--traceback" in words:
+            if "--traceback" in words or (not is_known and is_raised_by_program(error)):
                 warn(traceback.format_exc())
             return report_error(program, error)
         return code or 0
