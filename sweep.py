@@ -32,10 +32,10 @@ from imagesets import DataSet
 from models import model_class
 from report.run_folder import RunFolder, is_run
 from report.sweep_report import read_run, write_sweep_report
-from training.data import check_unchanged, load_data
+from training.data import Data, check_unchanged, load_data
 from training.initial import initialize_from
 from training.log import RunLog
-from training.plan import Plan, prepare_machine
+from training.plan import plan_outputs, prepare_machine, resolve
 from training.settings import (
     COMMAND,
     FILES,
@@ -146,10 +146,12 @@ def plan_run(
     if sweep.set or point:
         words += ["--set", *sweep.set, *point]
     words += ["--output", str(output), "--name", name]
-    plan = Plan.new(TrainSettings.parse(words), data)
-    if plan.settings.init_from:
-        initialize_from(plan)
-    return PlannedRun(RunFolder(output / name), words, plan.settings)
+    settings, encoder, network = resolve(TrainSettings.parse(words), data)
+    splits = Data(settings, data)
+    plan_outputs(settings, splits, network)
+    if settings.init_from:
+        initialize_from(settings, splits, encoder, network)
+    return PlannedRun(RunFolder(output / name), words, settings)
 
 
 def check_folder(run: PlannedRun, data: DataSet) -> None:

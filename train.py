@@ -16,10 +16,8 @@ from engine.lengths import EARLY  # first: engine is imported before torch, see 
 from models import model_class
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
-from training.changes import compare_backends, compare_commits
-from training.checkpoint import load_run
+from training.checkpoint import collect_checkpoint, load_run, save_checkpoint
 from training.data import load_data
-from training.initial import begin
 from training.plan import Plan, describe, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, to_text
@@ -56,15 +54,15 @@ def train(settings: TrainSettings) -> None:
     device = prepare_machine(settings)
     model_class(settings.model)  # an unknown name is refused before the data are read
     plan = Plan.new(settings, load_data(settings), device)
-    begin(plan)
     name = f"{plan.model.name}-{to_folder_name(plan.data.set.name)}-seed{settings.seed}"
     if settings.dry_run:
         name += "-dry"
     with claim_folder(settings.output, name, settings.name) as folder:
         (folder / "checkpoints").mkdir()
-        record = {"command_line": settings.command_line, "flags": plan.settings.to_dict(), **plan.record.origin}
+        record = {"command_line": settings.command_line, "flags": plan.record.flags, **plan.record.origin}
         write_start(folder, record, describe(plan.model, plan.settings))
-        Run(plan, folder).save()
+        last = RunFolder(folder).last
+        save_checkpoint(collect_checkpoint(last, plan.model, plan.encoder, plan.record, plan.progress))
         folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(folder):
             run = Run(plan, folder)
@@ -110,7 +108,6 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     with offer_resume(folder.path):
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        plan.notes += compare_commits(folder) + compare_backends(before, plan.settings)
         run = Run(plan, folder.path, is_resumed=True)
         run.save()  # with these settings
         learn(run)

@@ -93,6 +93,11 @@ class Checkpoint:
         """Height and width of the images, in pixels, which an encoder may change to ``image_size``."""
         return tuple(self.record.image_size or self.image_size)
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.path.parent.parent
+
     def build_encoder(self) -> Encoder:
         """Build the encoder, fitted as it was. Raises InputError if this version of the program has no such encoder."""
         return read_encoder(self.encoding).with_state(self.encoder_state)
@@ -254,7 +259,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
             progress["wins"] = groups["wins"]
             if best := progress.get("best"):
                 best["state"] = groups["best"]
-            progress["history"] = [Row(**row) for row in progress["history"]]
+            progress["history"] = [Row(**row) for row in progress.get("history", ())]
             values["progress"] = Progress(**progress)
         run = values.pop("run", None) or {}
         values["record"] = RunRecord(**run)

@@ -1,9 +1,9 @@
 """The plan of a run: encoder, network and epochs, which its settings describe, and the checks of them."""
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,12 @@ from imagesets.pictures import MAX_BLACK, find_border
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
 from report.diagnosis import Finding
+from report.run_folder import RunFolder
 from report.summary import summarize
+from training.changes import compare_backends, compare_commits
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
 from training.data import Data, check_unchanged, load_data
+from training.initial import initialize_from
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
 
@@ -37,53 +40,50 @@ class Features:
     readout: float | None
 
 
+@dataclass(frozen=True)
 class Plan:
-    """What a run trains, on which data, what it writes, and where it begins. ``begin`` completes the plan of a new run.
-
-    Args:
-        data: the data set.
-        settings, encoder, model: what ``resolve`` returns.
-        record: of the run itself, if it was interrupted.
-        progress: likewise.
-
-    Raises InputError if the settings do not fit the network, the data or the memory.
+    """What a run trains, on which data, what it writes, and where it begins.
 
     Attributes:
+        settings: in which the network's defaults replace missing values, see ``resolve``.
         data: the data set with its splits.
-        record, progress, notes: of a new run, what it takes over from other runs, and lines for the log.
+        encoder: fitted to the training images.
+        model: the network, with the weights with which the run begins.
+        record, progress: of the run at its beginning.
+        notes: lines for the log.
         augmentation: the moved copies.
-        are_characters: whether pictures are centred for the network as characters.
         map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
     """
 
-    def __init__(
-        self,
-        data: DataSet,
-        settings: TrainSettings,
-        encoder: Encoder,
-        model: NetworkTrainer,
-        record: RunRecord | None = None,
-        progress: Progress | None = None,
-    ):
-        self.settings = settings
-        self.data = Data(settings, data)
-        self.encoder = encoder
-        self.model = model
-        self.record = record or RunRecord()
-        self.progress = progress or Progress()
-        self.notes = []
-        check_splits(settings, self.data, model)
-        self.augmentation = check_copies(settings, model)
-        self.are_characters = check_characters(settings, data)
-        scored = settings.scored_split
-        self.map_images = choose_map_images(settings, self.data.get_split(scored).labels, scored)
-        self.features = plan_features(settings, self.data, model)
+    settings: TrainSettings
+    data: Data
+    encoder: Encoder
+    model: NetworkTrainer
+    record: RunRecord
+    progress: Progress
+    notes: list[str]
+    augmentation: Augmentation
+    map_images: np.ndarray
+    features: Features | None
 
     @classmethod
     def new(cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> "Plan":
-        """Return the plan of a new run, whose network is on this device."""
-        return cls(data, *resolve(settings, data, device))
+        """Return the plan of a new run, whose network is on this device.
+
+        Raises InputError if the settings do not fit the network, the data or the memory.
+        """
+        settings, encoder, model = resolve(settings, data, device)
+        data = Data(settings, data)
+        outputs = plan_outputs(settings, data, model)
+        origin = {}
+        notes = []
+        if settings.init_from:  # with the fitted encoder of the checkpoint
+            encoder, origin["init_from"], notes = initialize_from(settings, data, encoder, model)
+        elif encoder.fitted:
+            encoder = encoder.with_state(encoder.fit(data.set.train_images[data.splits["train"]]))
+        record = describe_run(settings, data, RunRecord(origin=origin))
+        return cls(settings, data, encoder, model, record, Progress(), notes, **outputs)
 
     @classmethod
     def resumed(cls, checkpoint: Checkpoint, settings: TrainSettings) -> "Plan":
@@ -92,15 +92,21 @@ class Plan:
         Raises InputError also if the data have changed.
         """
         device = prepare_machine(settings)
-        model = rebuild_network(checkpoint, device, settings.backend)
-        data = load_data(settings)
-        record = checkpoint.record
-        check_unchanged(record.fingerprint, data, "restore the images")
-        progress = checkpoint.progress
         settings = replace(settings, device=str(device))
-        plan = cls(data, settings, checkpoint.build_encoder(), model, record, progress)
-        if progress.phase == len(model.phases) and record.flags["epochs"] != list(settings.epochs):
-            continue_last_phase(plan)
+        record = checkpoint.record
+        before = TrainSettings.from_dict(record.flags)
+        model = rebuild_network(checkpoint, device, settings.backend)
+        encoder = checkpoint.build_encoder()
+        data = load_data(settings)
+        check_unchanged(record.fingerprint, data, "restore the images")
+        data = Data(settings, data)
+        outputs = plan_outputs(settings, data, model)
+        progress = checkpoint.progress
+        notes = [*compare_commits(RunFolder(checkpoint.folder)), *compare_backends(before, settings)]
+        record = describe_run(settings, data, record)
+        plan = cls(settings, data, encoder, model, record, progress, notes, **outputs)
+        if progress.phase == len(model.phases) and before.epochs != settings.epochs:
+            plan = replace(plan, progress=continue_last_phase(plan))
         return plan
 
     @property
@@ -108,7 +114,7 @@ class Plan:
         """The settings that end phases before their last epoch."""
         return {name: getattr(self.settings, name) for name in EARLY}
 
-    @functools.cached_property
+    @property
     def lengths(self) -> Lengths:
         """How many epochs the phases have."""
         return Lengths(self.model.phases, self.settings.epochs, len(self.data.splits["train"]), **self.early)
@@ -119,19 +125,45 @@ class Plan:
         return self.settings.title(dataset=self.data.set.name)
 
 
-def continue_last_phase(plan: Plan) -> None:
-    """Set the progress of a finished run back into its last phase. Raises InputError if the phase ended by itself."""
-    progress = plan.progress
+def plan_outputs(settings: TrainSettings, data: Data, model: NetworkTrainer) -> dict[str, Any]:
+    """Return {field of ``Plan``: value} of what the settings request. Raises InputError if they do not fit."""
+    check_splits(settings, data, model)
+    augmentation = check_copies(settings, model)
+    check_characters(settings, data.set)
+    split = settings.scored_split
+    map_images = choose_map_images(settings, data.get_split(split).labels, split)
+    return {"augmentation": augmentation, "map_images": map_images, "features": plan_features(settings, data, model)}
+
+
+def describe_run(settings: TrainSettings, data: Data, record: RunRecord) -> RunRecord:
+    """Return the record with what it contains of the settings, the data and the code."""
+    return replace(
+        record,
+        flags=settings.to_dict(),
+        dataset=data.set.name,
+        class_names=list(data.set.class_names),
+        image_size=list(data.set.image_size),
+        fingerprint=data.set.fingerprint,
+        border=find_border(data.set.train_images),
+        characters=check_characters(settings, data.set),
+    )
+
+
+def continue_last_phase(plan: Plan) -> Progress:
+    """Return the progress of a finished run in its last phase. Raises InputError if the phase ended by itself."""
     settings = plan.settings
     name = plan.model.phases[-1].name
-    progress.phase -= 1
-    if progress.history and progress.history[-1].phase == name:
-        progress.epoch = progress.history[-1].epoch
-    ended_by = plan.lengths.find_end(progress.phase, progress.rows)
+    history = plan.progress.history
+    epoch = history[-1].epoch if history and history[-1].phase == name else 0
+    progress = replace(plan.progress, phase=plan.progress.phase - 1, epoch=epoch)
+    ended_by = progress.ended_by
+    if ended_by not in EARLY:
+        ended_by = plan.lengths.find_end(progress.phase, progress.rows)
     if ended_by == "epochs":
-        settings.refuse("epochs", f"must be above {progress.epoch} to train {name} longer with --converge")
+        settings.refuse("epochs", f"must be above {epoch} to train {name} longer with --converge")
     if ended_by:
         settings.refuse("epochs", f"cannot be larger: {settings.describe(ended_by)} ended {name}")
+    return progress
 
 
 def prepare_machine(settings: NetworkSettings) -> torch.device:

@@ -22,7 +22,6 @@ from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep,
 from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_classes
-from imagesets.pictures import find_border
 from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, Finding, join_advice
@@ -51,7 +50,7 @@ class Run:
         is_resumed: whether the run was interrupted. If it was not, the progress is empty.
 
     Attributes:
-        log: of the run, from ``open`` on.
+        known: the record of the run, which its checkpoints contain.
         validation: the encoded validation images; None before ``open``, and if they are not used.
         diagnosis: of the stages; None before ``open``, and in a dry run.
         seconds: {part of the run: seconds}.
@@ -61,6 +60,8 @@ class Run:
         self.plan = plan
         self.folder = folder
         self.progress = plan.progress
+        self.known = plan.record
+        self.log = RunLog(folder, plan.settings.tensorboard)
         self.is_resumed = is_resumed
         self.stop = StopRequest()
         self.pace = Pace()
@@ -70,29 +71,17 @@ class Run:
         self.began = time.perf_counter()
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
-        data = plan.data.set
-        plan.record = replace(
-            plan.record,
-            flags=plan.settings.to_dict(),
-            dataset=data.name,
-            class_names=list(data.class_names),
-            image_size=list(data.image_size),
-            fingerprint=data.fingerprint,
-            border=find_border(data.train_images),
-            characters=plan.are_characters,
-        )
 
     # -----------------------------------------------------------------------------------------------------------------
     # Training
 
     @contextmanager
     def open(self) -> Iterator[tuple[LatencyDataset, LatencyDataset | None]]:
-        """Begin the log, and encode the images. Yields the training images, and the validation images if they are used.
+        """Encode the images. Yields the training images, and the validation images if they are used.
 
         During the context, Ctrl-C and SIGTERM stop the run after its batch: ``record`` raises Stopped.
         """
         plan = self.plan
-        self.log = RunLog(self.folder, plan.settings.tensorboard)
         self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in plan.data.count_images().items()]
         self.log.info(f"{'  '.join(counts)} images")
@@ -111,7 +100,7 @@ class Run:
         if not plan.settings.dry_run:
             self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.lengths)
             if not self.is_resumed:
-                self.log_diagnosis(self.diagnosis.diagnose_border(plan.record.border or 0.0))
+                self.log_diagnosis(self.diagnosis.diagnose_border(self.known.border or 0.0))
                 self.log_diagnosis(advise_few_labels(plan))
         with handle_signals(self.stop.note):
             yield train, self.validation
@@ -192,25 +181,24 @@ class Run:
     def diagnose(self, phase: Phase, row: Row) -> None:
         """Log what is wrong after a phase, and what can be tried. ``row``: of its last epoch in the history."""
         if self.diagnosis:
-            before = self.plan.record.advice
+            before = self.known.advice
             self.log_diagnosis(self.diagnosis.diagnose(phase, row))
-            if self.plan.record.advice != before:
+            if self.known.advice != before:
                 self.log.info_all(f"up to now: {advice.text}" for advice in self.list_advice())
 
     def log_diagnosis(self, findings: Iterable[Finding]) -> None:
         """Log the texts of the diagnosis, and keep them for results.json, and their advice for the end of the run."""
-        record = self.plan.record
         texts = []
-        advice = dict(record.advice)
+        advice = dict(self.known.advice)
         for finding in findings:
             texts.append(finding.text)
             advice |= finding.advice
-        self.plan.record = replace(record, diagnosis=[*record.diagnosis, *texts], advice=advice)
+        self.known = replace(self.known, diagnosis=[*self.known.diagnosis, *texts], advice=advice)
         self.log.info_all(texts)
 
     def list_advice(self) -> list[Finding]:
         """Return the one finding that contains all advice on --epochs, --converge and --set, or []."""
-        flags = join_advice(self.plan.record.advice, self.plan.lengths, self.plan.settings.set)
+        flags = join_advice(self.known.advice, self.plan.lengths, self.plan.settings.set)
         return [Finding(f"try {flags}")] if flags else []
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -249,7 +237,7 @@ class Run:
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
         plan = self.plan
-        save_checkpoint(collect_checkpoint(path, plan.model, plan.encoder, plan.record, progress, state))
+        save_checkpoint(collect_checkpoint(path, plan.model, plan.encoder, self.known, progress, state))
         self.saved_at = time.monotonic()
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:

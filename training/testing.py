@@ -32,8 +32,8 @@ NO_SCORES = "no stage of this network decides; see its convergence"
 def finish(run: Run) -> None:
     """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
     plan = run.plan
-    reads = plan.record.test_reads + (plan.settings.scored_split == "test")
-    plan.record = replace(plan.record, test_reads=reads)
+    reads = run.known.test_reads + (plan.settings.scored_split == "test")
+    run.known = replace(run.known, test_reads=reads)
     run.save()
     draw = plan.settings.figures
     report = make_report(run)
@@ -49,7 +49,7 @@ def finish(run: Run) -> None:
         facts |= read_features(plan, run.folder, run.log)
     run.seconds["since the last start"] = time.perf_counter() - run.began
     peak = get_peak_memory()
-    facts |= {"peak_memory_mb": peak, "flags": plan.record.flags, "finished": plan.record.flags["epochs"]}
+    facts |= {"peak_memory_mb": peak, "flags": run.known.flags, "finished": run.known.flags["epochs"]}
     results = collect_results(report.evaluations, facts)
     if draw:
         run.log.write(PAGE, partial(write_page, run.folder, report, maps, results))
@@ -87,7 +87,7 @@ def make_report(run: Run) -> Report:
         title=f"{plan.title}, {weights}",
         split=split,
         evaluations=evaluations,
-        facts={"diagnosis": plan.record.diagnosis, "operations": operations, **collect_facts(run)},
+        facts={"diagnosis": run.known.diagnosis, "operations": operations, **collect_facts(run)},
         shown=plan.map_images,
         maps="maps/end",
         history=run.progress.history,
@@ -152,7 +152,7 @@ def collect_facts(run: Run) -> dict[str, Any]:
     else:
         best = dict(run.progress.best or {})
         best.pop("state", None)
-        scored = {"best_epoch": best or None, "test_reads": plan.record.test_reads}
+        scored = {"best_epoch": best or None, "test_reads": run.known.test_reads}
     run.seconds |= {f"phase {name}": value for name, value in run.progress.phase_seconds.items()}
     environment = describe_environment()
     return {
