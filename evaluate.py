@@ -61,8 +61,10 @@ def main(words: list[str]) -> int | None:
         write_graph(settings, network)
     elif settings.draw:
         draw(settings, network)
+    elif settings.save_features and settings.predict:
+        return save_features_of_files(settings, network)
     elif settings.save_features:
-        return save(settings, network)
+        save_features_of_data(settings, network)
     elif settings.predict:
         return predict(settings, network)
     else:
@@ -186,27 +188,39 @@ def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[lis
     return images, entries, code
 
 
-def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
-    """Save the features of a data set, or of image files, in a new folder. Returns as ``predict``."""
+def save_features_of_files(settings: EvaluateSettings, network: TrainedNetwork) -> int:
+    """Save the features of image files in a new folder. Returns as ``predict``."""
+    stage = choose_stage(network.model, settings.save_features)
+    images, entries, code = read_files(settings, network)
+    if images:
+        chosen = Split(network.gather(images), np.full(len(images), -1), np.arange(len(images)))
+        paths = np.array([entry["image"] for entry in entries])
+        write_features(settings, network, stage, "files", {"files": chosen}, files=paths)
+    return code
+
+
+def save_features_of_data(settings: EvaluateSettings, network: TrainedNetwork) -> None:
+    """Save the features of a data set in a new folder."""
+    stage = choose_stage(network.model, settings.save_features)
+    data = divide_data(settings, network)
+    splits = {name: data.get_split(name) for name, chosen in data.splits.items() if len(chosen)}
+    write_features(settings, network, stage, data.set.name, splits)
+
+
+def write_features(
+    settings: EvaluateSettings,
+    network: TrainedNetwork,
+    stage: str,
+    title: str,
+    splits: dict[str, Split],
+    **more: np.ndarray,
+) -> None:
+    """Compute and save the features of some splits. title: of the folder. more: arrays that are saved beside them."""
     model = network.model
-    stage = choose_stage(model, settings.save_features)
-    code = 0
-    more = {}
-    if settings.predict:
-        images, entries, code = read_files(settings, network)
-        if not images:
-            return code
-        title = "files"
-        splits = {title: Split(network.gather(images), np.full(len(images), -1), np.arange(len(images)))}
-        more["files"] = np.array([entry["image"] for entry in entries])
-    else:
-        data = divide(settings, network)
-        title = data.set.name
-        splits = {name: data.get_split(name) for name, chosen in data.splits.items() if len(chosen)}
     choose_stage(model, stage, max(map(len, splits.values())))
     record = {"command_line": settings.command_line, "checkpoint": str(network.checkpoint.path)}
-    title = f"{model.name}-{to_folder_name(title)}-features"
-    with claim_folder(settings.output, title, settings.name) as claimed:
+    folder_name = f"{model.name}-{to_folder_name(title)}-features"
+    with claim_folder(settings.output, folder_name, settings.name) as claimed:
         write_start(claimed, record, describe(model, read_settings(network.checkpoint)))
         for name, chosen in splits.items():
             latencies = compute_maps(model, network.encoder, chosen.images, stage)
@@ -214,10 +228,9 @@ def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
         folder = put_in_place(claimed)
     counts = [f"{name} {len(chosen):,}" for name, chosen in splits.items()]
     print_output(f"the features of {stage} are in {folder / 'features'}: {', '.join(counts)}")
-    return code
 
 
-def divide(settings: EvaluateSettings, network: TrainedNetwork) -> Data:
+def divide_data(settings: EvaluateSettings, network: TrainedNetwork) -> Data:
     """Divide the data set of the settings as the run has divided its own. Another data set has its own parts alone."""
     data = read_data(settings, network)
     for note in describe_change(network.checkpoint.record, data):
