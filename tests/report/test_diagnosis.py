@@ -236,10 +236,10 @@ def test_chance_is_named_with_the_usual_encoder(encoder, advice):
     model = build_model("mozafari2018")
     diagnosis = diagnose(model, encoder=encoder)
     last = model.phases[-1]
-    (near,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.18})
+    (near,) = diagnosis.diagnose(last, replace(row_of(last), val_accuracy=0.18))
     assert "18 %" in near.text
     assert near.text.endswith(advice or "chance")
-    (silent,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.0, "val_silent": 0.9})
+    (silent,) = diagnosis.diagnose(last, replace(row_of(last), val_accuracy=0.0, val_silent=0.9))
     assert "90 %" in silent.text
 
 
