@@ -138,7 +138,7 @@ function answer(picture) {
   for (const layer of layers) {
     const below = layer.inputs.map(name => maps[name]), latency = layer.levels && layer.kind === "SpikingDense" ? join(below, layer.levels) : below[0];
     if (layer.decides) sums = addAll(latency, layer), unit = layer.unit;
-    else maps[layer.name] = (layer.weights ? fire : layer.share ? inhibit : pool)(latency, layer);
+    else maps[layer.name] = { SpikingConv: fire, SpikingDense: fire, Inhibit: inhibit, Pool: pool }[layer.kind](latency, layer);
   }
   const floats = sums.map(sum => sum * unit);
   return { picture, maps, potentials: { potentials: { floats } }, decision: vote(sums) };

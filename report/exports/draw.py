@@ -25,7 +25,7 @@ from report.page import collect_data, encode, load_template
 from s1c1 import S1C1
 from utils import write_text
 
-COMPUTED = SpikingConv, SpikingDense, Inhibit, Pool  # stages, by draw.js
+COMPUTED = SpikingConv, SpikingDense, Inhibit, Pool  # the kinds of stages in ``answer`` of draw.js
 DRAWN = 20  # images of the page
 LEVELS = 255  # steps between the bounds
 MAX_DENOMINATOR = 64  # lower / step is rounded to such a fraction, so it changes by at most 1/64 of a step

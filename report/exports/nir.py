@@ -15,8 +15,8 @@ that reads the graph gets the spikes of one time step after the other, each spik
 * The decision stage is its Conv2d. The sum of its output over time is the potential at the last time step, and the
   highest potential of each feature decides. Of a ``SpikingDense``, each map that it reads has a Flatten and a Linear,
   all of which precede the output.
-* A vote, a decision by the first spike, the levels of a ``SpikingDense``, the rank of a ``Pool`` and an ``Inhibit``
-  have no place in NIR.
+* A decision by the first spike, the levels of a ``SpikingDense``, the rank of a ``Pool`` and all other stages have no
+  place in NIR.
 
 Potentials begin at 0. A simulator that begins at the reset potential must be given the state 0. Simulators differ: for
 example, snnTorch 1.0 reads IF neurons with a leak of 0.9, and sinabs 3.1 ignores the reset potential.
@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.graph import StageGraph
-from engine.stages import INPUT, Branches, Pool
+from engine.stages import INPUT, Branches, Pool, SpikingConv, SpikingDense
 from errors import InputError
 from utils import write_atomically
 
@@ -47,22 +47,19 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
         raise InputError("--nir needs another package: pip install nir") from error
 
     graph = _Graph(nir, model)
+    represented = {
+        SpikingConv: graph.add_single,
+        SpikingDense: graph.add_dense,
+        Branches: graph.add_branches,
+        Pool: graph.add_pool,
+    }
     for name, stage in model.declaration.items():
+        kind = type(stage)
         if name == model.decision and stage.fires:
             graph.refuse(name, "decision by the first spike")
-        if stage.votes:
-            graph.refuse(name, "votes of several branches")
-        if stage.sees_whole_maps:
-            ends = graph.add_dense(name, stage)
-        elif isinstance(stage, Branches):
-            ends = graph.add_branches(name, stage)
-        elif stage.convs:
-            ends = [graph.add_conv(name, model.stages[name], name)]
-        elif type(stage) is Pool:
-            ends = [graph.add_pool(name, stage)]
-        else:
-            graph.refuse(name, f"stage such as {type(stage).__name__}")
-        graph.ends[name] = ends
+        if kind not in represented:
+            graph.refuse(name, f"stage such as {kind.__name__}")
+        graph.ends[name] = represented[kind](name, stage)
     *_, last = model.declaration
     stage = model.declaration[last]
     shape = (stage.out_channels,) if stage.sees_whole_maps else graph.shapes[last]
@@ -127,13 +124,16 @@ class _Graph:
             return weights
         return self.add_neurons(layer_name, conv.shape([shape]), layer.threshold, [weights])
 
+    def add_single(self, name, stage):
+        return [self.add_conv(name, self.model.stages[name], name)]
+
     def add_pool(self, name, stage):
         if stage.rank > 1:
             self.refuse(name, "ranks of spikes")
         size = np.array([stage.size] * 2)
         padding = np.array([stage.padding] * 2)
         mean = self.add(name, self.nir.AvgPool2d(size, size, padding), self.ends[self.below(name)])
-        return self.add_neurons(name, self.shapes[name], 0.5 / stage.size**2, [mean])
+        return [self.add_neurons(name, self.shapes[name], 0.5 / stage.size**2, [mean])]
 
     def add_branches(self, name, stage):
         """Add convolutions whose spikes are placed in one map. Returns the nodes that place them."""

@@ -141,6 +141,7 @@ def test_a_full_disk(tmp_path):
         ("majority2024", {}, "s3"),  # a vote
         ("multiscale2026", {"s5.levels": (5,)}, "s5"),
         ("mozafari2018", {"c1.rank": 4}, "c1"),
+        ("colour2026_counts", {}, "i1"),
         ("inception2024", {"s3.0.kernel": 4}, "s3_5x5"),  # its map is one line smaller than that of 4×4
     ],
 )
