@@ -1,6 +1,6 @@
 """The backends: their names, the choice of one, and what they read of a layer.
 
-A backend is a module of seven functions: ``engine/event/`` or ``engine/torch_backend.py``.
+A backend is a module of five functions: ``engine/event/`` or ``engine/torch_backend.py``.
 """
 
 from typing import Protocol

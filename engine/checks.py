@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.compiled import compiled
 from errors import InputError
 
-MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``torch_backend.pool_latency``)
+MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``stages.pool_latency``)
 WEIGHT_TYPES = (torch.float32, torch.float64)
 
 
@@ -35,6 +35,15 @@ def check_times(latencies: Tensor, time_steps: int) -> None:
     """Raise InputError if a latency is above T, the number of time steps; T means silence."""
     if latencies.numel() and latencies.max() > time_steps:
         raise InputError(f"latencies must be from 0 to {time_steps}, the number of time steps, not {latencies.max()}")
+
+
+def check_fired(latencies: Any, shape: tuple[int, ...], time_steps: int, kind: str) -> Tensor:
+    """Return the map that a kind of stage has computed. Raises InputError unless it is a latency map of this shape."""
+    is_map = isinstance(latencies, Tensor) and (latencies.dtype, latencies.shape) == (torch.uint8, shape)
+    if not is_map or (latencies.numel() and latencies.max() > time_steps):
+        given = " ".join(repr(latencies).split())
+        raise InputError(f"fire of {kind} must return uint8 {shape}, from 0 to {time_steps}, not {given:.80}")
+    return latencies
 
 
 def is_finite(values: Tensor) -> bool:

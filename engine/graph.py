@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engine.checks import check_latencies, check_times
-from engine.layers import LAYERS, Layer, drop_times
+from engine.layers import LAYERS, Layer, Operation, drop_times
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
 from engine.stages import INPUT, STAGES, Gather, Shape, SpikingConv, Stage
@@ -77,7 +77,8 @@ class StageGraph(nn.Module):
         self.stages = nn.ModuleDict()
         for name, (stage, inputs) in self.nodes.items():
             channels = self.channels[inputs[0]]
-            self.stages[name] = LAYERS[type(stage)](stage, channels, self.time_steps, backend, dtype, rng)
+            layer = LAYERS.get(type(stage), Operation)
+            self.stages[name] = layer(stage, channels, self.time_steps, backend, dtype, rng)
 
     # -----------------------------------------------------------------------------------------------------------------
     # The graph
@@ -344,6 +345,8 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
         name = str(key)
         if type(stage) not in STAGES.values():
             raise InputError(f"{name} is a {type(stage).__name__}; stages are {', '.join(STAGES)}")
+        if type(stage) not in LAYERS and (stage.convs or not hasattr(stage, "fire")):
+            raise InputError(f"{type(stage).__name__} needs a method fire(self, latency, time_steps), and no weights")
         if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
             raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
     if len({name.lower() for name in declaration}) < len(declaration):  # some systems have one folder for both

@@ -21,6 +21,7 @@ from engine.backends import BACKENDS, choose_backend
 from engine.checks import (
     WEIGHT_TYPES,
     check_classes,
+    check_fired,
     check_labels,
     check_latencies,
     check_left_out,
@@ -32,7 +33,7 @@ from engine.checks import (
 from engine.decision import Outcome, Result, allow_rounding
 from engine.declaration import MAX_VALUE
 from engine.rules import Rule
-from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
+from engine.stages import Branches, SpikingConv, SpikingDense, Stage, Vote, pool_latency, pooled_size
 from errors import InputError
 from utils import check_memory
 
@@ -80,17 +81,25 @@ class StageModule(nn.Module):
         """The module whose functions compute with the layer: ``engine.event`` or ``engine.torch_backend``."""
         return event if self.backend_name == "event" else torch_backend
 
+    def _check_map(self, latency, channels=None):
+        """Return a map as a tensor in one piece. The kernels check no bounds.
+
+        Raises InputError if the map is not one of this number of channels (None: any), or not for this backend.
+        """
+        latency = check_latencies(latency, channels)
+        choose_backend(self.backend_name, latency.device)
+        check_times(latency, self.time_steps)
+        return latency.contiguous()
+
     def _check(self, latency, pool=1):
-        """Return a map as a tensor in one piece, and the shape of the stage's map. The kernels check no bounds.
+        """Return a map as a tensor in one piece, and the shape of the stage's map.
 
         Raises InputError if the map does not fit the stage, or if the stage's map does not fit a pooling of this size.
         """
-        latency = check_latencies(latency, self.channels)
-        choose_backend(self.backend_name, latency.device)
-        check_times(latency, self.time_steps)
+        latency = self._check_map(latency, self.channels)
         shape = self.stage.shape([latency.shape[1:]])
         pooled_size(*shape[1:], pool)
-        return latency.contiguous(), shape
+        return latency, shape
 
 
 class Layer(StageModule):
@@ -313,32 +322,18 @@ class Layer(StageModule):
         return check_labels(labels, images), check_classes(classes, self.stage.out_channels)
 
 
-class Pooling(StageModule):
-    """A ``Pool`` stage."""
+class Operation(StageModule):
+    """A stage without weights, which computes its map itself."""
 
-    def fire(self, latency: torch.Tensor) -> torch.Tensor:
-        """Return the earliest spike of each window of latency uint8 (N, C, H, W), or that of the stage's rank."""
-        latency, _ = self._check(latency)
-        return self.backend.pool(latency, self.stage, self.time_steps)
-
-
-class Inhibition(StageModule):
-    """An ``Inhibit`` stage."""
-
-    def fire(self, latency: torch.Tensor) -> torch.Tensor:
-        """Return the spikes of latency uint8 (N, F, H, W) that pass."""
-        latency, _ = self._check(latency)
-        return self.backend.inhibit(latency, self.stage.count(self.channels), self.time_steps)
-
-
-class Gathering(StageModule):
-    """A ``Gather`` stage."""
-
+    @torch.no_grad()
     def fire(self, *maps: torch.Tensor) -> torch.Tensor:
-        """Return latency maps, each uint8 (N, C, H, W), as the channels of a 1×1 map."""
-        latency = torch.cat([check_latencies(latency).flatten(1) for latency in maps], 1)
-        early = [torch.where(latency < level, latency, self.time_steps) for level in self.stage.levels]
-        return torch.cat([*early, latency], 1)[:, :, None, None]
+        """Return the map of the stage: uint8 (N, C', H', W'), of the maps that it reads, each uint8 (N, C, H, W)."""
+        latency, *others = maps
+        maps = [self._check_map(latency, self.channels), *(self._check_map(other) for other in others)]
+        shape = self.stage.shape([tuple(latency.shape[1:]) for latency in maps])
+        compute = self.stage.fire_compiled if self.backend is event else self.stage.fire
+        fired = compute(*maps, time_steps=self.time_steps)
+        return check_fired(fired, (len(latency), *shape), self.time_steps, type(self.stage).__name__)
 
 
 class Parallel(StageModule):
@@ -359,7 +354,7 @@ class Parallel(StageModule):
         joined = latency.new_full((len(latency), *shape), self.time_steps)
         for branch, region in zip(self.branches, self.stage.regions([], below, shape), strict=True):
             joined[:, region.features, region.rows, region.columns] = branch.fire(latency)
-        return torch_backend.pool_latency(joined, pool)
+        return pool_latency(joined, pool)
 
 
 def drop_times(latency: torch.Tensor, time_steps: int) -> torch.Tensor:
@@ -367,12 +362,4 @@ def drop_times(latency: torch.Tensor, time_steps: int) -> torch.Tensor:
     return (latency >= time_steps).to(torch.uint8) * time_steps
 
 
-LAYERS = {
-    SpikingConv: Layer,
-    SpikingDense: Layer,
-    Gather: Gathering,
-    Inhibit: Inhibition,
-    Pool: Pooling,
-    Branches: Parallel,
-    Vote: Parallel,
-}
+LAYERS = {SpikingConv: Layer, SpikingDense: Layer, Branches: Parallel, Vote: Parallel}  # of all kinds with weights

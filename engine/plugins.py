@@ -1,4 +1,4 @@
-"""Users' own files, whose networks, rules, encoders, data sets and figures register when they are imported."""
+"""Users' own files, whose networks, stages, rules, encoders, data sets and figures register when they are imported."""
 
 import hashlib
 import sys

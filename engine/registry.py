@@ -1,4 +1,4 @@
-"""Register by name: networks, rules, encoders, data sets and figures register when they are declared."""
+"""Register by name: networks, stages, rules, encoders, data sets and figures register when they are declared."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,12 +1,10 @@
 """The torch backend: whole spike waves, one convolution for each time step, on any device.
 
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
-compare ``engine/event``. It has the same seven functions; ``engine/event/backend.py`` states their arguments.
+compare ``engine/event``. It has the same five functions; ``engine/event/backend.py`` states their arguments.
 
 How a layer learns from an image is in the first functions, ``learn_features`` to ``_change_weights``.
 """
-
-from functools import reduce
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from engine.backends import LayerState
 from engine.checks import check_learners
 from engine.decision import NO_TARGETS, Result, Targets, allow_rounding, strongest, tolerance
 from engine.rules import Rule, naming
-from engine.stages import Pool
+from engine.stages import pool_latency
 from SpykeTorch import functional as sf
 
 WAVE_ELEMENTS = 1 << 26  # numbers in memory at the same time, if images share a convolution
@@ -278,38 +276,6 @@ def _split_images(layer: LayerState, latency: Tensor, time_steps: int) -> tuple[
     numbers = max(layer.weight.shape[0], layer.weight[0].numel())
     elements = time_steps * numbers * latency[:1, 0].numel()
     return latency.split(max(1, WAVE_ELEMENTS // max(1, elements)))
-
-
-def pool(latency: Tensor, stage: Pool, time_steps: int) -> Tensor:
-    """Compute the map of a ``Pool`` stage, as ``event.pool`` does."""
-    size, rank = stage.size, stage.rank
-    if rank == 1:
-        return pool_latency(latency, size, stage.padding)
-    windows = latency.unfold(2, size, size).unfold(3, size, size).flatten(4)
-    return windows.sort(4).values[..., rank - 1].clamp(max=time_steps)
-
-
-def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
-    """Return the earliest spike of each size×size window of latency (…, H, W); what does not fit is dropped.
-
-    padding: silent neurons on each side, at most half of ``size``, so that each window contains a neuron.
-    """
-    if padding:
-        latest = torch.iinfo(torch.uint8).max  # later than any spike and silence
-        latency = F.pad(latency, [padding] * 4, value=latest)
-    height = latency.shape[-2] // size * size
-    width = latency.shape[-1] // size * size
-    rows = [latency[..., i:height:size, :width] for i in range(size)]
-    earliest = reduce(torch.minimum, rows)
-    columns = [earliest[..., i::size] for i in range(size)]
-    return reduce(torch.minimum, columns)
-
-
-def inhibit(latency: Tensor, rank: int, time_steps: int) -> Tensor:
-    """Compute the map of an ``Inhibit`` stage, as ``event.inhibit`` does."""
-    latest = latency.sort(1).values[:, rank - 1 : rank]
-    passes = (latency <= latest) & (latency < time_steps)
-    return torch.where(passes, latency, time_steps)
 
 
 def peaks(layer: LayerState, latency: Tensor) -> Tensor:

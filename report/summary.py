@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from engine.layers import Layer
-from engine.stages import INPUT, Pool, Shape
+from engine.stages import INPUT, Shape
 from models import MODELS
 from network_trainer import NetworkTrainer
 
@@ -87,7 +87,7 @@ def _make_rows(model: NetworkTrainer, name: str, shapes: dict[str, Shape], field
         rows.append(Row(layer_name + source, rule, kernel, describe_thresholds(layer), output, field, weights))
     if len(rows) == 1:
         return rows
-    kernel = _to_square(stage.size) if isinstance(stage, Pool) and stage.size > 1 else ""
+    kernel = _to_square(stage.window) if stage.window > 1 else ""
     label = name + source if kernel else name
     own = Row(label, stage.title, kernel, output=_to_size(shapes[name]), field=_to_square(fields_of[name][0]))
     return [*rows, own]

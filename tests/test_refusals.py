@@ -25,8 +25,8 @@ RULE = STDP(winners=1, radius=0)
 IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
 LATENCIES = torch.zeros(2, 3, 6, 6, dtype=torch.uint8)
 S1 = torch.zeros(2, 8, 4, 4, dtype=torch.uint8)  # the map of the first stage of ``small``
-POOL = layers.Pooling(stages.Pool(2, rank=2), 3, 15)
-INHIBITION = layers.Inhibition(stages.Inhibit(0.5), 3, 15)
+POOL = layers.Operation(stages.Pool(2, rank=2), 3, 15)
+INHIBITION = layers.Operation(stages.Inhibit(0.5), 3, 15)
 
 
 def network(*, image_size=None, time_steps=15, **stages):
@@ -227,7 +227,7 @@ classes    | one(RSTDP()).learn_decisions(LATENCIES, [0, 1], np.zeros(8), None)
 latenc     | pack(LATENCIES[..., 1:]) | pack(LATENCIES.long()) | pack(LATENCIES + 16) | pack(LATENCIES[:1])
 latenc     | pack(LATENCIES[:1], slice(1, 2)) | pack(LATENCIES[:1], slice(0, 2, 2)) | pack(pack(LATENCIES)[:], repeat=2)
 latenc     | POOL.fire(LATENCIES.long()) | POOL.fire(LATENCIES[0]) | POOL.fire(LATENCIES[:, 1:])
-latenc     | Pooling(Pool(2), 3, 15).fire(LATENCIES.long()) | POOL.fire(LATENCIES.numpy().astype(np.int8))
+latenc     | Operation(Pool(2), 3, 15).fire(LATENCIES.long()) | POOL.fire(LATENCIES.numpy().astype(np.int8))
 latenc     | INHIBITION.fire(LATENCIES.long()) | INHIBITION.fire(LATENCIES[:, 1:])
 latenc     | small().predict(None) | small().predict({"s1": S1.long()}) | small().predict({"s1": S1 + 16})
 latenc     | small().predict({"s1": LATENCIES}) | small().predict(pack(LATENCIES, time_steps=9))
@@ -242,7 +242,7 @@ weight     | fire_above(1.0, nan) | fire_above(1.0, -inf) | learn_with(torch.ful
 pooling    | POOL.fire(LATENCIES[..., :1])
 backend    | mozafari(backend="evnet") | Layer(SpikingConv(8, 3), 3, backend=None)
 dtype      | mozafari(dtype=torch.float16) | Layer(SpikingConv(8, 3), 3, dtype=torch.int32)
-time_steps | Layer(SpikingConv(8, 3), 3, 300) | Pooling(Pool(2), 3, 255) | pack(LATENCIES, time_steps=300)
+time_steps | Layer(SpikingConv(8, 3), 3, 300) | Operation(Pool(2), 3, 255) | pack(LATENCIES, time_steps=300)
 STDP       | one(RSTDP()).learn_features(LATENCIES, RULE)
 RSTDP      | one(RSTDP()).learn_features(LATENCIES, RSTDP()) | one(None).learn_features(LATENCIES, RSTDP())
 threshold  | one(RULE).learn_decisions(LATENCIES, [0, 1], range(8), None)

@@ -294,8 +294,8 @@ class NetworkSettings(Settings):
     plugin: tuple[str, ...] = of_network(
         (),
         "FILE.py",
-        "import networks, rules, encoders, data sets and figures from your own files; --resume and evaluate.py need it "
-        "again",
+        "import networks, stages, rules, encoders, data sets and figures from your own files; --resume and evaluate.py "
+        "need it again",
         CODE,
     )
     dataset: str | None = of_data(

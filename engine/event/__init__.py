@@ -6,12 +6,10 @@ parallel (images in stages that do not learn, banks of features in the decision 
 
 The files follow the spike: ``layout`` (weights and potentials in memory), ``firing`` (spikes in the order of time,
 potentials, first spikes), ``competition`` (winners), ``plasticity`` (the synapses of winners); ``peaks`` and
-``deciding`` (the decision stage), ``together`` (a firing stage that learns with it); ``ranks`` (poolings by rank and
-inhibition); ``backend`` (the functions that layers call), ``identity`` (rules whose classes have one name),
-``simd`` (the addition of weights).
+``deciding`` (the decision stage), ``together`` (a firing stage that learns with it); ``backend`` (the functions that
+layers call), ``identity`` (rules whose classes have one name), ``simd`` (the addition of weights).
 """
 
-from engine.event.backend import fire, learn_decisions, learn_features, learn_together, peaks, pool
-from engine.event.ranks import inhibit
+from engine.event.backend import fire, learn_decisions, learn_features, learn_together, peaks
 
-__all__ = ["fire", "inhibit", "learn_decisions", "learn_features", "learn_together", "peaks", "pool"]
+__all__ = ["fire", "learn_decisions", "learn_features", "learn_together", "peaks"]

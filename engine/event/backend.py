@@ -1,7 +1,7 @@
 """The functions of the event backend, which ``engine/layers.py`` calls; ``engine/torch_backend.py`` has the same.
 
 They get layers and tensors that ``Layer`` has checked. Each call lays out the weights anew, because users can write to
-the weights of a layer at any time. The seventh function, ``inhibit``, is in ``ranks.py``.
+the weights of a layer at any time.
 """
 
 import math
@@ -28,14 +28,11 @@ from engine.event.layout import (
 )
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
-from engine.event.ranks import pool_by_rank
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
 from engine.event.together import LowerLayer, update_both
 from engine.rules import Rule, naming
-from engine.stages import Pool
 from engine.threads import run_parts
-from engine.torch_backend import pool_latency
 
 IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
 FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; below, one thread is as fast (results/logs/busy.log)
@@ -79,13 +76,6 @@ def peaks(layer: LayerState, latency: Tensor) -> Tensor:
         find_peaks(part.numpy(), geometry, banks, deciding.CHUNK, inputs, found)
         out.numpy()[start : start + len(part)] = found.values[: len(part), : geometry.features]
     return out
-
-
-def pool(latency: Tensor, stage: Pool, time_steps: int) -> Tensor:
-    """Compute the map of a ``Pool`` stage: uint8 (N, C, H, W) -> (N, C, Ho, Wo)."""
-    if stage.rank == 1:
-        return pool_latency(latency, stage.size, stage.padding)
-    return pool_by_rank(latency, stage.size, stage.rank, time_steps)
 
 
 def learn_features(

@@ -208,7 +208,7 @@ def test_an_edit_of_the_file_of_a_class_or_of_the_cache_compiles_again(programs)
 def test_an_edit_of_a_file_that_is_not_compiled_compiles_nothing(tmp_path):
     """Wherever the kernel is called: among modules that import the file, too."""
     programs = Programs(tmp_path)
-    folders = "engine", "engine/event", "SpykeTorch"
+    folders = "engine", "engine/event", "engine/stages", "SpykeTorch"
     files = [path for folder in folders for path in (ROOT / folder).glob("*.py")]
     copy_files(programs, "s1c1.py", "utils.py", "errors.py", *(path.relative_to(ROOT) for path in files))
     code = """

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from engine.backends import BACKENDS
 from engine.decision import Outcome, majority
-from engine.layers import Inhibition, Pooling
+from engine.layers import Operation
 from engine.rules import STDP
 from engine.stages import Inhibit, Pool, SpikingConv
 from errors import InputError
@@ -264,19 +264,19 @@ def test_pooling_and_inhibition_take_the_spikes_of_a_rank(height, width, size, p
     expected = spikes.unfold(2, size, size).unfold(3, size, size).flatten(4).sort(4).values[..., rank - 1]
     stage = Pool(size, padding=padding, rank=rank)
     for backend in BACKENDS:
-        assert torch.equal(Pooling(stage, 3, 15, backend).fire(latency), expected)
+        assert torch.equal(Operation(stage, 3, 15, backend).fire(latency), expected)
     latency, share = latency % 6, 1 - rng.random()  # six different times: many are equal
     earlier = (latency[:, None] < latency[:, :, None]).sum(2)  # how many features spike before each spike
     expected = torch.where(earlier < share * 3, latency, 5)
     for backend in BACKENDS:
-        assert torch.equal(Inhibition(Inhibit(share), 3, 5, backend).fire(latency), expected)
+        assert torch.equal(Operation(Inhibit(share), 3, 5, backend).fire(latency), expected)
 
 
 def test_a_share_of_features_passes_whatever_the_rounding():
     """The shares of 100 different times that are whole hundredths; 0.07 · 100 is 7.000000000000001 in floats."""
     latency = torch.arange(100, dtype=torch.uint8).reshape(1, 100, 1, 1)
     for percent in range(1, 101):
-        passed = Inhibition(Inhibit(percent / 100), 100, 100).fire(latency)
+        passed = Operation(Inhibit(percent / 100), 100, 100).fire(latency)
         assert int((passed < 100).sum()) == percent
 
 
@@ -284,7 +284,7 @@ def test_a_tiny_share_passes_the_first_spikes():
     """k = ⌈share · F⌉ is 1 of 3 features, however small the share."""
     latency = torch.tensor([[3, 5], [1, 5], [2, 4]], dtype=torch.uint8).reshape(1, 3, 1, 2)
     for backend in BACKENDS:
-        passed = Inhibition(Inhibit(1e-12), 3, 15, backend).fire(latency)
+        passed = Operation(Inhibit(1e-12), 3, 15, backend).fire(latency)
         assert passed[0, :, 0].tolist() == [[15, 15], [1, 15], [15, 4]]
 
 

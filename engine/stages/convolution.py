@@ -1,75 +1,20 @@
-"""The stages that a network is declared with: SpikingConv, SpikingDense, Inhibit, Pool, Branches and Vote.
-
-They are records without weights; ``layers.py`` computes with them. Latency maps flow through the stages: uint8
-(N, C, H, W), the time step of each neuron's only spike, ``time_steps`` for a silent neuron. A stage reads the stage
-declared before it, or those that ``inputs`` names; "input" is the map of the encoder. Learning rules are in
-``rules.py``.
-"""
+"""The stages with weights: convolutions, decision neurons that read whole maps, and several convolutions of one map."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
-from engine.declaration import MAX_VALUE, Changes, Declared, from_plain, ranged, set_value
-from engine.rules import RULES, Rule, check_rule
+import torch
+from torch import Tensor
+
+from engine.declaration import MAX_VALUE, Changes, ranged, set_value
+from engine.rules import Rule, check_rule
+from engine.stages.stage import MAX_FEATURES, Region, Shape, Stage, read_single
 from errors import InputError
 
-INPUT = "input"  # the map of the encoder, below the first stage
-MAX_FEATURES = 2**15 - 1
 MAX_WEIGHTS = 2**31 - 1  # of a convolution, because the kernels keep positions in the weights as int32
-
-Shape = tuple[int, int, int]  # (channels, rows, columns) of a latency map
-
-
-class Region(NamedTuple):
-    """Neurons of one convolution in the latency map (F, H, W) of a stage: slices of its features, rows and columns."""
-
-    features: slice
-    rows: slice
-    columns: slice
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage(Declared):
-    """The base class of all stages.
-
-    Args:
-        inputs: names of the stages that the stage reads, or one name; none: the stage before it.
-
-    Each subclass implements:
-
-    * ``shape(maps)``: the shape of its map, from the shapes of the maps that it reads; raises InputError if it does not
-      fit them;
-    * ``receptive_field(side, stride)``: receptive field and stride of its neurons, in pixels of the encoded image, from
-      those of the stage that it reads;
-    * ``regions(below, shape_below, shape)``: where its map has neurons, a ``Region`` for each convolution. ``below``
-      contains the regions of the map that it reads, and ``shape_below`` is the shape of that map. ``shape`` is the
-      shape of its own map;
-    * ``explain()``: in a few words, what its map shows.
-    """
-
-    inputs: tuple[str, ...] = ()
-
-    title: ClassVar[str] = ""  # of a stage that is not a single convolution, in the summary
-    fixed: ClassVar[Sequence[str]] = ("inputs",)
-    convs: ClassVar[Sequence["SpikingConv"]] = ()  # its convolutions
-    rules: ClassVar[Sequence[Rule]] = ()  # the rules that it learns by
-    fires: ClassVar[bool] = True  # whether its neurons spike at any time: all stages but those without a threshold
-    sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
-    levels: ClassVar[Sequence[int]] = ()  # time steps, see ``SpikingDense``
-    votes: ClassVar[bool] = False  # whether its branches decide by majority
-    is_plain_pool: ClassVar[bool] = False  # whether the convolution below can pool together with its own spikes
-    reads_times: ClassVar[bool] = False  # whether which of its neurons spike depends on when those below have spiked
-
-    def __post_init__(self):
-        if isinstance(self.inputs, Iterable):
-            inputs = (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs)
-            object.__setattr__(self, "inputs", inputs)
-        super().__post_init__()
-        if len(set(self.inputs)) < len(self.inputs):
-            raise InputError(f"inputs are the names of stages, each once; not {self.inputs}")
 
 
 @dataclass(frozen=True)
@@ -101,6 +46,8 @@ class SpikingConv(Stage):
     threshold: float = ranged(0, math.inf, math.inf, kw_only=True)
     rule: Rule | None = field(default=None, kw_only=True, metadata={"form": "a rule such as STDP() or MarginRule()"})
     first_weights: tuple[float, float] = ranged(0, MAX_VALUE, (0.8, 0.05), kw_only=True)
+
+    reads_times: ClassVar[bool] = False  # unless weights are negative, see ``StageGraph._times_matter``
 
     def __post_init__(self):
         super().__post_init__()
@@ -185,7 +132,7 @@ class SpikingDense(SpikingConv):
 
 
 @dataclass(frozen=True)
-class Gather(Stage):
+class Gather(Stage, is_kind=False):
     """All neurons of one or several maps as the channels of a 1×1 map, the input of a ``SpikingDense``.
 
     The network puts it before this stage. The channels are map after map, each in the order (channel, row, column).
@@ -202,90 +149,11 @@ class Gather(Stage):
     def shape(self, maps: Sequence[Shape]) -> Shape:
         return (1 + len(self.levels)) * sum(math.prod(shape) for shape in maps), 1, 1
 
-
-@dataclass(frozen=True)
-class Pool(Stage):
-    """The earliest spike of each size×size window; rows and columns that do not fill a window are dropped.
-
-    Args:
-        size: side of a window and distance between windows, in neurons.
-        padding: rows and columns of silent neurons on each side of the input, at most half of ``size``.
-        rank: which spike of the window, in the order of time: 1, the earliest, to size². A neuron of rank r spikes if
-            the window has at least r spikes. So several poolings of one map, with different ranks, count its spikes
-            (thermometer code), and each neuron still spikes at most once. A rank above 1 takes no padding.
-        inputs: see ``Stage``.
-    """
-
-    size: int = ranged(1, MAX_FEATURES)
-    padding: int = ranged(0, MAX_FEATURES, 0, kw_only=True)
-    rank: int = ranged(1, MAX_FEATURES, 1, kw_only=True)
-
-    title: ClassVar[str] = "pooling"
-
-    def __post_init__(self):
-        super().__post_init__()
-        if 2 * self.padding > self.size:
-            raise InputError(f"padding must be at most {self.size // 2}, half of the size, not {self.padding}")
-        if self.rank > 1 and (self.padding or self.rank > self.size**2):
-            raise InputError(f"rank must be 1 with padding, and at most {self.size**2}, size², not {self.rank}")
-
-    @property
-    def is_plain_pool(self) -> bool:
-        return self.rank == 1 and not self.padding
-
-    def shape(self, maps: Sequence[Shape]) -> Shape:
-        channels, height, width = read_single(maps)
-        return channels, *pooled_size(height, width, self.size, self.padding)
-
-    def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
-        return side + (self.size - 1) * stride, stride * self.size
-
-    def regions(self, below: list[Region], shape_below: Shape, shape: Shape) -> list[Region]:
-        def pooled(side: slice, length: int) -> slice:
-            start = (side.start + self.padding) // self.size
-            stop = -(-(side.stop + self.padding) // self.size)
-            return slice(start, min(length, stop))
-
-        _, height, width = shape
-        return [Region(region.features, pooled(region.rows, height), pooled(region.columns, width)) for region in below]
-
-    def explain(self) -> str:
-        which = "earliest spike" if self.rank == 1 else f"spike of rank {self.rank}"
-        return f"the {which} of each {self.size}×{self.size} window"
-
-
-@dataclass(frozen=True)
-class Inhibit(Stage):
-    """Inhibition between the features at each position: the first spikes pass, later ones are silent.
-
-    A spike passes if fewer than k = ⌈share · F⌉ of the F features spike earlier at its position. Spikes at the same
-    time pass together, so that no potential is needed.
-
-    Args:
-        share: the share of the features that pass, if all spike at different times; above 0, at most 1.
-        inputs: see ``Stage``.
-    """
-
-    share: float = ranged(0, 1, above=True)
-
-    title: ClassVar[str] = "inhibition"
-    reads_times: ClassVar[bool] = True
-
-    def count(self, features: int) -> int:
-        """Return k of F features. Without the rounding, 0.07 · 100 would be 7.000000000000001, and k would be 8."""
-        return max(1, math.ceil(round(self.share * features, 9)))
-
-    def shape(self, maps: Sequence[Shape]) -> Shape:
-        return read_single(maps)
-
-    def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
-        return side, stride
-
-    def regions(self, below: list[Region], shape_below: Shape, shape: Shape) -> list[Region]:
-        return below
-
-    def explain(self) -> str:
-        return f"the spikes of the first {100 * self.share:.4g} % of the features at each position"
+    def fire(self, *maps: Tensor, time_steps: int) -> Tensor:
+        """Return latency maps, each uint8 (N, C, H, W), as the channels of a 1×1 map."""
+        latency = torch.cat([latency.flatten(1) for latency in maps], 1)
+        early = [torch.where(latency < level, latency, time_steps) for level in self.levels]
+        return torch.cat([*early, latency], 1)[:, :, None, None]
 
 
 @dataclass(frozen=True, init=False)
@@ -298,6 +166,7 @@ class Branches(Stage):
     branches: tuple[SpikingConv, ...]
 
     title: ClassVar[str] = "joined"
+    reads_times: ClassVar[bool] = False
 
     def __init__(self, *branches: SpikingConv, inputs: str | Sequence[str] = ()):
         object.__setattr__(self, "branches", branches)
@@ -388,61 +257,7 @@ class Vote(Branches):
     """
 
     title: ClassVar[str] = "vote"
-    votes: ClassVar[bool] = True
 
     def check_branches(self) -> None:
         if any(branch.fires for branch in self.branches):
             raise InputError("the branches of a Vote decide: leave out their thresholds, or declare Branches(…)")
-
-
-def read_single(maps: Sequence[Shape]) -> Shape:
-    """Return the shape of the only map that a stage reads. Raises InputError if there are several maps."""
-    if len(maps) != 1:
-        raise InputError(f"inputs: the stage reads one map, not {len(maps)}; a SpikingDense reads several")
-    return maps[0]
-
-
-def pooled_size(height: int, width: int, size: int, padding: int = 0) -> tuple[int, int]:
-    """Return (Ho, Wo) of a pooling, which drops what does not fit. Raises InputError if no window fits."""
-    height += 2 * padding
-    width += 2 * padding
-    if not 1 <= size <= min(height, width):
-        raise InputError(f"pooling {size} does not fit a {height}×{width} input (padding included)")
-    return height // size, width // size
-
-
-def set_fields(stages: Mapping[str, Stage], values: Mapping[str, Any]) -> dict[str, Stage]:
-    """Return the stages of a declaration with other values in some fields.
-
-    Args:
-        stages: {name: stage}, bottom up.
-        values: {field: value}. A field is a field of the stage (``s2.threshold``) or of its rule
-            (``s1.rule.winners``, ``s3.rule.warm_up.radius``). ``s3.1.threshold`` is a field of the second branch,
-            ``s3.threshold`` of every branch. ``s1.rule`` is the name of another rule, which replaces the declared rule
-            before its fields are set. A field of the new rule has its default or, if there is none, the value of the
-            declared rule. ``s1`` is another stage.
-
-    Raises InputError for an unknown field and for a value that the field cannot have.
-    """
-    changes = {}
-    for path, value in values.items():
-        name, *deeper = str(path).split(".")
-        if name not in stages:
-            raise InputError(f"{path}: no stage is called {name!r}; there are {', '.join(stages)}")
-        changes.setdefault(name, {})[tuple(deeper)] = value
-    changed = dict(stages)
-    for name, of_stage in changes.items():
-        try:
-            changed[name] = set_value(stages[name], of_stage)
-        except InputError as error:
-            given = ", ".join(f"{'.'.join((name, *path))}={value}" for path, value in of_stage.items())
-            raise InputError(f"{given}: {error}") from error
-    return changed
-
-
-def read_stages(record: Mapping[str, Any]) -> dict[str, Stage]:
-    """Return the stages that ``declaration.to_plain`` has saved, {name: stage}. Raises InputError as ``from_plain``."""
-    return {name: from_plain(stage, STAGES | RULES) for name, stage in record.items()}
-
-
-STAGES = {cls.__name__: cls for cls in (SpikingConv, SpikingDense, Inhibit, Pool, Branches, Vote)}
