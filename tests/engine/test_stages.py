@@ -1,0 +1,190 @@
+"""Stages without weights: each kind on both backends, a kind of one's own, and what it must not do."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from support.golden_traces import GOLDEN
+from support.refusals import assert_refuses, refuses
+
+import evaluate
+import train
+from engine.backends import BACKENDS
+from engine.compiled import compiled
+from engine.layers import LAYERS, Operation
+from engine.plugins import PLUGINS, import_plugin
+from engine.stages import STAGES, Inhibit, Pool, SpikingConv, Stage
+from models import build_model
+from report.exports.draw import write_drawing_page
+from report.exports.nir import write_nir
+from report.summary import summarize
+from s1c1 import S1C1
+from training.trained import load_network
+from utils import ROOT
+
+PLUGIN = ROOT / "tutorial" / "mean_pool.py"
+DIGITS = torch.from_numpy(GOLDEN["encoding"][:3])
+EXAMPLES = {
+    Pool: [Pool(2), Pool(3, padding=1), Pool(2, rank=3)],
+    Inhibit: [Inhibit(0.2), Inhibit(0.7)],
+}
+
+
+@pytest.fixture
+def mean_pool():
+    """The stage of the tutorial."""
+    import_plugin(PLUGIN)
+    return STAGES["MeanPool"]
+
+
+def draw_map(seed, *shape, time_steps=15):
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, time_steps + 1, shape, np.uint8))
+
+
+def test_each_kind_without_weights_is_among_the_examples():
+    assert {kind for kind in STAGES.values() if kind not in LAYERS} == {*EXAMPLES}
+
+
+@pytest.mark.parametrize("stage", [stage for stages in EXAMPLES.values() for stage in stages], ids=str)
+@pytest.mark.parametrize("images", [0, 7])
+def test_tensors_and_compiled_code_compute_the_same_map(stage, images):
+    latency = draw_map(0, images, 5, 7, 6)
+    event, tensors = (Operation(stage, 5, 15, backend).fire(latency) for backend in BACKENDS)
+    assert torch.equal(event, tensors)
+    assert event.shape[1:] == stage.shape([(5, 7, 6)])
+    assert stage.title
+    assert stage.explain()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(0, 999))
+def test_a_stage_of_ones_own(height, width, size, seed):
+    """The mean time of the spikes of each window, worked out by fractions."""
+    assume(size <= min(height, width))
+    import_plugin(PLUGIN)
+    stage = STAGES["MeanPool"](size)
+    latency = draw_map(seed, 2, 3, height, width)
+    expected = torch.full((2, 3, height // size, width // size), 15, dtype=torch.uint8)
+    for n, c, y, x in np.ndindex(*expected.shape):
+        window = latency[n, c, y * size : (y + 1) * size, x * size : (x + 1) * size].flatten().tolist()
+        times = [time for time in window if time < 15]
+        if times:
+            expected[n, c, y, x] = math.floor(Fraction(sum(times), len(times)) + Fraction(1, 2))
+    for backend in BACKENDS:
+        assert torch.equal(Operation(stage, 3, 15, backend).fire(latency), expected)
+
+
+def test_a_network_with_it(mean_pool):
+    """The convolution below does not take it for a pooling that it can compute with its own spikes."""
+    model = build_model("mozafari2018", overrides={"c1": mean_pool(2)}, dtype=torch.float64)
+    maps = dict(model.walk(DIGITS))
+    assert torch.equal(dict(model.walk(DIGITS, ["c1"]))["c1"], maps["c1"])
+    assert torch.equal(maps["c1"], mean_pool(2).fire(maps["s1"], 15))
+    assert not torch.equal(maps["c1"], Pool(2).fire(maps["s1"], 15))
+    (line,) = (line for line in summarize(model, 28, 28).splitlines() if line.startswith("c1"))
+    assert line.split() == ["c1", "mean", "pooling", "2×2", "30×14×14", "6×6"]
+
+
+def test_a_pooling_that_overrides_the_published_one():
+    """Neither the compiled code of its base nor the pooling by the convolution below takes its place."""
+
+    class Latest(Pool):
+        def fire(self, latency, time_steps):
+            return self.split(latency, time_steps).amax(4)
+
+    model = build_model("mozafari2018", overrides={"c1": Latest(2)}, dtype=torch.float64)
+    (s1,) = (latency for _, latency in model.walk(DIGITS, ["s1"]))
+    (c1,) = (latency for _, latency in model.walk(DIGITS, ["c1"]))
+    assert torch.equal(c1, torch.nn.functional.max_pool2d(s1.float(), 2).byte())
+
+
+def test_a_run_with_it(tmp_path, capsys):
+    """Trained, tested, and read from its checkpoint, which names it; without the plugin, it cannot be read."""
+    words = f"--model mean_pooled --plugin {PLUGIN} --dataset digits --dry-run --threads 1 --name run"
+    assert train.main([*words.split(), "--output", str(tmp_path)]) == 0
+    network = load_network(tmp_path / "run")
+    assert str(network.model.declaration["c1"]) == "MeanPool(inputs=(), size=2, padding=0)"
+    assert network.classify(np.zeros((2, 28, 28), np.uint8))[0].shape == (2,)
+    assert evaluate.main([str(tmp_path / "run"), "--plugin", str(PLUGIN), "--threads", "1"]) == 0
+    capsys.readouterr()
+    with mock.patch.dict(PLUGINS, clear=True):
+        assert_refuses(evaluate.main, [str(tmp_path / "run"), "--threads", "1"], "--plugin mean_pool.py", capsys)
+    page = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
+    assert "the mean time of the spikes of each 2×2 window" in page
+
+
+def test_exports_refuse_it(mean_pool, tmp_path):
+    model = build_model("mozafari2018", overrides={"c1": mean_pool(2)})
+    with refuses("MeanPool"):
+        write_nir(tmp_path / "network.nir", model, tuple("0123456789"))
+    network = type("Network", (), {"model": model, "encoder": S1C1()})
+    with refuses("MeanPool"):
+        write_drawing_page(tmp_path / "page.html", network, DIGITS, settings=None)
+
+
+@compiled
+def delay(latency, silent, out):
+    for n in range(len(latency)):
+        out[n] = min(latency[n] + 1, silent)
+
+
+def test_compiled_code_of_ones_own():
+    """A stage that reads one position needs its formula only; its compiled code runs on the event backend."""
+    calls = []
+
+    class Delay(Stage):
+        title = "delay"
+
+        def fire(self, latency, time_steps):
+            return (latency + 1).clamp(max=time_steps)
+
+        def fire_compiled(self, latency, time_steps):
+            calls.append(time_steps)
+            out = torch.empty_like(latency)
+            delay(latency.numpy().ravel(), time_steps, out.numpy().ravel())
+            return out
+
+    latency = draw_map(0, 2, 3, 4, 4)
+    maps = [Operation(Delay(), 3, 15, backend).fire(latency) for backend in BACKENDS]
+    assert torch.equal(*maps)
+    assert calls == [15]
+
+    class Twice(Delay):
+        def fire(self, latency, time_steps):
+            return (latency + 2).clamp(max=time_steps)
+
+    assert torch.equal(Operation(Twice(), 3, 15).fire(latency), (latency + 2).clamp(max=15))
+    assert calls == [15]
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda latency: latency.float(), lambda latency: latency[..., 1:], lambda latency: latency + 16, list]
+)
+def test_a_wrong_map_is_refused(wrong, backend):
+    class Wrong(Stage):
+        def fire(self, latency, time_steps):
+            return wrong(latency)
+
+    with refuses("fire of Wrong"):
+        Operation(Wrong(), 3, 15, backend).fire(draw_map(0, 2, 3, 4, 4))
+
+
+def test_a_stage_without_a_computation_and_a_convolution_of_ones_own_are_refused():
+    class Nothing(Stage):
+        pass
+
+    @dataclass(frozen=True)
+    class Convolution(SpikingConv):
+        def shape(self, maps):  # the kernels would write beyond the end of the map
+            return 8, 100, 100
+
+    with refuses("fire"):
+        build_model("mozafari2018", overrides={"c1": Nothing()})
+    with refuses("weights"):
+        build_model("mozafari2018", overrides={"s1": Convolution(30, 5, padding=2, threshold=15)})
