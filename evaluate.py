@@ -316,7 +316,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str, is_tested: bool)
         pairs.append(names)
     for trained, tested in pairs:
         if trained != tested:
-            message = f"{content.path} was trained for {trained}, but {data.name} has {data.name}"
+            message = f"{content.path} was trained for {trained}, but {data.name} has {tested}"
             raise InputError(message)
 
 

@@ -75,8 +75,8 @@ def _compete(layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray 
 def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
     """Return the potentials (N, T, F, Ho, Wo).
 
-    A potential that can fall is replaced by its highest value so far, which
-    crosses the threshold at the same step, and with the same value, but never falls.
+    A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
+    with the same value, but never falls.
     """
     padded = _pad(layer, latency)
     wave = sf.latency_to_wave(padded, layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
