@@ -52,7 +52,7 @@ def compare_networks(
     Returns the evaluation of all together; the scores of each and the differences, for results.json; and lines with
     these.
     """
-    decided = [network.classify(images) for network in networks]
+    decided = [network.decide(images) for network in networks]
     alone = [Evaluation(*each, labels) for each in decided]
     together = Evaluation(*decide_together(decided), labels)
     differences = {}

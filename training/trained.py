@@ -62,6 +62,14 @@ class TrainedNetwork:
         ``NetworkTrainer.decide``. Raises InputError for images that do not fit, for files that are no images, and if
         the network has no decision stage.
         """
+        classes, scores = self.decide(images)
+        return classes, scores.float()
+
+    def decide(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Do the work of ``classify``, with scores in the type in which the network computes them.
+
+        Rounded to float32, different scores of first spikes are equal.
+        """
         self.check_decides()
         images = self.gather(images)
         classes = []
@@ -70,7 +78,7 @@ class TrainedNetwork:
             decisions, of_classes = self.model.decide(latencies)
             classes.append(decisions.cpu())
             scores.append(of_classes.cpu())
-        return torch.cat(classes), torch.cat(scores).float()
+        return torch.cat(classes), torch.cat(scores)
 
     def check_decides(self) -> None:
         """Raise InputError if the network has no decision stage."""

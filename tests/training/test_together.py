@@ -92,6 +92,23 @@ def test_a_majority_decides_alone_and_adds_its_scores_together(save, tmp_path, u
     assert decided == sums.argmax(1).tolist()
 
 
+def test_a_network_given_twice_decides_as_alone(save, tmp_path):
+    """Scores of first spikes differ by less than float32 can represent."""
+    path = save("first", overrides={"s3.threshold": 100})
+    words = f"--dataset {FEW_DIGITS} {MACHINE}"
+    assert start_evaluation(f"{path} {words} --no-figures --name alone", tmp_path) == 0
+    assert start_evaluation(f"{path} {path} {words} --name twice", tmp_path) == 0
+    alone = results(tmp_path / "alone")["test"]
+    twice = results(tmp_path / "twice")
+    assert twice["networks"] == [alone, alone]
+    assert twice["test"] == alone | {"roc_auc_macro_raw": twice["test"]["roc_auc_macro_raw"]}
+    decided = []
+    for name in ("alone", "twice"):
+        decided.append([row["prediction"] for row in read_csv(tmp_path / name / "predictions.csv")])
+    assert decided[0] == decided[1]
+    assert len({*decided[0]}) > 1
+
+
 @pytest.mark.parametrize(
     ("about", "different"),
     [
