@@ -33,7 +33,7 @@ from report.page import PAGE, write_page
 from report.report import Report, collect_results
 from report.run_folder import write_start
 from training.checkpoint import Checkpoint, RunRecord
-from training.data import DRY_RUN_IMAGES, Data, Split, load_data
+from training.data import DRY_RUN_IMAGES, Split, Splits, load_data
 from training.log import RunLog
 from training.plan import choose_map_images, choose_stage, count_neurons, describe, prepare_machine
 from training.readout import save_features
@@ -202,9 +202,9 @@ def save_features_of_files(settings: EvaluateSettings, network: TrainedNetwork) 
 def save_features_of_data(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Save the features of a data set in a new folder."""
     stage = choose_stage(network.model, settings.save_features)
-    data = divide_data(settings, network)
-    splits = {name: data.get_split(name) for name, chosen in data.splits.items() if len(chosen)}
-    write_features(settings, network, stage, data.set.name, splits)
+    splits = split_data(settings, network)
+    filled = {name: splits.get_split(name) for name, chosen in splits.indices.items() if len(chosen)}
+    write_features(settings, network, stage, splits.data.name, filled)
 
 
 def write_features(
@@ -230,15 +230,15 @@ def write_features(
     print_output(f"the features of {stage} are in {folder / 'features'}: {', '.join(counts)}")
 
 
-def divide_data(settings: EvaluateSettings, network: TrainedNetwork) -> Data:
+def split_data(settings: EvaluateSettings, network: TrainedNetwork) -> Splits:
     """Divide the data set of the settings as the run has divided its own. Another data set has its own parts alone."""
     data = read_data(settings, network)
     for note in describe_change(network.checkpoint.record, data):
         print_output(note)
-    divided = read_settings(network.checkpoint)
+    trained = read_settings(network.checkpoint)
     if data.fingerprint != network.checkpoint.record.fingerprint:
-        divided = replace(divided, ratio=1.0, labels=None, val_split=None if data.val_count else 0)
-    return Data(replace(divided, test=True, dry_run=settings.dry_run), data)
+        trained = replace(trained, ratio=1.0, labels=None, val_split=None if data.val_count else 0)
+    return Splits(replace(trained, test=True, dry_run=settings.dry_run), data)
 
 
 def draw(settings: EvaluateSettings, network: TrainedNetwork) -> None:

@@ -32,7 +32,7 @@ from imagesets import DataSet
 from models import model_class
 from report.run_folder import RunFolder, is_run
 from report.sweep_report import read_run, write_sweep_report
-from training.data import Data, check_unchanged, load_data
+from training.data import Splits, check_unchanged, load_data
 from training.initial import initialize_from
 from training.log import RunLog
 from training.plan import plan_outputs, prepare_machine, resolve
@@ -147,7 +147,7 @@ def plan_run(
         words += ["--set", *sweep.set, *point]
     words += ["--output", str(output), "--name", name]
     settings, encoder, network = resolve(TrainSettings.parse(words), data)
-    splits = Data(settings, data)
+    splits = Splits(settings, data)
     plan_outputs(settings, splits, network)
     if settings.init_from:
         initialize_from(settings, splits, encoder, network)
@@ -166,10 +166,10 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
         raise InputError(f"{path}: {record.damage}; delete the folder to train it again")
     before = TrainSettings.from_dict(record.flags)
     changed = []
-    flags = run.settings.flags()
+    declared = run.settings.declared()
     for name, value in run.settings.select(*FIXED).items():
         if value != getattr(before, name):
-            changed.append(flags[name].flag)
+            changed.append(declared[name].flag)
     if changed:
         raise InputError(f"{path} was begun with another {' '.join(changed)}; use another --output")
     if record.fingerprint:  # damaged runs lack it

@@ -54,7 +54,7 @@ def train(settings: TrainSettings) -> None:
     device = prepare_machine(settings)
     model_class(settings.model)  # an unknown name is refused before the data are read
     plan = Plan.new(settings, load_data(settings), device)
-    name = f"{plan.model.name}-{to_folder_name(plan.data.set.name)}-seed{settings.seed}"
+    name = f"{plan.model.name}-{to_folder_name(plan.splits.data.name)}-seed{settings.seed}"
     if settings.dry_run:
         name += "-dry"
     with claim_folder(settings.output, name, settings.name) as folder:
@@ -74,7 +74,7 @@ def learn(run: Run) -> None:
     """Train the network of a run step by step. The run logs, draws and saves after each step."""
     plan = run.plan
     settings = plan.settings
-    options = {"batch_size": settings.batch_size, "seed": settings.seed, **plan.early}
+    options = {"batch_size": settings.batch_size, "seed": settings.seed, **settings.early}
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
         for step in plan.model.steps(images, validation, settings.epochs, **options):

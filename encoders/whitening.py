@@ -22,7 +22,7 @@ PATCHES = 300_000  # patches from which the filters are computed: sums of their 
 DRAWN = 10_000  # of them in memory at the same time
 SAMPLE = 2_000_000  # values of pixels from which the borders between the time steps are computed
 EXACT = 2**24  # whole numbers up to it are exact in float32
-CHUNK = 100  # images that share a convolution
+CONVOLVED_TOGETHER = 100  # images that share a convolution
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Whitening(Encoder, name="whitening"):
         filters = self._compute_filters(covariance)
         count = min(len(images), math.ceil(SAMPLE / images[0].size))
         chosen = np.linspace(0, len(images) - 1, count, dtype=int)
-        parts = [chosen[first : first + CHUNK] for first in range(0, count, CHUNK)]
+        parts = [chosen[first : first + CONVOLVED_TOGETHER] for first in range(0, count, CONVOLVED_TOGETHER)]
         strengths = torch.cat([self._respond(images[part], filters, mean).abs().flatten() for part in parts])
         strengths = strengths[strengths > 0]
         strengths = strengths.sort(descending=True).values
@@ -129,9 +129,9 @@ class Whitening(Encoder, name="whitening"):
     def encode(self, images):
         latencies = np.empty((len(images), self.channels, *images.shape[1:3]), np.uint8)
         filters, mean, borders = (self.state[name] for name in self.fitted)
-        for first in range(0, len(images), CHUNK):
-            responses = self._respond(images[first : first + CHUNK], filters, mean)
+        for first in range(0, len(images), CONVOLVED_TOGETHER):
+            responses = self._respond(images[first : first + CONVOLVED_TOGETHER], filters, mean)
             intensities = torch.stack([responses, -responses], 2).flatten(1, 2)
             earlier = np.searchsorted(borders.numpy(), intensities.numpy(), side="right")
-            latencies[first : first + CHUNK] = self.time_steps - earlier
+            latencies[first : first + CONVOLVED_TOGETHER] = self.time_steps - earlier
         return latencies

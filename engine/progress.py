@@ -152,7 +152,7 @@ class ChunkStep(NamedTuple):
 class BatchStep(NamedTuple):
     """A batch was learned: ``done`` of ``total`` images of the epoch ``title``.
 
-    learned: of ``Phase.learn``. epochs: how many the phase has, see ``Lengths.count``.
+    learned: of ``Phase.learn``. length: the number of epochs of the phase, see ``Lengths.count``.
     """
 
     phase: Phase
@@ -160,7 +160,7 @@ class BatchStep(NamedTuple):
     done: int
     total: int
     learned: Learned
-    epochs: int
+    length: int
 
     kind = "batch"
 

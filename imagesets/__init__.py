@@ -111,7 +111,7 @@ def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
 def _note_duplicates(data: DataSet) -> list[str]:
     """Return notes on copies of images in later parts, and on copies with other labels.
 
-    Of a validation part that a run draws, ``training.plan.Data`` notes the copies.
+    Of a validation part that a run draws, ``training.data.Splits`` notes the copies.
     """
     known = hash_images(data.train_images)
     tested = hash_images(data.test_images)

@@ -224,7 +224,7 @@ def test_the_end_of_a_phase_names_the_setting_and_a_skipped_phase_has_none(patie
     model = Scripted(validation=[3, 4, 4, 2, 9, 9])
     steps = [*model.steps(epochs=(0, 6), patience=patience, **options(validation=True))]
     assert [(step.phase.name, step.ended_by) for step in steps if step.kind == "end"] == [("s2", ended_by)]
-    assert {step.epochs for step in steps if step.kind == "batch"} == {6}
+    assert {step.length for step in steps if step.kind == "batch"} == {6}
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Split:
         return images[self.indices]
 
 
-class Data:
+class Splits:
     """The data set of a run, and the indices of the images of its splits.
 
     Args:
@@ -52,13 +52,13 @@ class Data:
         data: the data set.
 
     Attributes:
-        set: the data set.
-        splits: {"train", "validation" and, if the run reads the test images, "test": sorted indices, int64}.
+        data: the data set.
+        indices: {"train", "validation" and, if the run reads the test images, "test": sorted, int64}.
         labelled: positions in the split "train" of the images whose labels are learned, int64; None: of all images.
     """
 
     def __init__(self, settings: TrainSettings, data: DataSet):
-        self.set = data
+        self.data = data
         labels = data.train_labels
         held_out = settings.val_split
         if held_out is None:
@@ -70,17 +70,17 @@ class Data:
             train, validation = stratified_split(labels, held_out, settings.seed)
         if settings.ratio != 1:
             train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
-        self.splits = {"train": train, "validation": validation}
+        self.indices = {"train": train, "validation": validation}
         if settings.test:
-            self.splits["test"] = np.arange(len(data.test_labels))
+            self.indices["test"] = np.arange(len(data.test_labels))
         unlabelled = np.arange(len(labels), len(data.train_images))
         count = settings.labels
         if settings.dry_run:
             if isinstance(count, float):
                 count = len(choose_labelled(labels[train], count, settings.seed))
-            self.splits = {name: chosen[: DRY_RUN_IMAGES[name]] for name, chosen in self.splits.items()}
+            self.indices = {name: chosen[: DRY_RUN_IMAGES[name]] for name, chosen in self.indices.items()}
             unlabelled = unlabelled[: DRY_RUN_IMAGES["train"]]
-        train = self.splits["train"]
+        train = self.indices["train"]
         self.labelled = None
         if count is not None:
             if settings.dry_run:
@@ -88,18 +88,18 @@ class Data:
             self.labelled = choose_labelled(labels[train], count, settings.seed)
         elif len(unlabelled):
             self.labelled = np.arange(len(train))
-        self.splits["train"] = np.concatenate([train, unlabelled])
+        self.indices["train"] = np.concatenate([train, unlabelled])
 
     def note_copies(self) -> list[str]:
         """Return a note if images of a validation part that was drawn are also training images, else []."""
-        if self.set.val_count:  # ``imagesets.load`` has noted them
+        if self.data.val_count:  # ``imagesets.load`` has noted them
             return []
-        images = hash_images(self.set.train_images)
-        train, validation = (images[self.splits[name]] for name in ("train", "validation"))
+        images = hash_images(self.data.train_images)
+        train, validation = (images[self.indices[name]] for name in ("train", "validation"))
         return note_copies("validation", validation, train, "training")
 
     def get_split(self, name: str) -> Split:
-        """Return a split of ``splits``, or "labelled": the training images whose labels are learned.
+        """Return a split of ``indices``, or "labelled": the training images whose labels are learned.
 
         An image without a label has the label -1.
         """
@@ -107,14 +107,14 @@ class Data:
             train = self.get_split("train")
             return train if self.labelled is None else train[self.labelled]
         if name == "test":
-            return Split(self.set.test_images, self.set.test_labels, self.splits[name])
-        labels = np.pad(self.set.train_labels, (0, self.set.unlabelled), constant_values=-1)
+            return Split(self.data.test_images, self.data.test_labels, self.indices[name])
+        labels = np.pad(self.data.train_labels, (0, self.data.unlabelled), constant_values=-1)
         labelled = self.labelled if name == "train" else None
-        return Split(self.set.train_images, labels, self.splits[name], labelled)
+        return Split(self.data.train_images, labels, self.indices[name], labelled)
 
     def count_images(self) -> dict[str, int]:
         """Return {split: number of images}, and the number of "labelled" training images if not all are."""
-        counts = {name: len(chosen) for name, chosen in self.splits.items()}
+        counts = {name: len(chosen) for name, chosen in self.indices.items()}
         return counts if self.labelled is None else counts | {"labelled": len(self.labelled)}
 
 

@@ -12,12 +12,12 @@ from imagesets.data_set import list_classes
 from network_trainer import NetworkTrainer
 from report.run_folder import find_checkpoint
 from training.checkpoint import RunRecord, load_checkpoint
-from training.data import Data
+from training.data import Splits
 from training.settings import TrainSettings
 
 
 def initialize_from(
-    settings: TrainSettings, data: Data, encoder: Encoder, model: NetworkTrainer
+    settings: TrainSettings, splits: Splits, encoder: Encoder, model: NetworkTrainer
 ) -> tuple[Encoder, dict, list[str]]:
     """Copy all stages of ``--init-from`` that have the same name and shapes in the network, with their rules' rates.
 
@@ -35,7 +35,7 @@ def initialize_from(
     if fitted != encoder:
         raise InputError(f"--init-from {path} was trained with another encoder: {fitted}, not {encoder}")
     names = list(model.declaration)
-    notes = _class_notes(path, checkpoint.record, settings, data, model)
+    notes = _class_notes(path, checkpoint.record, settings, splits, model)
     if notes:
         names.remove(model.decision)
     copied = [name for name in names if _copy_stage(model, name, checkpoint.state)]
@@ -46,18 +46,18 @@ def initialize_from(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     source = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     weights = f"weights: {' '.join(copied)} from {path}"
-    return fitted, source, [weights, *notes, *_validation_notes(path, checkpoint.record, data)]
+    return fitted, source, [weights, *notes, *_validation_notes(path, checkpoint.record, splits)]
 
 
 def _class_notes(
-    path: Path, record: RunRecord, settings: TrainSettings, data: Data, model: NetworkTrainer
+    path: Path, record: RunRecord, settings: TrainSettings, splits: Splits, model: NetworkTrainer
 ) -> list[str]:
     """Return a line if the checkpoint's network decides between other classes than this network, else [].
 
     Raises InputError if the decision stage of this network does not learn these classes.
     """
     classes = record.class_names
-    if model.decision is None or not classes or tuple(classes) == data.set.class_names:
+    if model.decision is None or not classes or tuple(classes) == splits.data.class_names:
         return []
     text = f"{path} was trained for other classes, {list_classes(classes)}"
     learning = zip(model.phases, settings.epochs, strict=True)
@@ -80,16 +80,16 @@ def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]
     return True
 
 
-def _validation_notes(path: Path, record: RunRecord, data: Data) -> list[str]:
+def _validation_notes(path: Path, record: RunRecord, splits: Splits) -> list[str]:
     """Return a line if the checkpoint's network was or may have been trained on the validation images, else []."""
-    validation = data.splits["validation"]
+    validation = splits.indices["validation"]
     if not len(validation):
         return []
     if not record.dataset:
         return [f"{path} does not name its training data, which may include these validation images"]
-    if record.fingerprint != data.set.fingerprint:
+    if record.fingerprint != splits.data.fingerprint:
         return [f"{path} was trained on other data, {record.dataset}, which may include these validation images"]
-    trained = Data(TrainSettings.from_dict(record.flags), data.set).splits["train"]
+    trained = Splits(TrainSettings.from_dict(record.flags), splits.data).indices["train"]
     seen = len(np.intersect1d(trained, validation))
     if not seen:
         return []

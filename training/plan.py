@@ -23,7 +23,7 @@ from report.run_folder import RunFolder
 from report.summary import summarize
 from training.changes import compare_backends, compare_commits
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
-from training.data import Data, check_unchanged, load_data
+from training.data import Splits, check_unchanged, load_data
 from training.initial import initialize_from
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
@@ -46,23 +46,25 @@ class Plan:
 
     Attributes:
         settings: in which the network's defaults replace missing values, see ``resolve``.
-        data: the data set with its splits.
+        splits: the data set with its splits.
         encoder: fitted to the training images.
         model: the network, with the weights with which the run begins.
         record, progress: of the run at its beginning.
         notes: lines for the log.
+        lengths: how many epochs the phases have.
         augmentation: the moved copies.
         map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
     """
 
     settings: TrainSettings
-    data: Data
+    splits: Splits
     encoder: Encoder
     model: NetworkTrainer
     record: RunRecord
     progress: Progress
     notes: list[str]
+    lengths: Lengths
     augmentation: Augmentation
     map_images: np.ndarray
     features: Features | None
@@ -74,16 +76,16 @@ class Plan:
         Raises InputError if the settings do not fit the network, the data or the memory.
         """
         settings, encoder, model = resolve(settings, data, device)
-        data = Data(settings, data)
-        outputs = plan_outputs(settings, data, model)
+        splits = Splits(settings, data)
+        outputs = plan_outputs(settings, splits, model)
         origin = {}
         notes = []
         if settings.init_from:  # with the fitted encoder of the checkpoint
-            encoder, origin["init_from"], notes = initialize_from(settings, data, encoder, model)
+            encoder, origin["init_from"], notes = initialize_from(settings, splits, encoder, model)
         elif encoder.fitted:
-            encoder = encoder.with_state(encoder.fit(data.set.train_images[data.splits["train"]]))
-        record = describe_run(settings, data, RunRecord(origin=origin))
-        return cls(settings, data, encoder, model, record, Progress(), notes, **outputs)
+            encoder = encoder.with_state(encoder.fit(data.train_images[splits.indices["train"]]))
+        record = describe_run(settings, splits, RunRecord(origin=origin))
+        return cls(settings, splits, encoder, model, record, Progress(), notes, **outputs)
 
     @classmethod
     def resumed(cls, checkpoint: Checkpoint, settings: TrainSettings) -> "Plan":
@@ -99,66 +101,60 @@ class Plan:
         encoder = checkpoint.build_encoder()
         data = load_data(settings)
         check_unchanged(record.fingerprint, data, "restore the images")
-        data = Data(settings, data)
-        outputs = plan_outputs(settings, data, model)
+        splits = Splits(settings, data)
+        outputs = plan_outputs(settings, splits, model)
         progress = checkpoint.progress
         notes = [*compare_commits(RunFolder(checkpoint.folder)), *compare_backends(before, settings)]
-        record = describe_run(settings, data, record)
-        plan = cls(settings, data, encoder, model, record, progress, notes, **outputs)
+        record = describe_run(settings, splits, record)
         if progress.phase == len(model.phases) and before.epochs != settings.epochs:
-            plan = replace(plan, progress=continue_last_phase(plan))
-        return plan
-
-    @property
-    def early(self) -> dict[str, float]:
-        """The settings that end phases before their last epoch."""
-        return {name: getattr(self.settings, name) for name in EARLY}
-
-    @property
-    def lengths(self) -> Lengths:
-        """How many epochs the phases have."""
-        return Lengths(self.model.phases, self.settings.epochs, len(self.data.splits["train"]), **self.early)
+            progress = continue_last_phase(settings, model, progress, outputs["lengths"])
+        return cls(settings, splits, encoder, model, record, progress, notes, **outputs)
 
     @property
     def title(self) -> str:
         """The first part of the titles of figures."""
-        return self.settings.title(dataset=self.data.set.name)
+        return self.settings.title(dataset=self.splits.data.name)
 
 
-def plan_outputs(settings: TrainSettings, data: Data, model: NetworkTrainer) -> dict[str, Any]:
+def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> dict[str, Any]:
     """Return {field of ``Plan``: value} of what the settings request. Raises InputError if they do not fit."""
-    check_splits(settings, data, model)
+    check_splits(settings, splits, model)
     augmentation = check_copies(settings, model)
-    check_characters(settings, data.set)
+    check_characters(settings, splits.data)
     split = settings.scored_split
-    map_images = choose_map_images(settings, data.get_split(split).labels, split)
-    return {"augmentation": augmentation, "map_images": map_images, "features": plan_features(settings, data, model)}
+    return {
+        "lengths": Lengths(model.phases, settings.epochs, len(splits.indices["train"]), **settings.early),
+        "augmentation": augmentation,
+        "map_images": choose_map_images(settings, splits.get_split(split).labels, split),
+        "features": plan_features(settings, splits, model),
+    }
 
 
-def describe_run(settings: TrainSettings, data: Data, record: RunRecord) -> RunRecord:
+def describe_run(settings: TrainSettings, splits: Splits, record: RunRecord) -> RunRecord:
     """Return the record with what it contains of the settings, the data and the code."""
     return replace(
         record,
         flags=settings.to_dict(),
-        dataset=data.set.name,
-        class_names=list(data.set.class_names),
-        image_size=list(data.set.image_size),
-        fingerprint=data.set.fingerprint,
-        border=find_border(data.set.train_images),
-        characters=check_characters(settings, data.set),
+        dataset=splits.data.name,
+        class_names=list(splits.data.class_names),
+        image_size=list(splits.data.image_size),
+        fingerprint=splits.data.fingerprint,
+        border=find_border(splits.data.train_images),
+        characters=check_characters(settings, splits.data),
     )
 
 
-def continue_last_phase(plan: Plan) -> Progress:
+def continue_last_phase(
+    settings: TrainSettings, model: NetworkTrainer, progress: Progress, lengths: Lengths
+) -> Progress:
     """Return the progress of a finished run in its last phase. Raises InputError if the phase ended by itself."""
-    settings = plan.settings
-    name = plan.model.phases[-1].name
-    history = plan.progress.history
+    name = model.phases[-1].name
+    history = progress.history
     epoch = history[-1].epoch if history and history[-1].phase == name else 0
-    progress = replace(plan.progress, phase=plan.progress.phase - 1, epoch=epoch)
+    progress = replace(progress, phase=progress.phase - 1, epoch=epoch)
     ended_by = progress.ended_by
     if ended_by not in EARLY:
-        ended_by = plan.lengths.find_end(progress.phase, progress.rows)
+        ended_by = lengths.find_end(progress.phase, progress.rows)
     if ended_by == "epochs":
         settings.refuse("epochs", f"must be above {epoch} to train {name} longer with --converge")
     if ended_by:
@@ -214,9 +210,9 @@ def resolve(
     return resolved, encoder, model
 
 
-def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> None:
+def check_splits(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> None:
     """Raise InputError if there are no images for what the settings request."""
-    has_validation = len(data.splits["validation"]) > 0
+    has_validation = len(splits.indices["validation"]) > 0
     lack = f"{model.name} has no decision stage" if has_validation else "--val-split is 0"
     is_validated = has_validation and model.decision is not None
     learns_labels = any(phase.needs_labels for phase in model.phases) or model.readout
@@ -255,9 +251,9 @@ def advise_few_labels(plan: Plan) -> Iterator[Finding]:
     settings = plan.settings
     phase = plan.model.phases[-1]
     decay = getattr(phase.main_rule, "decay", None)
-    if plan.data.labelled is None or not plan.augmentation or decay is None:
+    if plan.splits.labelled is None or not plan.augmentation or decay is None:
         return
-    labels = len(plan.data.labelled)
+    labels = len(plan.splits.labelled)
     number = len(plan.model.phases) - 1
     epochs = settings.epochs[number]
     wanted = math.ceil(FEW_BATCHES / math.ceil(labels / settings.batch_size))
@@ -301,7 +297,7 @@ def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
     return np.concatenate(indices)
 
 
-def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Features | None:
+def plan_features(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> Features | None:
     """Return the features that the settings request.
 
     Raises InputError if there is no such stage, or if its maps do not fit in memory.
@@ -310,7 +306,7 @@ def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) ->
     readout = model.readout
     if not is_saved and readout is None:
         return None
-    images = max(data.count_images().values()) if is_saved else 0
+    images = max(splits.count_images().values()) if is_saved else 0
     stage = choose_stage(model, settings.save_features or LAST_STAGE, images)
     return Features(stage, is_saved, readout)
 

@@ -45,8 +45,8 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     readout = plan.features.readout
     log.info(f"features of {stage}")
     maps = {}
-    for split in plan.data.splits:
-        chosen = plan.data.get_split(split)
+    for split in plan.splits.indices:
+        chosen = plan.splits.get_split(split)
         if not len(chosen):
             continue
         latencies = compute_maps(model, plan.encoder, chosen.images, stage)

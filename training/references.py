@@ -61,7 +61,7 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
     advice = {}
     if network.fraction < best.fraction and not is_near_chance(network.fraction, plan.model.num_classes):
         advice = _advise_rule(plan.model)
-        if not advice and plan.data.set.colours == 1 and plan.model.name != GREY_MODEL:
+        if not advice and plan.splits.data.colours == 1 and plan.model.name != GREY_MODEL:
             text += f"; try --model {GREY_MODEL}, with its own --epochs and --set"
     yield Finding(text, advice)
     yield from _advise_more_images(plan, network, best)
@@ -129,12 +129,12 @@ def _advise_more_images(plan: Plan, network: Accuracy, best: Accuracy) -> Iterat
 
     There is none if ``--val-split`` does not add images that are scored.
     """
-    data = plan.data
+    splits = plan.splits
     noise = network.compute_noise(best)
     if abs(network.fraction - best.fraction) > noise or noise <= COARSE:
         return
-    is_drawn = plan.settings.val_split is None and not data.set.val_count
-    if is_drawn and best.count == len(data.splits["validation"]) < HELD_OUT * len(data.set.train_labels):
+    is_drawn = plan.settings.val_split is None and not splits.data.val_count
+    if is_drawn and best.count == len(splits.indices["validation"]) < HELD_OUT * len(splits.data.train_labels):
         text = f"with so few validation images, differences up to {100 * noise:.1f} points may be chance"
         yield Finding(f"{text}: try --val-split {HELD_OUT}")
 
@@ -145,12 +145,12 @@ def choose_images(plan: Plan) -> tuple[str, list[Split]]:
     The training images are those whose labels the network learns. Images at equal distances could be of one class.
     """
     rng = np.random.default_rng(plan.settings.seed)
-    data = plan.data
-    split = "validation" if len(data.splits["validation"]) else plan.settings.scored_split
+    splits = plan.splits
+    split = "validation" if len(splits.indices["validation"]) else plan.settings.scored_split
     parts = []
     for name in ("labelled", split):
-        part = data.get_split(name)
-        count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(data.set.train_images.shape[1:])))
+        part = splits.get_split(name)
+        count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(splits.data.train_images.shape[1:])))
         chosen = rng.choice(len(part), min(count, len(part)), replace=False)
         parts.append(part[np.sort(chosen)])
     return split, parts

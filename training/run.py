@@ -83,11 +83,11 @@ class Run:
         """
         plan = self.plan
         self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
-        counts = [f"{count:,} {split}" for split, count in plan.data.count_images().items()]
+        counts = [f"{count:,} {split}" for split, count in plan.splits.count_images().items()]
         self.log.info(f"{'  '.join(counts)} images")
-        names = plan.data.set.class_names
+        names = plan.splits.data.class_names
         self.log.info(f"{len(names):,} {'class' if len(names) == 1 else 'classes'}: {list_classes(names)}")
-        self.log.info_all([*plan.data.set.notes, *plan.data.note_copies(), *plan.notes])
+        self.log.info_all([*plan.splits.data.notes, *plan.splits.note_copies(), *plan.notes])
         self.log.board.log_network(summarize(plan.model, *plan.model.image_size))
         self.announce("the input")
         start = time.perf_counter()
@@ -121,7 +121,7 @@ class Run:
                 outcome = Outcome(*progress.outcome) if step.learned.outcome else None
                 fraction = step.done / step.total
                 self.pace.time_batch(progress, fraction)
-                count = step.epochs - progress.epoch - fraction
+                count = step.length - progress.epoch - fraction
                 left = estimate_left(progress, self.plan.lengths, self.pace.seconds, count)
                 self.log.show(step.title, step.done, step.total, outcome, left)
                 if outcome:
@@ -206,7 +206,7 @@ class Run:
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
-        chosen = self.plan.data.get_split(split)
+        chosen = self.plan.splits.get_split(split)
         count = len(chosen)
         if not count:
             return None
@@ -227,7 +227,7 @@ class Run:
         plan = self.plan
         if not plan.augmentation:
             return []  # the images with labels are not copied
-        return make_copies(plan.data.get_split("labelled").images, plan.augmentation, plan.settings.seed, self.encode)
+        return make_copies(plan.splits.get_split("labelled").images, plan.augmentation, plan.settings.seed, self.encode)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
         return self.plan.encoder.encode(images).to(self.plan.model.device)
@@ -243,11 +243,11 @@ class Run:
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:
         """Save the requested activation maps of these stages in ``maps/name``, and log them."""
         plan = self.plan
-        scored = plan.data.get_split(plan.settings.scored_split)
+        scored = plan.splits.get_split(plan.settings.scored_split)
         indices = plan.map_images
         latencies = self.encode(scored[indices].images)
         folder = self.folder / "maps" / name
-        names = plan.data.set.class_names
+        names = plan.splits.data.class_names
         figures = plan.settings.figures
         save_activation_maps(plan.model, latencies, scored.labels, indices, folder, names, stages, figures)
         self.log.board.log_pictures("maps", folder, step)

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 from encoders import ENCODERS
 from engine.backends import AUTO, BACKENDS
 from engine.declaration import fits, to_field
+from engine.lengths import EARLY
 from engine.plugins import import_plugin
 from errors import InputError
 from imagesets import list_datasets
@@ -223,17 +224,17 @@ class Settings:
     command_line: str = field(default="", compare=False)
 
     @classmethod
-    def flags(cls) -> dict[str, Setting]:
+    def declared(cls) -> dict[str, Setting]:
         """Return {name: setting}, sorted by group, the run and the network first in theirs."""
-        declared = [item for item in fields(cls) if item.metadata]
-        flags = [item.metadata["setting"]._replace(name=item.name, type=item.type) for item in declared]
-        flags.sort(key=lambda setting: (GROUPS.index(setting.group), setting.name not in ("run", "model")))
-        return {setting.name: setting for setting in flags}
+        fields_of_settings = [item for item in fields(cls) if item.metadata]
+        declared = [item.metadata["setting"]._replace(name=item.name, type=item.type) for item in fields_of_settings]
+        declared.sort(key=lambda setting: (GROUPS.index(setting.group), setting.name not in ("run", "model")))
+        return {setting.name: setting for setting in declared}
 
     @classmethod
     def names(cls, *affects: str) -> list[str]:
         """Return the names of the settings whose ``affects`` is one of these constants."""
-        return [name for name, setting in cls.flags().items() if setting.affects in affects]
+        return [name for name, setting in cls.declared().items() if setting.affects in affects]
 
     @classmethod
     def parse(cls, argv: list[str]) -> "Settings":
@@ -245,12 +246,12 @@ class Settings:
         if more:
             values["run_flags"] = tuple(more)
         if "plugin" in values:  # only here, so that no other file than those of the command line is imported
-            cls.flags()["plugin"].check(values["plugin"])
+            cls.declared()["plugin"].check(values["plugin"])
             values["plugin"] = tuple(map(import_plugin, values["plugin"]))
         if "config" in values:
             configured = cls.convert(read_config(Path(values["config"]), cls))
             if "set" in configured and "set" in values:
-                cls.flags()["set"].check(configured["set"])
+                cls.declared()["set"].check(configured["set"])
                 values["set"] = configured["set"] + values["set"]
             values = configured | values
         return cls(**values, given=frozenset(values), command_line=join_words([cls.program, *argv]))
@@ -263,8 +264,11 @@ class Settings:
     @classmethod
     def convert(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Convert the values of settings by ``Setting.convert``. Names of other things and None are left out."""
-        flags = cls.flags()
-        return {name: flags[name].convert(values[name]) for name in flags if values.get(name) is not None}
+        converted = {}
+        for name, setting in cls.declared().items():
+            if values.get(name) is not None:
+                converted[name] = setting.convert(values[name])
+        return converted
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings of a run as plain values, for args.json, results.json and checkpoints."""
@@ -276,14 +280,14 @@ class Settings:
 
     def describe(self, name: str) -> str:
         """Return the flag and the value of a setting, such as "--patience 5"."""
-        return f"{self.flags()[name].flag} {to_text(getattr(self, name))}"
+        return f"{self.declared()[name].flag} {to_text(getattr(self, name))}"
 
     def refuse(self, name: str, reason: str) -> None:
         """Raise an InputError about a setting: its flag and the reason."""
-        raise InputError(f"{self.flags()[name].flag} {reason}")
+        raise InputError(f"{self.declared()[name].flag} {reason}")
 
     def __post_init__(self):
-        for name, setting in self.flags().items():
+        for name, setting in self.declared().items():
             setting.check(getattr(self, name))
 
 
@@ -466,6 +470,11 @@ class TrainSettings(NetworkSettings):
     save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", HARMLESS)
 
     @property
+    def early(self) -> dict[str, float]:
+        """The settings that end phases before their last epoch, see ``engine/lengths.py``."""
+        return {name: getattr(self, name) for name in EARLY}
+
+    @property
     def scored_split(self) -> str:
         """The split that is tested and drawn at the end: "test", or "validation" if the test images are not read."""
         return "test" if self.test else "validation"
@@ -480,7 +489,7 @@ class TrainSettings(NetworkSettings):
         super().__post_init__()
         commands = [name for name in ("list_models", "summary", "resume") if getattr(self, name)]
         if len(commands) > 1:
-            self.refuse(commands[1], f"cannot be combined with {self.flags()[commands[0]].flag}")
+            self.refuse(commands[1], f"cannot be combined with {self.declared()[commands[0]].flag}")
         if commands in ([], ["summary"]) and self.model is None:
             self.refuse("model", "is missing: name a network; --list-models prints their names")
         if not self.ratio:
@@ -554,7 +563,7 @@ class EvaluateSettings(NetworkSettings):
     def _refuse_groups(self, groups, reason, allowed=frozenset()):
         """Raise InputError if a setting of these groups is given, except for --output, in which RUN is searched for."""
         for name in self.given - allowed - {"output"}:
-            if self.flags()[name].group in groups:
+            if self.declared()[name].group in groups:
                 self.refuse(name, reason)
 
 
@@ -671,7 +680,7 @@ def make_parser(settings: type[Settings]) -> Parser:
         allow_abbrev=False,
     )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
-    for setting in settings.flags().values():
+    for setting in settings.declared().values():
         setting.add_to(groups[setting.group])
     return parser
 
@@ -688,7 +697,8 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
             raise OSError("it is missing, or not a regular file")
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
         content = check_format(json.loads(text), path)["flags"] if is_run else tomllib.loads(text)
-        known = {name: setting for name, setting in settings.flags().items() if setting.affects not in (COMMAND, CODE)}
+        commands = settings.names(COMMAND, CODE)
+        known = {name: setting for name, setting in settings.declared().items() if name not in commands}
         if is_run:
             return {name: content.get(name) for name, setting in known.items() if setting.affects != LOCATION}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -67,7 +67,7 @@ def make_report(run: Run) -> Report:
     plan = run.plan
     split = plan.settings.scored_split
     best = run.progress.best
-    tested = plan.data.get_split(split)
+    tested = plan.splits.get_split(split)
     latencies = run.encode_split(split).maps[INPUT]
     evaluations = evaluate(run, latencies, tested.labels)
     operations = count_operations(plan.model, latencies)
@@ -83,7 +83,7 @@ def make_report(run: Run) -> Report:
         images=tested.images,
         labels=tested.labels,
         latencies=latencies,
-        class_names=plan.data.set.class_names,
+        class_names=plan.splits.data.class_names,
         title=f"{plan.title}, {weights}",
         split=split,
         evaluations=evaluations,
@@ -137,7 +137,7 @@ def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> None:
     for key, evaluation in evaluations.items():
         split, _, weights = key.partition(".")
         if weights == "best":
-            names = plan.data.set.class_names
+            names = plan.splits.data.class_names
             run.log_diagnosis(map(Finding, evaluation.describe_balance(names, f"{split} images")))
     if {"validation.best", "test.best"} <= evaluations.keys():
         pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
@@ -158,7 +158,7 @@ def collect_facts(run: Run) -> dict[str, Any]:
     return {
         **scored,
         "seconds": run.seconds,
-        "images": plan.data.count_images(),
+        "images": plan.splits.count_images(),
         "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
     }
 

@@ -73,7 +73,7 @@ def peaks(layer: LayerState, latency: Tensor) -> Tensor:
     out = layer.weight.new_empty((len(latency), geometry.features))
     for start in range(0, len(latency), IMAGES_AT_ONCE):
         part = latency[start : start + IMAGES_AT_ONCE]
-        find_peaks(part.numpy(), geometry, banks, deciding.CHUNK, inputs, found)
+        find_peaks(part.numpy(), geometry, banks, deciding.SCREENED_CHUNK, inputs, found)
         out.numpy()[start : start + len(part)] = found.values[: len(part), : geometry.features]
     return out
 

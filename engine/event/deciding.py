@@ -20,7 +20,7 @@ from engine.event.peaks import Inputs, Peaks, raise_peaks
 from engine.event.plasticity import clamp, renew
 from engine.event.screening import Screen, encode, find_candidates
 
-CHUNK = 32  # images of a chunk of a layer that is screened
+SCREENED_CHUNK = 32  # images of a chunk of a layer that is screened
 EXACT_CHUNK = 8  # of a layer that is not, because each feature that has changed is summed again for each image
 DENSE_CHUNK = 64  # of a SpikingDense: weights that no cache holds are read and written once in a chunk
 
@@ -49,7 +49,7 @@ def chunk_size(geometry: Geometry, is_screened: bool) -> int:
     """Return how many images a chunk of the layer has."""
     if is_dense(geometry):
         return DENSE_CHUNK
-    return CHUNK if is_screened else EXACT_CHUNK
+    return SCREENED_CHUNK if is_screened else EXACT_CHUNK
 
 
 @compiled

@@ -35,7 +35,7 @@ from errors import InputError
 from imagesets.augmentation import move_images
 from imagesets.splits import choose_labelled, stratified_split
 from training.command import command_line
-from training.data import Data
+from training.data import Splits
 from training.plan import read_augmentation
 from training.settings import TrainSettings
 
@@ -211,7 +211,7 @@ def main(words: list[str]) -> None:
         if args.labels:
             continue
         settings = TrainSettings(model="control2026", val_split=args.val_split)
-        chosen = Data(settings, data).get_split("labelled").indices
+        chosen = Splits(settings, data).get_split("labelled").indices
         for classifier, accuracy in score_classifiers(data, chosen, 1000, augmentation):
             sizes = f"{len(chosen):,} + {len(data.test_labels):,} images"
             sizes += f", {augmentation.copies} copies" * bool(augmentation)

@@ -46,7 +46,7 @@ from network_trainer import NetworkTrainer
 from report.run_folder import RunFolder, find_run, read_record, read_rows
 from train import train
 from training.command import command_line, print_output
-from training.data import Data, load_data
+from training.data import Splits, load_data
 from training.plan import resolve
 from training.settings import TrainSettings
 from training.trained import TrainedNetwork, compute_maps, load_network, save_network
@@ -220,7 +220,7 @@ def train_control(run: Path, network: TrainedNetwork, kind: str) -> Path:
         return folder
     settings = TrainSettings.from_dict(network.checkpoint.record.flags)
     data = load_data(settings)
-    images = data.train_images[Data(settings, data).splits["train"][:MEASURED]]
+    images = data.train_images[Splits(settings, data).indices["train"][:MEASURED]]
     latency = compute_maps(network.model, network.encoder, images, INPUT)
     features = copy.deepcopy(network.model)
     replace_features(features, KINDS[kind], latency, np.random.default_rng(settings.seed))

@@ -16,7 +16,7 @@ from support.refusals import refuses
 from errors import InputError
 from imagesets import load
 from imagesets.pictures import resize_images
-from training.data import Data
+from training.data import Splits
 from training.settings import TrainSettings
 
 
@@ -140,10 +140,10 @@ def test_unbalanced_data_are_split_by_default(sizes, loaded):
     images = pixels(len(labels), 2, 2)
     for test in ({"x_test": images, "y_test": labels}, {"x_test": None, "y_test": None}):
         data = loaded(x_train=images, y_train=labels, **test)
-        splits = Data(TrainSettings(model="mozafari2018"), data).splits
+        indices = Splits(TrainSettings(model="mozafari2018"), data).indices
         of_class = np.bincount(data.train_labels)
-        assert np.bincount(data.train_labels[splits["train"]]).all()
-        validated = np.bincount(data.train_labels[splits["validation"]], minlength=len(sizes))
+        assert np.bincount(data.train_labels[indices["train"]]).all()
+        validated = np.bincount(data.train_labels[indices["validation"]], minlength=len(sizes))
         assert ((validated > 0) == (of_class > 1)).all()
         assert np.bincount(data.test_labels).all()
 
@@ -273,11 +273,11 @@ def test_validation_images_of_arrays_are_the_validation_split(test, loaded):
     assert data.train_labels.tolist() == [*plain.train_labels, 1, 1, 0, 1]
     np.testing.assert_array_equal(data.test_images, plain.test_images)
     assert data.fingerprint != plain.fingerprint
-    splits = Data(TrainSettings(model="mozafari2018"), data).splits
+    indices = Splits(TrainSettings(model="mozafari2018"), data).indices
     count = len(plain.train_labels)
-    assert (splits["train"].tolist(), splits["validation"].tolist()) == ([*range(count)], [*range(count, count + 4)])
+    assert (indices["train"].tolist(), indices["validation"].tolist()) == ([*range(count)], [*range(count, count + 4)])
     with refuses("--val-split"):
-        Data(TrainSettings(model="mozafari2018", val_split=2), data)
+        Splits(TrainSettings(model="mozafari2018", val_split=2), data)
     for name, value in (("y_val", None), ("y_val", np.full(4, 3)), ("x_val", pixels(4, 8, 8))):
         with refuses("val"):
             loaded(**test, **validation | {name: value})
@@ -312,22 +312,22 @@ def test_images_without_labels_follow_those_with_labels(source, parts, loaded, t
     resized = load(str(tmp_path / "my.npz") if source == "arrays" else f"folder:{tmp_path}", image_size=(8, 8))
     assert resized.train_images.shape == (*data.train_images.shape[:2], 8)
     settings = TrainSettings(model="mozafari2018")
-    split = Data(settings, data)
-    trained = split.splits["train"].tolist()
+    splits = Splits(settings, data)
+    trained = splits.indices["train"].tolist()
     assert trained[-5:] == [*range(len(data.train_labels), len(data.train_images))]
-    assert split.labelled.tolist() == [*range(len(trained) - 5)]
-    assert not set(trained) & set(split.splits["validation"].tolist())
+    assert splits.labelled.tolist() == [*range(len(trained) - 5)]
+    assert not set(trained) & set(splits.indices["validation"].tolist())
 
 
 @pytest.mark.parametrize("labels", ["12", "0.5"])
 def test_labelled_images_are_drawn_from_those_with_labels(labels, loaded):
     data = loaded(x_train=pixels(36, 8, 9), y_train=np.arange(36) % 2, x_unlabelled=pixels(5, 8, 9, seed=9))
     settings = TrainSettings.parse(["--model", "mozafari2018", "--labels", labels, "--val-split", "12"])
-    split = Data(settings, data)
-    assert len(split.splits["train"]) == 24 + 5
-    chosen = split.splits["train"][split.labelled]
+    splits = Splits(settings, data)
+    assert len(splits.indices["train"]) == 24 + 5
+    chosen = splits.indices["train"][splits.labelled]
     assert np.bincount(data.train_labels[chosen]).tolist() == [6, 6]
-    assert split.labelled.max() < 24
+    assert splits.labelled.max() < 24
 
 
 def test_an_empty_folder_of_images_without_labels_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from support.run_folders import only_run
 import evaluate
 import train
 from training.checkpoint import load_checkpoint
-from training.data import Data, load_data
+from training.data import Splits, load_data
 from training.settings import TrainSettings
 from training.trained import load_network
 
@@ -203,7 +203,7 @@ def test_copies_in_a_validation_part_that_is_drawn_are_logged(tmp_path, undrawn)
     words = f"{CONTROL} --dataset {tmp_path / 'twice.npz'} --val-split 20"
     assert start(f"{words} --dry-run --name run", tmp_path) == 0
     settings = TrainSettings.parse(shlex.split(words))
-    drawn = Data(settings, load_data(settings)).splits["validation"] % 40
+    drawn = Splits(settings, load_data(settings)).indices["validation"] % 40
     copies = sum(np.bincount(drawn) == 1)
     assert copies > 5
     assert f"{copies} of 20 validation images are also training images" in (tmp_path / "run" / "log.txt").read_text()

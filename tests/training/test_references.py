@@ -86,7 +86,7 @@ def test_more_images_are_not_advised_if_they_would_be_fewer(tmp_path, monkeypatc
     measured = {"accuracies": {"one": 0.8}, "split": "validation", "count": 10, "trained": 20}
     monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
     plan = make_plan(f"--model multiscale2026 --dataset {tmp_path / 'thirty.npz'}")
-    assert len(plan.data.splits["validation"]) == 10
+    assert len(plan.splits.indices["validation"]) == 10
     (found,) = references.compare_with_pixels(plan, {"validation.best": SimpleNamespace(accuracy=Accuracy(0.8, 10))})
     assert "val-split" not in found.text
 
@@ -95,8 +95,8 @@ def test_a_sample_of_images_whose_classes_take_turns_has_both(monkeypatch):
     monkeypatch.setattr(references, "MAX_IMAGES", 10)
     classes = np.arange(100) % 2
     images = SimpleNamespace(train_images=np.zeros((100, 8, 8)))
-    data = SimpleNamespace(splits={"validation": classes}, get_split=lambda name: classes, set=images)
-    split, parts = references.choose_images(SimpleNamespace(data=data, settings=SimpleNamespace(seed=0)))
+    splits = SimpleNamespace(indices={"validation": classes}, get_split=lambda name: classes, data=images)
+    split, parts = references.choose_images(SimpleNamespace(splits=splits, settings=SimpleNamespace(seed=0)))
     assert split == "validation"
     assert [(len(part), {*part}) for part in parts] == [(10, {0, 1})] * 2
 
@@ -112,7 +112,7 @@ def test_the_images_are_counted_if_a_sample_was_compared(monkeypatch):
 
 def test_a_readout_that_a_resumed_run_trains_has_labels_and_images():
     plan = make_plan("--model kheradpisheh2018 --labels 20 --no-test")
-    assert len(plan.data.labelled) == 20
+    assert len(plan.splits.labelled) == 20
 
 
 def test_a_network_without_decisions_is_not_compared():
@@ -141,10 +141,10 @@ def test_the_classifiers_are_measured_by_the_threads_of_the_run(fit_threads):
     plan = make_plan("")
     measured = references.measure_pixels(plan)
     assert (measured["split"], measured["count"], measured["trained"]) == ("validation", 12, 138)
-    train, validation = (plan.data.splits[name] for name in ("train", "validation"))
-    images = plan.data.set.train_images.reshape(150, -1).astype(np.int64)
+    train, validation = (plan.splits.indices[name] for name in ("train", "validation"))
+    images = plan.splits.data.train_images.reshape(150, -1).astype(np.int64)
     distances = ((images[validation, None] - images[train]) ** 2).sum(2)
-    labels = plan.data.set.train_labels
+    labels = plan.splits.data.train_labels
     nearest = labels[train][distances.argmin(1)]
     assert measured["accuracies"]["largest class"] == (labels[validation] == np.bincount(labels[train]).argmax()).mean()
     assert measured["accuracies"]["nearest neighbour"] == (nearest == labels[validation]).mean()

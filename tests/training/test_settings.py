@@ -65,7 +65,7 @@ def example(setting):
 @pytest.mark.parametrize("name", SAVED)
 def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
     """Its value is the same everywhere, and nothing else changes."""
-    setting = TrainSettings.flags()[name]
+    setting = TrainSettings.declared()[name]
     value, given = example(setting)
     needed = {"model": "x", "save_maps": 1} if name == "map_every" else {"model": "x"}
     needed.pop(name, None)
@@ -73,7 +73,7 @@ def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
     expected = TrainSettings(**values)
     words = [setting.flag, *given]
     for other in needed:
-        words += [TrainSettings.flags()[other].flag, str(needed[other])]
+        words += [TrainSettings.declared()[other].flag, str(needed[other])]
     parsed = TrainSettings.parse(words)
     assert parsed == expected
     assert (parsed.given, parsed.command_line) == (values.keys(), shlex.join(["train.py", *words]))
@@ -88,7 +88,7 @@ def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
 
 def test_every_setting_of_a_run_is_saved():
     commands = {"list_models", "summary", "resume", "config", "traceback"}
-    assert set(SAVED) == TrainSettings.flags().keys() - commands
+    assert set(SAVED) == TrainSettings.declared().keys() - commands
 
 
 def test_what_is_not_declared_harmless_changes_what_is_learned():
@@ -140,7 +140,7 @@ def test_the_help(command, first, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(columns))
         text = make_parser(command).format_help()
         assert max(map(len, text.splitlines())) <= columns
-        for each in command.flags().values():
+        for each in command.declared().values():
             assert re.search(rf"^  {each.flag}\b", text, re.MULTILINE)
         assert "=SUPPRESS=" not in text
         assert "deepr2024_2" not in text  # an alias is no network
