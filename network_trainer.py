@@ -21,7 +21,7 @@ from torch import nn
 
 from engine.augmentation import Augmentation
 from engine.backends import choose_backend
-from engine.checks import check_indices, check_labels, check_time_steps
+from engine.checks import check_indices, check_labels, check_number, check_time_steps
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.declaration import MAX_VALUE, Declared, ranged
 from engine.encoder import Encoder
@@ -111,7 +111,7 @@ class NetworkTrainer(StageGraph):
         saved: dict[str, Stage] | None = None,
     ):
         super().__init__()
-        self.in_channels = self.encoder.channels if in_channels is None else in_channels
+        self.in_channels = check_number("in_channels", self.encoder.channels if in_channels is None else in_channels, 1)
         self.num_classes = num_classes
         self.time_steps = check_time_steps(self.encoder.time_steps if time_steps is None else time_steps)
         self.image_size = (28, 28) if image_size is None else tuple(image_size)
@@ -122,7 +122,7 @@ class NetworkTrainer(StageGraph):
         if not saved:
             for name, stage in declaration.items():
                 check_effects(name, stage)
-        self.connect(declaration, image_size is not None, seed, backend, dtype)
+        self.connect(declaration, image_size is not None, check_number("seed", seed, 0), backend, dtype)
         self.phases = nn.ModuleList(self.build_phases())
         self.to(device)
 
@@ -172,11 +172,13 @@ class NetworkTrainer(StageGraph):
         return class_of_features(self._deciding_layers()[0].stage.out_channels, self.num_classes)
 
     def check_epochs(self, epochs: Sequence[int]) -> None:
-        """Raise InputError unless there is a number for each phase."""
+        """Raise InputError unless there is a whole number for each phase."""
         if len(epochs) != len(self.phases):
             names = " ".join(phase.name for phase in self.phases)
             given = f"{len(epochs)} of {len(self.phases)}"
             raise InputError(f"--epochs of {self.name} needs a number for each phase ({names}), not {given}")
+        for count in epochs:
+            check_number("epochs", count, 0)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Classifying
@@ -319,6 +321,8 @@ class NetworkTrainer(StageGraph):
         """
         progress = progress or Progress()
         self.check_epochs(epochs)
+        batch_size = check_number("batch_size", batch_size, 1)
+        seed = check_number("seed", seed, 0)
         self._check_data(train, validation, copies)
         lengths = Lengths(self.phases, epochs, len(train), **early)
         prepared = None
@@ -384,10 +388,11 @@ class NetworkTrainer(StageGraph):
         for data, split in ((train, "training"), (validation, "validation")):
             if data is None:
                 continue
-            if not len(data):
-                raise InputError(f"there are no {split} images")
             data.maps = self.check_maps(data.maps)
-            data.labels = check_labels(data.labels, len(next(iter(data.maps.values()))))
+            count = len(next(iter(data.maps.values())))
+            if not count:
+                raise InputError(f"there are no {split} images")
+            data.labels = check_labels(data.labels, count)
             used = data.labels
             if data.labelled is not None:
                 data.labelled = check_indices(data.labelled, len(data))

@@ -4,6 +4,7 @@ The kernels check no bounds: what reaches them is checked here, once. Layers che
 time steps of maps; ``docs/engine.md`` lists what is checked where.
 """
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,19 @@ def is_finite(values: Tensor) -> bool:
 
 def check_time_steps(time_steps: int, most: int = MAX_TIME_STEPS) -> int:
     """Return T, the number of time steps. Raises InputError unless it is a whole number from 1 to ``most``."""
-    if time_steps not in range(1, most + 1):
-        raise InputError(f"time_steps must be a whole number from 1 to {most}, not {time_steps!r}")
-    return int(time_steps)
+    return check_number("time_steps", time_steps, 1, most)
+
+
+def check_number(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return a whole number of any integer type. Raises InputError unless it is from ``least`` to ``most``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least or (most is not None and number > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name} must be a whole number {bounds}, not {value!r}")
+    return number
 
 
 def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Tensor:
@@ -76,7 +87,7 @@ def check_indices(indices: Any, count: int) -> Tensor:
 
     Raises InputError for other types or shapes, and unless they are different, from 0 to count - 1, and at least one.
     """
-    array = _to_whole_numbers(indices, len(indices), "indices of labelled images")
+    array = _to_whole_numbers(indices, None, "indices of labelled images")
     if not array.size or array.min() < 0 or array.max() >= count or len(np.unique(array)) < len(array):
         raise InputError(f"indices of labelled images must be different numbers from 0 to {count - 1}, at least one")
     return torch.from_numpy(array)
@@ -100,11 +111,16 @@ def check_classes(classes: Any, features: int) -> np.ndarray:
 
 
 def _to_whole_numbers(values, count, name):
+    """Return whole numbers as int64 (count,); None: of any number."""
     if isinstance(values, Tensor):
         values = values.numpy(force=True)
-    array = np.asarray(values)
-    if array.shape != (count,) or array.dtype.kind not in "iu":
-        raise InputError(f"{name} must be integers ({count},), not {array.dtype} {array.shape}")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise InputError(f"{name} must be integers: {error}") from error
+    shape = (array.size if count is None else count,)
+    if array.shape != shape or array.dtype.kind not in "iu":
+        raise InputError(f"{name} must be integers {shape}, not {array.dtype} {array.shape}")
     return array.astype(np.int64)
 
 
