@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images
 MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
+MAX_DEPTH = 100  # of lists and dicts in each other, in the values after an epoch: Python writes JSON up to about 990
 
 FIGURES: dict[str, Callable] = {}  # {name of the file: function}, which has a ``caption``
 VALUES: dict[str, Callable] = {}  # {name: function} of the values after each epoch
@@ -106,8 +108,8 @@ def after_epoch(compute: Callable) -> Callable:
     """Register a function that computes values after each epoch. The name of the function is the name of the values.
 
     The function takes the network, which it must not change, and the epoch's row of the history. It returns plain JSON:
-    dicts with str as keys, lists, str, int, finite float, bool or None. The history keeps it in ``row["values"]``, also
-    in ``last.safetensors``.
+    dicts with str as keys, lists, str, int, finite float, bool or None, at most 100 of them in each other. The history
+    keeps it in ``row["values"]``, also in ``last.safetensors``.
 
     Raises InputError if another function computes values of this name.
     """
@@ -124,12 +126,23 @@ def compute_values(model: NetworkTrainer, row: Row) -> tuple[dict[str, Any], lis
     lost = []
     for name, compute in VALUES.items():
         try:
-            text = json.dumps(compute(model, dict(row)), allow_nan=False)
+            computed = json.loads(json.dumps(compute(model, dict(row)), allow_nan=False))
+            check_depth(computed)
         except Exception as error:  # of a user's own function, or its values are not plain JSON
             lost.append(f"there are no values {name} of this epoch: {describe_error(error)}")
             continue
-        values[name] = json.loads(text)
+        values[name] = computed
     return values, lost
+
+
+def check_depth(values: Any) -> None:
+    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other."""
+    inner = [values]
+    for _ in range(MAX_DEPTH + 1):
+        outer = [each for each in inner if isinstance(each, dict | list)]
+        inner = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in outer)
+    if outer:
+        raise InputError(f"at most {MAX_DEPTH} lists and dicts may be in each other")
 
 
 @figure("Training history")

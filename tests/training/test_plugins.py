@@ -145,6 +145,9 @@ def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
 
 
 FAULTY = """
+import json
+from contextlib import suppress
+
 
 @after_epoch
 def raising(network, row):
@@ -160,6 +163,15 @@ def arrays(network, row):
 @after_epoch
 def infinite(network, row):
     return [float("inf")]
+
+
+@after_epoch
+def nested(network, row):
+    values = []
+    with suppress(RecursionError):
+        while json.dumps(values):
+            values = [values]
+    return values[0]  # a checkpoint, in which they are nested deeper, could not contain them
 
 
 @after_epoch
@@ -191,8 +203,9 @@ def test_values_after_each_epoch(tmp_path):
         f"raising of this epoch: {own}, line ",
         "arrays of this epoch: TypeError",
         "infinite of this epoch: Value",
+        "nested of this epoch: at most",
     ]
-    assert [log.count(fault) for fault in faults] == [3, 3, 3]
+    assert [log.count(fault) for fault in faults] == [3, 3, 3, 3]
     drawn = {path.name for path in (run / "figures").iterdir()}
     assert drawn == {f"weight_histograms_{layer}.png" for layer in first}
     assert read_csv(run / "metrics.csv")[0].keys() == {*COLUMNS}
