@@ -46,9 +46,9 @@ class RunFolder:
         return {}
 
     @property
-    def commit(self) -> str | None:
-        """The commit of the code that has started the run, see ``utils.find_commit``."""
-        return self.args.get("git_commit")
+    def code(self) -> str:
+        """The SHA-256 of the code that has started the run, see ``utils.digest_code``; "" if args.json is damaged."""
+        return self.args.get("code_sha256") or ""
 
     @property
     def fingerprint(self) -> str:

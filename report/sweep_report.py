@@ -73,7 +73,7 @@ class SweptRun:
 
     ``flags``: the flags of train.py. ``scores``: {key of COLUMNS: number}, empty before the run's end. ``curves``: {key
     of SPLITS: accuracy after each epoch with labels}. ``diagnosis``: in results.json, what the log has warned of.
-    ``commit``, ``fingerprint``: as those of ``RunFolder``. ``damage``: why the folder cannot be read, or None.
+    ``code``, ``fingerprint``: as those of ``RunFolder``. ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path
@@ -82,7 +82,7 @@ class SweptRun:
     is_finished: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
     diagnosis: list[str] = field(default_factory=list)
-    commit: str | None = None
+    code: str = ""
     fingerprint: str = ""
     damage: str | None = None
 
@@ -90,10 +90,9 @@ class SweptRun:
     def settings(self) -> dict[str, str]:
         """The flags except for network and seed, and the fields of --set: {name: value as text}. None is left out.
 
-        Runs of a different "commit" or "data" are as different as runs of different settings.
+        Runs of different "code" or "data" are as different as runs of different settings.
         """
-        commit = self.commit or "unknown"
-        values = {**self.flags, "commit": commit[:8] + commit[40:], "data": self.fingerprint or "unknown"}
+        values = {**self.flags, "code": self.code[:8] or "unknown", "data": self.fingerprint or "unknown"}
         values |= dict(word.partition("=")[::2] for word in values.pop("set", ()))
         for name in ("model", "seed"):
             values.pop(name, None)
@@ -121,7 +120,7 @@ def read_run(folder: Path) -> SweptRun:
     name = "args.json"
     try:
         record.flags = run.flags
-        record.commit = run.commit
+        record.code = run.code
         record.fingerprint = run.fingerprint
         record.is_finished = run.is_finished
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
@@ -187,7 +186,7 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     unfinished = [run.folder.name for run in readable if not run.is_finished]
     if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
-    text += _list_states("commit", "The runs were started by different code", readable)
+    text += _list_states("code", "The runs were started by different code", readable)
     of_data = defaultdict(list)
     for run in readable:
         of_data[str(run.flags["dataset"])].append(run)
@@ -229,7 +228,7 @@ def _list_advice(runs: Sequence[SweptRun]) -> str:
 
 
 def _list_states(name: str, title: str, runs: Sequence[SweptRun]) -> str:
-    """Return which runs belong to each state of the "commit" or of the "data", "" if there is one state."""
+    """Return which runs belong to each state of the "code" or of the "data", "" if there is one state."""
     states = defaultdict(list)
     for run in runs:
         states[run.settings[name]].append(run)

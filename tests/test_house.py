@@ -4,7 +4,7 @@ import ast
 from graphlib import TopologicalSorter
 
 import training
-from utils import ROOT
+from utils import ROOT, list_code
 
 COMMANDS = "train", "evaluate", "sweep"
 MODULES = [  # from the lowest, each a file or a folder at the root
@@ -69,6 +69,10 @@ def test_every_file_at_the_root_is_in_the_list():
 
 def test_the_modules_of_the_program_are_all_checked():
     assert {*MODULES} - {*COMMANDS} == {*training.NAMES}
+
+
+def test_the_digest_of_the_code_covers_the_modules_of_the_program():
+    assert {path.relative_to(ROOT) for path in list_code()} == {*FILES}
 
 
 def test_the_method_in_one_file_imports_nothing_of_the_engine():

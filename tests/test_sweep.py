@@ -344,10 +344,10 @@ def report(folder):
     return (folder / "sweep.md").read_text(), read_csv(folder / "runs.csv")
 
 
-def record(folder, commit=None, data=""):
-    """Write which commit has started a run into its args.json, and on which data it learns into its checkpoint."""
+def record(folder, code=None, data=""):
+    """Write which code has started a run into its args.json, and on which data it learns into its checkpoint."""
     args = json.loads((folder / "args.json").read_text())
-    (folder / "args.json").write_text(json.dumps({**args, "git_commit": commit}))
+    (folder / "args.json").write_text(json.dumps({**args, "code_sha256": code}))
     of_run = {"flags": args["flags"], "fingerprint": data}
     metadata = {"checkpoint": json.dumps({"format": FORMAT, "run": of_run})}
     save_file({"none": np.zeros(1)}, folder / "checkpoints" / "last.safetensors", metadata)
@@ -446,11 +446,11 @@ def test_the_report_contains_what_the_runs_advise(tmp_path):
 
 
 def test_each_state_of_the_code_and_of_the_data_has_its_own_mean(tmp_path):
-    """Also runs outside a git checkout, whose commit is unknown."""
-    old, new = "a" * 40, "a" * 40 + "-changed"
+    """Also a run whose code is unknown."""
+    old, new = "a" * 64, "b" * 64
     runs = [(0.70, old, "1" * 16), (0.72, old, "1" * 16), (0.80, new, "1" * 16), (0.90, new, "2" * 16), (0.6, None, "")]
-    for seed, (accuracy, commit, data) in enumerate(runs):
-        record(make_run(tmp_path / f"run{seed}", seed, 8, [accuracy], validate(accuracy)), commit, data)
+    for seed, (accuracy, code, data) in enumerate(runs):
+        record(make_run(tmp_path / f"run{seed}", seed, 8, [accuracy], validate(accuracy)), code, data)
     record(make_run(tmp_path / "run5", 5, 8, [0.84], validate(0.84)), new, "1" * 16)
     text, _ = report(tmp_path)
     rows = read_table(text)
@@ -461,8 +461,8 @@ def test_each_state_of_the_code_and_of_the_data_has_its_own_mean(tmp_path):
         "run0, run1", "run2, run3, run5", "run4",  # the code
         "run0, run1, run2, run5", "run3", "run4",  # the data
     ]  # fmt: skip
-    assert "commit=aaaaaaaa:" in lists[0]
-    assert "commit=aaaaaaaa-changed:" in lists[1]
+    assert "code=aaaaaaaa:" in lists[0]
+    assert "code=bbbbbbbb:" in lists[1]
     assert "unknown" in lists[2]
     assert "2" * 16 in lists[4]
     assert "unknown" in lists[5]
@@ -480,14 +480,14 @@ def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):
     words += f" --output {tmp_path} --seeds"
     assert sweep.main(f"{words} 0 1".split()) == 0
     assert "different code" not in (tmp_path / "sweep.md").read_text()
-    monkeypatch.setattr(utils, "find_commit", lambda: "01234567" * 5)
+    monkeypatch.setattr(utils, "digest_code", lambda: "01234567" * 8)
     assert sweep.main(f"{words} 2".split()) == 0
     make_run(tmp_path / "old", 1, 8, [0.5, 0.8], {})
     text, _ = report(tmp_path)
     assert text.count("\n| control2026 ") == 2  # by two versions
     assert text.count("\n| m ") == 1  # the older run
     paragraph = text[text.index("different code") :]
-    (new,) = [line for line in paragraph.splitlines() if "commit=01234567:" in line]
+    (new,) = [line for line in paragraph.splitlines() if "code=01234567:" in line]
     assert f"control2026-{FEW_DIGITS.name}-seed2" in new
     assert "seed1" not in new
     (old,) = [line for line in paragraph.splitlines() if "unknown" in line]

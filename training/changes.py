@@ -3,15 +3,16 @@
 from engine.backends import choose_backend
 from report.run_folder import RunFolder
 from training.settings import TrainSettings
-from utils import find_commit
+from utils import digest_code, find_commit
 
 
-def compare_commits(folder: RunFolder) -> list[str]:
-    """Return a warning if git's commit of the code differs from that which has started a run, else []."""
-    here = find_commit()
-    if folder.commit == here:
+def compare_code(folder: RunFolder) -> list[str]:
+    """Return a warning if the program's code differs from that which has started a run, else []."""
+    args = folder.args
+    if args.get("code_sha256") == digest_code():
         return []
-    return [f"warning: {folder.path} was started by other code (commit {folder.commit}; here: {here})"]
+    commits = f"its commit is {args.get('git_commit')}, here {find_commit()}"
+    return [f"warning: the program's code has changed since {folder.path} was started: {commits}"]
 
 
 def compare_backends(before: TrainSettings, now: TrainSettings) -> list[str]:

@@ -21,7 +21,7 @@ from network_trainer import NetworkTrainer, Progress
 from report.diagnosis import Finding
 from report.run_folder import RunFolder
 from report.summary import summarize
-from training.changes import compare_backends, compare_commits
+from training.changes import compare_backends, compare_code
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
 from training.data import Splits, check_unchanged, load_data
 from training.initial import initialize_from
@@ -104,7 +104,7 @@ class Plan:
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)
         progress = checkpoint.progress
-        notes = [*compare_commits(RunFolder(checkpoint.folder)), *compare_backends(before, settings)]
+        notes = [*compare_code(RunFolder(checkpoint.folder)), *compare_backends(before, settings)]
         record = describe_run(settings, splits, record)
         if progress.phase == len(model.phases) and before.epochs != settings.epochs:
             progress = continue_last_phase(settings, model, progress, outputs["lengths"])

@@ -85,6 +85,19 @@ def test_an_interruption_changes_nothing(name, tmp_path, undrawn, undisturbed, s
     assert not list(run.glob("**/.*"))
 
 
+def test_a_resumed_run_warns_if_the_code_has_changed(tmp_path, undrawn, stop_after, monkeypatch, capsys):
+    stop_after(1)
+    assert start(f"{SMALL} --epochs 1 0 0", tmp_path) == 130
+    for changed, batches in ((False, 2), (True, None)):
+        stop_after(batches)
+        if changed:
+            monkeypatch.setattr("training.changes.digest_code", lambda: "0" * 64)
+        capsys.readouterr()
+        assert start("--resume latest", tmp_path) == (0 if changed else 130)
+        printed = capsys.readouterr()
+        assert ("warning: the program's code has changed" in printed.out) == changed
+
+
 @pytest.mark.slow
 def test_the_points_within_an_epoch(undrawn, undisturbed):
     """28 batches of 5 images have 10 points, each the outcome of one batch."""
