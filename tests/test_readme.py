@@ -216,6 +216,41 @@ def test_the_tables_are_those_of_the_logs():
         assert path.read_text() == text, path
 
 
+def read_table(page, name):
+    """Return the cells of the rows of a table that ``collect.py`` has written."""
+    (table,) = re.findall(rf"<!-- {name} -->\n\n(.*?)\n\n<!-- /{name} -->", page, re.DOTALL)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
+    """Of its own table of networks, and of two tables of docs/learning.md, rounded."""
+    networks = read_table(README, "networks")
+    (choice,) = re.findall(r"^\| choose a network .*", README, re.MULTILINE)
+    found = re.findall(r"`(\w+)( --augment none)?` \(([\d.]+) %", choice)
+    assert len(found) == 3
+    for name, plain, shown in found:
+        rows = [row for row in networks if f"[`{name}`]" in row[0] and bool(plain) == ("--augment none" in row[1])]
+        assert f"{float(rows[0][3].split()[0]):.1f}" == shown, name
+    assert re.search(r"paper ([\d.]+) %", choice)[1] in [row[3] for row in networks if "quoted: the paper" in row[1]]
+
+    learning = (ROOT / "docs" / "learning.md").read_text()
+    few, _, many, *_ = read_table(learning, "features")  # of MNIST: 100, 1,000, all labels
+    points = [re.findall(r"\+([\d.]+) ± [\d.]+", cell) for row in (few, many) for cell in (row[5], row[2])]
+    (helps,) = re.findall(r"^\| know whether STDP helps .*", README, re.MULTILINE)
+    assert re.findall(r"\d+\.\d", helps) == [f"{float(number):.1f}" for (number,) in points]
+
+    section = README.partition("## Does STDP help?")[2].partition("\n## ")[0]
+    repeated = re.findall(r"[\d.]+\s±\s[\d.]+", section)
+    assert repeated
+    cells = " ".join(cell for row in (few, many) for cell in row[2:])
+    assert [text for text in repeated if " ".join(text.split()) not in cells] == []
+    others = re.findall(r"\b\d+\.\d\b", re.sub(r"[\d.]+\s±\s[\d.]+", "", section))
+    (row,) = [row for row in read_table(learning, "labels") if row[:2] == ["mnist", "100"]]
+    learned, pixels = (float(cell.split()[0]) for cell in (row[2], row[7]))
+    expected = float(few[1].split()[0]), learned, learned - pixels
+    assert [number for number in map(float, others) if min(abs(number - other) for other in expected) > 0.1] == []
+
+
 def test_every_experiment_is_a_complete_row():
     lines = (ROOT / "results" / "experiments.tsv").read_text().splitlines()
     rows = list(csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", strict=True))
@@ -298,6 +333,8 @@ def test_the_python_examples_run(runs, monkeypatch):
     rates = rule.plasticity().window(times, 4, 0.5, -0.25)
     np.testing.assert_array_equal(rates, [0.5, 0.5, -0.25, -0.25])
     np.testing.assert_allclose(rule.plasticity().change(0.25, rates), 0.1875 * rates - 0.025)
+    plain = replace(rule, stabilize=False)
+    np.testing.assert_allclose(plain.plasticity().change(0.25, rates), rates - 0.025)
 
 
 PATH = Path(__file__).resolve().parent.parent / "tutorial" / "tutorial.ipynb"
