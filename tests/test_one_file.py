@@ -1,6 +1,8 @@
 """tutorial/one_file.py: it learns what the program learns, to the last bit, and ties are decided by its docstrings."""
 
 import functools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from models import build_model
 from network_trainer import LatencyDataset
 from SpykeTorch import functional as sf
 from tutorial.one_file import T, compete, decide, main, train
+from utils import ROOT
 
 IMAGES = 8
 EPOCHS = 1, 1, 3
@@ -116,9 +119,26 @@ def test_the_command(loaded, capsys):
     assert "of the 3 images" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("folder", [".", "tutorial"])
+def test_the_file_as_a_program(folder):
+    """From any folder; no bar is written into a pipe."""
+    place = ROOT / folder
+    path = (ROOT / "tutorial" / "one_file.py").relative_to(place)
+    words = [sys.executable, str(path), "--images", "2", "--epochs", "1", "0", "1"]
+    done = subprocess.run(words, cwd=place, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "of the 2 images" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
-    [("--images 0", "60000"), ("--images 60001", "60001"), ("--epochs 1 1", "--epochs"), ("--epochs 1 x 1", "'x'")],
+    [
+        ("--images 0", "60000"),
+        ("--images 60001", "60001"),
+        ("--epochs 1 1", "--epochs"),
+        ("--epochs 1 x 1", "'x'"),
+        ("--epochs 1 1 -1", "-1"),
+    ],
 )
 def test_wrong_words(words, named, loaded, capsys):
     with pytest.raises(SystemExit) as raised:
@@ -136,8 +156,17 @@ def test_wrong_words(words, named, loaded, capsys):
         ({"images": np.zeros((0, 28, 28), np.uint8), "labels": []}, "(0, 28, 28)"),
         ({"labels": [1]}, "2 classes"),
         ({"labels": [1, 10]}, "0 to 9"),
+        ({"labels": ["1", "2"]}, "integers"),
+        ({"labels": np.array([b"1", b"2"])}, "integers"),
+        ({"labels": np.array(["1", "2"], object)}, "integers"),
         ({"epochs": (1, 1)}, "(1, 1)"),
         ({"epochs": (1, 1, -1)}, "-1"),
+        ({"epochs": (1.5, 0, 0)}, "1.5"),
+        ({"seed": -1}, "-1"),
+        ({"seed": None}, "None"),
+        ({"double_every": 0}, "double_every"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"batch_size": 2.0}, "2.0"),
     ],
 )
 def test_wrong_arguments(change, named):

@@ -10,6 +10,11 @@ Papers: Mozafari et al. 2018 (Pattern Recognition 94, 2019, arXiv 1804.00227); K
 99). The numbers are those of SpykeTorch's script for MNIST.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where the imports are, also for ``python tutorial/one_file.py``
+
 from s1c1 import S1C1  # isort: skip  before torch, see engine/__init__.py
 import argparse
 
@@ -107,7 +112,7 @@ def decide(weight: torch.Tensor, inputs: torch.Tensor) -> list[tuple]:
 def learn_features(name, weight, maps, epochs, seeds, threshold, winners, radius, double_every) -> None:
     """Learn by STDP. LTP is 0.004, and doubles at image 500, 1,000, … (double_every) up to 0.15. LTD is -0.75 · LTP."""
     orders = [np.random.default_rng((*seeds, epoch)).permutation(len(maps)) for epoch in range(epochs)]
-    for number, n in enumerate(tqdm(np.ravel(orders), name, leave=False), 1):
+    for number, n in enumerate(tqdm(np.ravel(orders), name, leave=False, disable=None), 1):
         ltp = min(0.004 * 2 ** min(number // double_every, 6), 0.15)  # 0.004 · 2**6 is above 0.15
         times, potentials = fire(weight, maps[n], threshold)
         learn(weight, compete(times, potentials, winners, radius), maps[n], ltp, -0.75 * ltp)
@@ -125,7 +130,7 @@ def learn_decisions(weight, maps, labels, epochs, seeds, batch_size) -> None:
         order = np.random.default_rng((*seeds, epoch)).permutation(len(maps))
         for batch in np.split(order, range(batch_size, len(order), batch_size)):
             outcomes = []  # whether the decision is correct, for all images that are not silent
-            for n in tqdm(batch, f"s3, epoch {epoch + 1}", leave=False):
+            for n in tqdm(batch, f"s3, epoch {epoch + 1}", leave=False, disable=None):
                 winners = decide(weight, maps[n])
                 if winners:
                     is_correct = CLASSES[winners[0][0]] == labels[n]
@@ -144,19 +149,22 @@ def train(images, labels, epochs, seed=0, double_every=500, batch_size=1000) -> 
     images, labels = np.asarray(images), np.asarray(labels)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or not len(images):
         raise InputError(f"images must be uint8 (N, 28, 28), not {images.dtype} {images.shape}")
-    if labels.shape != (len(images),) or not np.isin(labels, CLASSES).all():
-        raise InputError(f"labels must be {len(images)} classes from 0 to 9, one for each image")
-    if len(epochs) != 3 or min(epochs) < 0:
-        raise InputError(f"epochs must be 3 numbers from 0 on, of s1, s2 and s3, not {epochs}")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or not np.isin(labels, CLASSES).all():
+        raise InputError(f"labels must be {len(images)} classes from 0 to 9, integers, one for each image")
+    if len(epochs) != 3 or not all(isinstance(count, int | np.integer) and count >= 0 for count in epochs):
+        raise InputError(f"epochs must be 3 whole numbers from 0 on, of s1, s2 and s3, not {epochs}")
+    for name, number, least in ("seed", seed, 0), ("double_every", double_every, 1), ("batch_size", batch_size, 1):
+        if not isinstance(number, int | np.integer) or number < least:
+            raise InputError(f"{name} must be a whole number from {least} on, not {number!r}")
     rng = np.random.default_rng(seed)
     s1 = torch.from_numpy(rng.normal(0.8, 0.05, (30, 6, 5, 5)))
     s2 = torch.from_numpy(rng.normal(0.8, 0.05, (250, 30, 3, 3)))
     s3 = torch.from_numpy(rng.normal(0.8, 0.05, (200, 250, 5, 5)))
     maps = S1C1().encode(images).long()  # strong contrasts spike first (Mozafari et al. 2018, section 2)
     learn_features("s1", s1, maps, epochs[0], (seed, 0), 15, winners=5, radius=3, double_every=double_every)
-    maps = [pool(fire(s1, inputs, 15)[0], 2) for inputs in tqdm(maps, "c1", leave=False)]
+    maps = [pool(fire(s1, inputs, 15)[0], 2) for inputs in tqdm(maps, "c1", leave=False, disable=None)]
     learn_features("s2", s2, maps, epochs[1], (seed, 1), 10, winners=8, radius=1, double_every=double_every)
-    maps = [pool(fire(s2, inputs, 10)[0], 3) for inputs in tqdm(maps, "c2", leave=False)]
+    maps = [pool(fire(s2, inputs, 10)[0], 3) for inputs in tqdm(maps, "c2", leave=False, disable=None)]
     learn_decisions(s3, maps, labels, epochs[2], (seed, 2), batch_size)
     winners = [decide(s3, inputs) for inputs in maps]
     return {"s1": s1, "s2": s2, "s3": s3}, np.array([CLASSES[found[0][0]] if found else -1 for found in winners])
@@ -172,7 +180,10 @@ def main(words: list[str] | None = None) -> None:
     if not 1 <= args.images <= len(data.train_images):
         parser.error(f"--images must be 1 to {len(data.train_images)}, not {args.images}")
     labels = data.train_labels[: args.images]
-    _, decisions = train(data.train_images[: args.images], labels, args.epochs)
+    try:
+        _, decisions = train(data.train_images[: args.images], labels, args.epochs)
+    except InputError as error:
+        parser.error(str(error))
     print(f"{np.mean(decisions == labels):.2%} of the {len(labels)} images that were learned are classified correctly")
 
 
