@@ -35,9 +35,10 @@ from report.run_folder import write_start
 from training.checkpoint import Checkpoint, RunRecord
 from training.data import DRY_RUN_IMAGES, Split, Splits, load_data
 from training.log import RunLog
+from training.parsing import to_text
 from training.plan import choose_map_images, choose_stage, count_neurons, describe, prepare_machine
 from training.readout import save_features
-from training.settings import EvaluateSettings, TrainSettings, to_text
+from training.settings import EvaluateSettings, TrainSettings
 from training.testing import report_test
 from training.together import check_alike, compare_networks
 from training.trained import TrainedNetwork, compute_maps, load_network

@@ -35,19 +35,9 @@ from report.sweep_report import read_run, write_sweep_report
 from training.data import Splits, check_unchanged, load_data
 from training.initial import initialize_from
 from training.log import RunLog
+from training.parsing import COMMAND, FILES, FIXED, HARMLESS, LOCATION, ROUNDING, make_parser
 from training.plan import plan_outputs, prepare_machine, resolve
-from training.settings import (
-    COMMAND,
-    FILES,
-    FIXED,
-    HARMLESS,
-    LOCATION,
-    MAX_NAME,
-    ROUNDING,
-    SweepSettings,
-    TrainSettings,
-    make_parser,
-)
+from training.settings import MAX_NAME, SweepSettings, TrainSettings
 from training.stopping import Stopped, StopRequest, handle_signals, stop_now
 from utils import ROOT, lock_folder, write_text
 

@@ -18,9 +18,10 @@ from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.checkpoint import collect_checkpoint, load_run, save_checkpoint
 from training.data import load_data
+from training.parsing import to_text
 from training.plan import Plan, describe, prepare_machine, resolve
 from training.run import Run
-from training.settings import TrainSettings, apply_changes, to_text
+from training.settings import TrainSettings, apply_changes
 from training.stopping import Stopped, offer_resume
 from training.testing import finish
 from utils import claim_folder, find_temporaries, lock_folder, put_in_place, to_folder_name

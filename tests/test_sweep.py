@@ -25,7 +25,8 @@ import utils
 from network_trainer import NetworkTrainer
 from report.formats import FORMAT
 from report.run_folder import RunFolder
-from training.settings import SweepSettings, read_pairs
+from training.parsing import read_pairs
+from training.settings import SweepSettings
 from utils import ROOT, try_lock, unlock
 
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]

@@ -25,7 +25,8 @@ from training.changes import compare_backends, compare_code
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
 from training.data import Splits, check_unchanged, load_data
 from training.initial import initialize_from
-from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
+from training.parsing import read_pairs, to_text
+from training.settings import LAST_STAGE, NetworkSettings, TrainSettings
 from utils import check_memory, choose_device, set_threads
 
 FEW_BATCHES = 200  # of the decision stage with few labels and moved copies, see results/logs/labels.log

@@ -23,18 +23,8 @@ import train
 from models import network_names
 from report.formats import FORMAT
 from training.checkpoint import load_checkpoint, rebuild_network
-from training.settings import (
-    LEARNED,
-    ROUNDING,
-    EvaluateSettings,
-    SweepSettings,
-    TrainSettings,
-    make_parser,
-    read_pairs,
-    read_value,
-    setting,
-    to_words,
-)
+from training.parsing import CODE, LEARNING, ROUNDING, make_parser, read_pairs, read_value, setting, to_words
+from training.settings import EvaluateSettings, SweepSettings, TrainSettings
 from utils import ROOT
 
 # {type of a setting: another value than the default of any setting, and its words on the command line}
@@ -98,7 +88,7 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
     class More(TrainSettings):
         new: int = setting("training", 3, "N", "a new setting")
 
-    learned = More(model="x").select(*LEARNED, ROUNDING)
+    learned = More(model="x").select(LEARNING, CODE, ROUNDING)
     assert learned["new"] == 3
     harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "save_maps", "map_index", "test"}
     harmless |= {"map_every", "save_every", "save_features", "characters", "references"}
