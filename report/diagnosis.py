@@ -167,12 +167,16 @@ def stops_at_bounds(rule: Rule) -> bool:
 
 
 def compare_splits(validation: Accuracy, test: Accuracy) -> Iterator[Finding]:
-    """Yield whether the test accuracy is far below the validation accuracy, with possible reasons."""
+    """Yield whether the test accuracy is far below the validation accuracy, with possible reasons.
+
+    Both are balanced accuracies, because in the test part the proportions of the classes may be others.
+    """
     if validation.is_above(test, FAR_BELOW):
         yield Finding(
-            f"the test accuracy, {test}, is below the validation accuracy, {validation}: the test images are of "
-            "another kind, or images of one object, person or track are in both the training and the validation part "
-            "(see data/README.md), or the validation part, by which the best epoch was chosen, is small"
+            f"the balanced accuracy of the test images, {test}, is below that of the validation images, {validation}: "
+            "the test images are of another kind, or images of one object, person or track are in both the training "
+            "and the validation part (see data/README.md), or the validation part, by which the best epoch was chosen, "
+            "is small"
         )
 
 

@@ -26,21 +26,30 @@ Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true posit
 
 
 class Accuracy(NamedTuple):
-    """The fraction of ``count`` images that are correctly classified."""
+    """The fraction of ``count`` images that are correctly classified.
+
+    ``classes``: of a balanced accuracy, the accuracies of the classes, of which ``fraction`` is the mean.
+    """
 
     fraction: float
     count: int
+    classes: tuple["Accuracy", ...] = ()
 
     @property
     def error(self) -> float:
-        """The standard error sqrt(p (1 - p) / n).
+        """The standard error sqrt(p (1 - p) / n); of the mean of K classes, sqrt(Σ p (1 - p) / n) / K.
 
-        For p and n, two images are added to the correct and two to the other images (Agresti and Coull 1998). So the
-        error of a few images that are all correct is not 0.
+        For p and n, two images are added to the correct and two to the other images (Agresti and Coull 1998), 2 / K in
+        each class. So the error of a few images that are all correct is not 0.
         """
-        count = self.count + 4
-        p = (self.fraction * self.count + 2) / count
-        return math.sqrt(p * (1 - p) / count)
+        parts = self.classes or (self,)
+        added = 2 / len(parts)
+        variance = 0.0
+        for part in parts:
+            count = part.count + 2 * added
+            p = (part.fraction * part.count + added) / count
+            variance += p * (1 - p) / count
+        return math.sqrt(variance) / len(parts)
 
     def __str__(self) -> str:
         return f"{100 * self.fraction:.2f} ± {100 * self.error:.2f} %"
@@ -93,6 +102,10 @@ class Evaluation:
     @property
     def accuracy(self) -> Accuracy:
         return Accuracy(self.metrics["accuracy"], self.metrics["count"])
+
+    @property
+    def balanced_accuracy(self) -> Accuracy:
+        return compute_balanced_accuracy(self.metrics)
 
     def describe(self) -> str:
         """Return one line with the most important metrics."""
@@ -202,16 +215,25 @@ def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scor
 
 
 def measure_balance(metrics: Mapping[str, Any]) -> float | None:
-    """Return the balanced accuracy, the mean recall of the classes that have images, if the classes are unequal.
+    """Return the balanced accuracy if the classes are unequal.
 
     metrics: of ``evaluate_predictions``. Returns None if the classes have about the same number of images.
     """
-    support = np.array(metrics["per_class"]["support"])
-    recall = np.array(metrics["per_class"]["recall"])
-    is_present = support > 0
-    if support.max() < UNEQUAL * (support[is_present].min() + FEW):
-        return None
-    return float(recall[is_present].mean())
+    balanced = compute_balanced_accuracy(metrics)
+    counts = [each.count for each in balanced.classes]
+    return None if max(counts) < UNEQUAL * (min(counts) + FEW) else balanced.fraction
+
+
+def compute_balanced_accuracy(metrics: Mapping[str, Any]) -> Accuracy:
+    """Return the balanced accuracy: the mean recall of the classes that have images. It depends on no proportions.
+
+    metrics: of ``evaluate_predictions``.
+    """
+    per_class = metrics["per_class"]
+    pairs = zip(per_class["recall"], per_class["support"], strict=True)
+    classes = tuple(Accuracy(recall, count) for recall, count in pairs if count)
+    mean = sum(each.fraction for each in classes) / len(classes)
+    return Accuracy(mean, metrics["count"], classes)
 
 
 def compute_roc_curves(labels: Sequence[int], scores: np.ndarray, classes: int) -> list[Curve | None]:

@@ -140,7 +140,7 @@ def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> None:
             names = plan.splits.data.class_names
             run.log_diagnosis(map(Finding, evaluation.describe_balance(names, f"{split} images")))
     if {"validation.best", "test.best"} <= evaluations.keys():
-        pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
+        pair = evaluations["validation.best"].balanced_accuracy, evaluations["test.best"].balanced_accuracy
         run.log_diagnosis(compare_splits(*pair))
 
 
