@@ -41,6 +41,8 @@ from s1c1 import S1C1
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
 
+MAX_UNLABELLED = 500  # images of a batch without labels, so that a run can record how features emerge
+
 
 @dataclass(frozen=True)
 class Attributes(Declared):
@@ -310,6 +312,7 @@ class NetworkTrainer(StageGraph):
             train, validation: data sets; ``validation`` may be None. Phases with labels learn from ``train.labelled``.
             epochs: one number for each phase; 0 skips the phase.
             batch_size: number of images between two adaptations of the R-STDP rates. Weights change after each image.
+                Without labels, a batch has at most 500 images, and its size changes no weight.
             seed: the seed of the order of the images, which differs in every epoch.
             progress: where the training continues; it is updated in place. None: at the beginning.
             copies: moved copies of the training images that have labels, latencies uint8 (N, C, H, W) that are read by
@@ -350,7 +353,10 @@ class NetworkTrainer(StageGraph):
                 indices = train.select(phase)
                 images = len(train if indices is None else indices)
                 order = np.random.default_rng(seeds).permutation(images)
-                batches = torch.from_numpy(order).split(batch_size)
+                size = batch_size
+                if not phase.needs_labels:
+                    size = min(size, MAX_UNLABELLED)
+                batches = torch.from_numpy(order).split(size)
                 while progress.batch < len(batches):
                     start = time.perf_counter()
                     rng = np.random.default_rng((*seeds, progress.batch))
@@ -360,7 +366,7 @@ class NetworkTrainer(StageGraph):
                     progress.add(learned, dict(self.named_layers(phase.stages)))
                     progress.batch += 1
                     progress.seconds += time.perf_counter() - start
-                    done = min(progress.batch * batch_size, images)
+                    done = min(progress.batch * size, images)
                     yield BatchStep(phase, title, done, images, learned, count)
 
                 start = time.perf_counter()

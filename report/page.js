@@ -1,68 +1,5 @@
-"use strict";
-const run = JSON.parse(document.getElementById("data").textContent);
-const $ = id => document.getElementById(id);
 const at = { image: 0, stage: 1, part: 0, feature: 0, step: run.steps - 1 };
-const unpack = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
-const cache = new Map();
-const bytes = packed => {
-  const content = packed.floats ?? packed.bytes ?? packed;
-  if (typeof content !== "string") return content;
-  if (!cache.has(content)) cache.set(content, packed.floats ? new Float32Array(unpack(content).buffer) : unpack(content));
-  return cache.get(content);
-};
-const rgb = name => {
-  const hex = getComputedStyle(document.documentElement).getPropertyValue(name).trim().slice(1);
-  return [...(hex.length === 3 ? [...hex].map(d => d + d) : hex.match(/../g))].map(d => parseInt(d, 16));
-};
-const mix = (a, b, amount) => a.map((v, i) => v + (b[i] - v) * amount);
 const format = potential => Number.isInteger(potential) ? potential.toLocaleString("en") : potential.toPrecision(7);
-const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
-
-// Tiles of rows × columns pixels side by side; colour(tile, row, column) is [r, g, b]. Where a click goes is kept with it.
-function draw(canvas, { count, rows, columns, across, colour, chosen = -1, labels = [], gap = 2, most = Infinity, frames = false }) {
-  const wide = canvas.clientWidth, dense = window.devicePixelRatio || 1;
-  const gutter = labels.length ? Math.min(wide / 4, 10 + 7.5 * Math.max(...labels.map(l => l.length))) : 1;
-  const pitch = Math.min((wide - gutter - 1) / across, most), tile = pitch - gap, high = tile * rows / columns;
-  const lines = Math.ceil(count / across);
-  canvas.style.height = `${lines * (high + gap) + gap}px`;
-  canvas.width = wide * dense;
-  canvas.height = (lines * (high + gap) + gap) * dense;
-  const small = document.createElement("canvas");
-  small.width = across * columns;
-  small.height = lines * rows;
-  const pixels = small.getContext("2d").createImageData(small.width, small.height);
-  for (let t = 0; t < count; t++)
-    for (let y = 0; y < rows; y++)
-      for (let x = 0; x < columns; x++) {
-        const place = 4 * (((t / across | 0) * rows + y) * small.width + t % across * columns + x);
-        const [r, g, b] = colour(t, y, x);
-        pixels.data[place] = r, pixels.data[place + 1] = g, pixels.data[place + 2] = b, pixels.data[place + 3] = 255;
-      }
-  small.getContext("2d").putImageData(pixels, 0, 0);
-  const brush = canvas.getContext("2d");
-  brush.scale(dense, dense);
-  brush.imageSmoothingEnabled = false;
-  for (let t = 0; t < count; t++) {
-    const column = t % across, line = t / across | 0;
-    const x = gutter + column * pitch, y = gap / 2 + line * (high + gap);
-    brush.drawImage(small, column * columns, line * rows, columns, rows, x, y, tile, high);
-    if (t === chosen || frames) {
-      brush.strokeStyle = `rgb(${rgb(t === chosen ? "--mark" : "--line")})`;
-      brush.lineWidth = 2;
-      brush.strokeRect(x - 1, y - 1, tile + 2, high + 2);
-    }
-  }
-  brush.fillStyle = `rgb(${rgb("--soft")})`;
-  brush.font = "12px system-ui, sans-serif";
-  brush.textBaseline = "middle";
-  labels.forEach((label, line) => brush.fillText(label, 0, gap / 2 + line * (high + gap) + high / 2, Math.max(1, gutter - 6)));
-  canvas.hit = event => {
-    const box = canvas.getBoundingClientRect();
-    const column = (event.clientX - box.left - gutter) / pitch | 0, line = (event.clientY - box.top) / (high + gap) | 0;
-    const found = line * across + column;
-    return column >= 0 && column < across && found < count ? found : -1;
-  };
-}
 
 const potentialsOf = (image, stage, part) => stage.decides && image.potentials["potentials" + part.label.slice(stage.name.length)];
 
@@ -228,19 +165,6 @@ function paint({ shape: [rows, columns, colours = 1], bytes: content }) {
   return canvas;
 }
 
-function press(group, chosen) {
-  [...$(group).children].forEach((button, i) => button.setAttribute("aria-pressed", i === chosen));
-}
-
-function buttons(group, names, change) {
-  $(group).replaceChildren(...names.map((name, i) => {
-    const button = document.createElement("button");
-    button.textContent = name;
-    button.onclick = () => set(change(i));
-    return button;
-  }));
-}
-
 function set(change) {
   const stage = at.stage;
   Object.assign(at, change);
@@ -254,7 +178,7 @@ function set(change) {
   at.feature = (at.feature + count) % count;
   if (at.stage !== stage || !$("branches").children.length) {
     $("branches").hidden = parts.length < 2;
-    buttons("branches", parts.map(p => p.label), i => ({ part: i }));
+    buttons("branches", parts.map(p => p.label), part => set({ part }));
   }
   show();
 }
@@ -273,11 +197,11 @@ function play() {
   $("play").textContent = playing ? "❚❚" : "▶";
 }
 
-buttons("stages", run.stages.map(s => s.name), i => ({ stage: i }));
+buttons("stages", run.stages.map(s => s.name), stage => set({ stage }));
 // The buttons of the images.
 const nameLabel = image => "index" in image ? run.classes[image.label] : "drawing";
 function listImages() {
-  buttons("images", run.images.map(nameLabel), i => ({ image: i }));
+  buttons("images", run.images.map(nameLabel), image => set({ image }));
   run.images.forEach((image, i) => {
     const button = $("images").children[i], decided = run.classes[image.decision] ?? "silent";
     const wrong = "index" in image && image.decision !== -2 && image.decision !== image.label;
@@ -298,7 +222,8 @@ addEventListener("keydown", event => {
   const move = { ArrowLeft: { step: at.step - 1 }, ArrowRight: { step: at.step + 1 },
                  ArrowUp: { feature: at.feature - 1 }, ArrowDown: { feature: at.feature + 1 } }[event.key];
   const box = $("maps").getBoundingClientRect(), inside = $("maps").contains(document.activeElement);
-  const away = move && "feature" in move ? !inside : box.bottom < 80 || box.top > innerHeight - 80;
+  const elsewhere = !inside && document.activeElement.matches("input"), hidden = box.bottom < 80 || box.top > innerHeight - 80;
+  const away = move && "feature" in move ? !inside : elsewhere || hidden;
   if (!move || away || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   set(move);

@@ -1,7 +1,8 @@
 """``index.html`` in a run's folder: a page about the run, which needs no network connection and no server.
 
-Numbers and figures are those of the folder's files. The page contains the activation maps and the weights as bytes, and
-its script, ``page.js``, draws them. The template, ``page.html``, escapes all texts of a run.
+Numbers and figures are those of the folder's files. The page contains the activation maps and the weights as bytes. Its
+scripts draw them: ``page.js`` and ``emergence.js``, by ``tiles.js``. The template, ``page.html``, escapes all texts of
+a run.
 """
 
 import base64
@@ -24,7 +25,7 @@ from report.operations import MAX_IMAGES
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, list_plugins, read_record, read_rows, read_text
-from report.sheets import group_scales, make_color_table
+from report.sheets import group_scales, make_color_table, shade
 from utils import join_words, write_text
 
 PAGE = "index.html"
@@ -58,11 +59,11 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         results = read_record(folder / "results.json")
     left_out = []
     images = read_maps(maps, report.model, report.images, left_out)
-    data = {"images": images}
+    data = {"images": images, "emergence": pack_emergence(report)}
     if images:
         data |= collect_data(report)
     names = list(map(str, report.class_names))
-    more = {"class_names": names, "data": data, "left_out": left_out}
+    more = {"class_names": names, "data": data, "legend": report.legend, "left_out": left_out}
     return _write(folder, report.model, report.title, results, **more)
 
 
@@ -116,6 +117,19 @@ def collect_data(report: Report) -> dict:
         "times": make_color_table("plasma", model.time_steps, 0.95).tolist(),
         "potentials": make_color_table("Blues", 64).tolist(),
     }
+
+
+def pack_emergence(report: Report) -> dict[str, dict]:
+    """Return {layer: numbers of images, and the pictures of its features (moments + 1, F, h, w, 3)}."""
+    packed = {}
+    for layer_name, (images, features) in report.emergence.items():
+        count = features.shape[1]
+        tiles = shade(np.concatenate(features), count)
+        if features.ndim == 4:
+            tiles = tiles[..., :1]  # grey
+        shape = len(features), count, *tiles.shape[1:]
+        packed[layer_name] = {"images": images, "shape": shape, "bytes": encode(tiles)}
+    return packed
 
 
 def find_evaluations(results: dict) -> list[tuple[str, dict]]:

@@ -1,6 +1,6 @@
 """The preferred feature of each neuron, as a picture in image space."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,10 @@ BLOCK = 32768  # values that are computed together: they fit in a cache, and tor
 
 @torch.no_grad()
 def compute_preferred_features(
-    model: NetworkTrainer, polarity: Sequence[int], colours: int = 1
+    model: NetworkTrainer,
+    polarity: Sequence[int],
+    colours: int = 1,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, np.ndarray]:
     """Compute the preferred features of the convolutions that fire.
 
@@ -28,6 +31,8 @@ def compute_preferred_features(
         polarity: for each input channel 1 (on-centre), -1 (off-centre) or 0 (neither). If all are 0, all channels
             count as light.
         colours: 3 if the channels are those of red, then as many of green, then of blue; else the pictures are grey.
+        weights: {name of a layer: (N, C, k, k)}, whose features are computed instead of those of the layer. They read
+            the features of the network.
 
     Returns {name: float32 (F, h, w), in pixels; of three colours (F, h, w, 3)}. A name is that of a stage or of a
     branch ("s3_3x3", "s3_5x5", …).
@@ -53,16 +58,23 @@ def compute_preferred_features(
             pooled = [get_deep_feature(colour, step, size, size) for colour in below]
             maps[name] = torch.stack([pictures for pictures, _ in pooled]), pooled[0][1]
             continue
-        weights = [layer.weight.detach().cpu().float() for _, layer in model.named_layers([name])]
         branches = []
-        for (layer_name, _), weight in zip(model.named_layers([name]), weights, strict=True):
-            pictures = scale_features(torch.stack([project_features(colour, step, weight) for colour in below]))
-            features[layer_name] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
+        for layer_name, layer in model.named_layers([name]):
+            pictures = project_colours(below, step, layer.weight)
             branches.append(pictures)
+            if weights and layer_name in weights:
+                pictures = project_colours(below, step, weights[layer_name])
+            features[layer_name] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
         largest = max(pictures.shape[2:] for pictures in branches)
         centered = [center_features(pictures, largest) for pictures in branches]
         maps[name] = torch.cat(centered, 1), step
     return features
+
+
+def project_colours(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:
+    """Compute scaled features (colours, F, h', w') from ``below`` (colours, C, h, w). See ``project_features``."""
+    weight = weight.detach().cpu().float()
+    return scale_features(torch.stack([project_features(colour, step, weight) for colour in below]))
 
 
 def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:

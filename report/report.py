@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from imagesets.augmentation import MovedCopy
 from network_trainer import NetworkTrainer
 from report import figures, sheets
 from report.activation_maps import find_neurons
+from report.emergence import Moments, compute_emergence
 from report.evaluation import Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
 
@@ -58,6 +60,7 @@ class Report:
         history: rows of the run. ``row["values"]`` contains the values of functions with ``@after_epoch``, by their
             names; it is missing if there are none.
         copies: the moved copies of the training images, from which the network learned.
+        moments: weights in the first epochs of the layers, see ``report/emergence.py``.
     """
 
     model: NetworkTrainer
@@ -74,11 +77,22 @@ class Report:
     maps: str = "maps"
     history: Sequence[Row] = ()
     copies: Sequence[MovedCopy] = ()
+    moments: Moments = field(default_factory=dict)
 
     @property
     def evaluation(self) -> Evaluation | None:
         """The evaluation of ``images``; None if the network has no decision stage."""
         return self.evaluations.get(f"{self.split}.best", self.evaluations.get(self.split))
+
+    @cached_property
+    def emergence(self) -> dict[str, tuple[list[int], np.ndarray]]:
+        """The features of the layers while they learned, see ``compute_emergence``."""
+        return compute_emergence(self.model, self.moments, self.encoder.polarity, self.encoder.colours)
+
+    @property
+    def legend(self) -> str:
+        """What light and dark mean in a preferred feature."""
+        return sheets.LEGEND if any(self.encoder.polarity) else "light: has strong synapses"
 
     def format_title(self, caption: str, count: int | None = None) -> str:
         """Return the title of a figure of ``count`` images (None: all)."""
@@ -204,9 +218,15 @@ def filters(report, caption):
 @figure("Preferred features of")
 def features(report, caption):
     encoder = report.encoder
-    legend = sheets.LEGEND if any(encoder.polarity) else "light: has strong synapses"
     for layer_name, pictures in compute_preferred_features(report.model, encoder.polarity, encoder.colours).items():
-        yield layer_name, sheets.draw_features(pictures, f"{caption} {layer_name}\n{report.title}", legend)
+        yield layer_name, sheets.draw_features(pictures, f"{caption} {layer_name}\n{report.title}", report.legend)
+
+
+@figure("Emerging features of")
+def emergence(report, caption):
+    for layer_name, (moments, pictures) in report.emergence.items():
+        title = f"{caption} {layer_name}\n{report.title}"
+        yield layer_name, sheets.draw_emergence(pictures, moments, title, report.legend)
 
 
 @figure("Moved images")

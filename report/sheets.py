@@ -17,6 +17,7 @@ HEIGHT = 800  # largest height of all rows of tiles …
 LOWEST = 40  # … unless a row would be lower than this
 MARGIN = 14  # pixels around the sheet
 LINE = 20  # pixels from a line of text to the next
+SMALLEST = 25  # smallest width of a tile in which a feature emerges
 GAP = 3  # pixels between tiles …
 GROUP_GAP = 14  # … and between groups of tiles
 GROUND = 200, 205, 210  # between tiles, and where a map has no neurons
@@ -210,15 +211,37 @@ def draw_features(features: np.ndarray, title: str, legend: str = LEGEND) -> Ima
     features: (F, h, w) or (F, h, w, 3) from ``preferred.compute_preferred_features``. Empty margins are cut off.
     """
     count, height, width = features.shape[:3]
+    columns = math.ceil(math.sqrt(1.5 * count))
+    return draw_sheet(shade(features, count), columns, title, f"{count} features of {height}×{width} pixels; {legend}")
+
+
+def draw_emergence(features: np.ndarray, moments: Sequence[int], title: str, legend: str = LEGEND) -> Image.Image:
+    """Draw how preferred features emerge: a row for each moment, and below them the features at the end.
+
+    features: (moments + 1, F, h, w) or (…, 3), from ``emergence.compute_emergence``. moments: images seen.
+    """
+    count, height, width = features.shape[1:4]
+    zoom = math.ceil(SMALLEST / width)
+    columns = min(count, WIDTH // (zoom * width + GAP))
+    shown = np.concatenate(features[:, :columns])
+    rows = [*(f"{images:,} images" for images in moments), "at the end"]
+    caption = f"a column for each of {columns} features of {height}×{width} pixels; {legend}"
+    return draw_sheet(shade(shown, columns), columns, title, caption, rows)
+
+
+def shade(features: np.ndarray, last: int) -> np.ndarray:
+    """Return tiles uint8 (F, H, W, 3) of preferred features (F, h, w) or (F, h, w, 3), without empty margins.
+
+    last: the number of features at the end that define the margins and what is black and white.
+    """
+    count, height, width = features.shape[:3]
     pictures = features.reshape(count, height, width, -1)
-    strength = np.abs(pictures).max((0, 3), initial=0)
+    strength = np.abs(pictures[-last:]).max((0, 3), initial=0)
     shown = pictures[:, find_content(strength.max(1)), find_content(strength.max(0))]
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
-    limit = np.quantile(np.abs(shown).max((1, 2, 3)), 0.75) or 1
+    limit = np.quantile(np.abs(shown[-last:]).max((1, 2, 3)), 0.75) or 1
     levels = ((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8)
-    tiles = np.broadcast_to(levels, (*levels.shape[:3], 3))
-    columns = math.ceil(math.sqrt(1.5 * count))
-    return draw_sheet(tiles, columns, title, f"{count} features of {height}×{width} pixels; {legend}")
+    return np.broadcast_to(levels, (*levels.shape[:3], 3))
 
 
 def find_content(strength: np.ndarray) -> slice:

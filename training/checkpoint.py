@@ -1,8 +1,9 @@
 """Checkpoints: files from which a network is rebuilt and a run is resumed, bit for bit.
 
 A checkpoint is a safetensors file. Its tensors are ``state/<name>`` (the network's state dict), ``best/<name>`` (the
-state dict of the best epoch so far), ``wins/<layer>`` (wins of each feature in the current epoch) and
-``encoder/<name>`` (what the encoder has fitted to the training images). The metadata in its header have two entries:
+state dict of the best epoch so far), ``wins/<layer>`` (wins of each feature in the current epoch),
+``moments/<layer>/<images>`` (weights in the first epoch) and ``encoder/<name>`` (what the encoder has fitted to the
+training images). The metadata in its header have two entries:
 ``checkpoint``, one JSON text with all other fields of ``Checkpoint``, and ``sha256``, a checksum over this text and the
 tensors. What the checksum covers is trusted.
 """
@@ -218,6 +219,9 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     if checkpoint.progress is not None:
         values["progress"] = progress = dict(vars(checkpoint.progress))
         groups["wins"] = progress.pop("wins")
+        groups["moments"] = {}
+        for layer_name, kept in progress.pop("moments").items():
+            groups["moments"] |= {f"{layer_name}/{images}": weight for images, weight in kept.items()}
         progress["history"] = list(map(dict, progress["history"]))
         if progress["best"] is not None:
             progress["best"] = dict(progress["best"])
@@ -257,6 +261,10 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         values["image_size"] = tuple(values["image_size"])
         if progress := values.get("progress"):
             progress["wins"] = groups["wins"]
+            progress["moments"] = moments = defaultdict(dict)
+            for key, weight in groups["moments"].items():
+                layer_name, _, images = key.rpartition("/")
+                moments[layer_name][int(images)] = weight
             if best := progress.get("best"):
                 best["state"] = groups["best"]
             progress["history"] = [Row(**row) for row in progress.get("history", ())]

@@ -151,7 +151,7 @@ class NoBoard:
     def ignore(self, *args, **kwargs) -> None:
         pass
 
-    log_network = log_batch = log_epoch = log_stages = ignore
+    log_network = log_batch = log_epoch = log_stages = log_filters = ignore
     log_pictures = log_scores = flush = close = ignore
 
 

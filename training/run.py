@@ -25,6 +25,7 @@ from imagesets.data_set import list_classes
 from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, Finding, join_advice
+from report.emergence import copy_features, is_moment
 from report.page import PAGE, write_training_page
 from report.report import compute_values
 from report.run_folder import RunFolder
@@ -115,6 +116,8 @@ class Run:
                 self.log.close_bar()
                 self.announce(step.phase.name)
                 self.pace = Pace()
+                if progress.batch == 0:
+                    self.keep_moments(step.phase, 0)
             case ChunkStep():
                 self.log.show(step.title, step.done, step.total)
             case BatchStep():
@@ -126,6 +129,7 @@ class Run:
                 self.log.show(step.title, step.done, step.total, outcome, left)
                 if outcome:
                     board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
+                self.keep_moments(step.phase, step.done)
             case EpochStep():
                 self.pace.time_epoch(progress.history[-1].seconds)
                 self.finish_epoch(step)
@@ -145,6 +149,24 @@ class Run:
             self.log.close_bar()
             self.log.info(f"stopped and saved; continue with\n    {RunFolder(self.folder).resume_command}")
             raise Stopped(self.stop.number, is_saved=True)
+
+    def keep_moments(self, phase: Phase, images: int) -> None:
+        """Keep the features of the layers that learn, if this is a moment of the phase's first epoch, for the figures.
+
+        images: the number of images that the phase has seen.
+        """
+        progress = self.progress
+        if progress.epoch or not self.plan.settings.figures:
+            return
+        model = self.plan.model
+        for name in phase.stages:
+            for layer_name, layer in model.named_layers([name]):
+                kept = progress.moments.get(layer_name, {})
+                if not layer.stage.fires or not is_moment(images, kept):
+                    continue
+                progress.moments[layer_name] = {**kept, images: copy_features(layer)}
+                if INPUT in model.inputs_of(name):
+                    self.log.board.log_filters(f"emergence/{layer_name}", layer_name, layer, images, self.plan.encoder)
 
     def finish_epoch(self, step: EpochStep) -> None:
         """Log an epoch, save activation maps if they are due, and save the weights if they are the best."""

@@ -1,7 +1,8 @@
-"""The TensorBoard logs of a run: four of TensorBoard's runs, so that training and validation share a chart.
+"""The TensorBoard logs of a run: several of TensorBoard's runs, so that training and validation share a chart.
 
 * ``train`` and ``validation``: the scores after each epoch with labels; a step is an epoch with labels.
 * ``train_within_epochs``: the outcomes of batches; a step is an image of an epoch with labels.
+* ``emergence/LAYER``: the filters of a layer that reads the encoder, at moments of its first epoch; a step is an image.
 * The folder itself: everything else; a step is an epoch of any phase. The end of the run is one step after the last
   epoch.
 
@@ -16,6 +17,8 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.decision import Outcome
+from engine.encoder import Encoder
+from engine.layers import Layer
 from engine.progress import COLUMNS, Row
 from network_trainer import NetworkTrainer, Phase, compute_convergence
 from report.sheets import draw_filters
@@ -102,9 +105,13 @@ class Board:
             self.log_scalars(run, scalars, step)
             writer.add_histogram(f"{tag}/weights", layer.weight.flatten(), step)
             if layer_name == next(model.named_layers())[0]:
-                weight = layer.weight.numpy(force=True)
-                figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, encoder.scales)
-                self.log_pixels(run, f"{tag}/filters", np.asarray(figure), step)
+                self.log_filters(run, layer_name, layer, step, encoder)
+
+    def log_filters(self, run: str, layer_name: str, layer: Layer, step: int, encoder: Encoder) -> None:
+        """Log the filters of a layer that reads the encoder."""
+        weight = layer.weight.numpy(force=True)
+        figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, encoder.scales)
+        self.log_pixels(run, f"stages/{layer_name}/filters", np.asarray(figure), step)
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:
         """Log the PNG files in a folder and its subfolders, with tags that begin with ``name``."""

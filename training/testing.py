@@ -92,6 +92,7 @@ def make_report(run: Run) -> Report:
         maps="maps/end",
         history=run.progress.history,
         copies=run.make_copies(),
+        moments=run.progress.moments,
     )
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+import torch
 from support.command import CORES, SMALL, contents, results, start
 from support.refusals import assert_refused
 from support.run_folders import curves, events_of, only_run, outcome, same
 from support.tiers import slow_except
 
 import train
-from report import figures
+from models import build_model
+from report import emergence, figures
 from report.page import write_training_page
 from report.run_folder import find_run
 from training.checkpoint import load_checkpoint
@@ -96,6 +98,28 @@ def test_a_resumed_run_warns_if_the_code_has_changed(tmp_path, undrawn, stop_aft
         assert start("--resume latest", tmp_path) == (0 if changed else 130)
         printed = capsys.readouterr()
         assert ("warning: the program's code has changed" in printed.out) == changed
+
+
+def test_an_interrupted_run_keeps_all_moments_of_its_features(tmp_path, undrawn, stop_after, monkeypatch):
+    """Of each layer that fires, in its first epoch, at the end of the batch that reaches the moment."""
+    monkeypatch.setattr(emergence, "MOMENTS", (0, 40, 100, 120, 1000))
+    words = f"{SMALL} --epochs 2 1 1 --tensorboard"
+    moments = []
+    for name, stops in (("whole", [None]), ("stopped", [1, 1, 5, 1, None])):
+        for number, batches in enumerate(stops):
+            stop_after(batches)
+            start(f"--resume {tmp_path / name}" if number else f"{words} --name {name}", tmp_path)
+        checkpoint = load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors")
+        moments.append(checkpoint.progress.moments)
+        assert curves(tmp_path / name)["emergence/s1", "stages/s1/filters"] == [0, 50, 100, 138]
+    whole, stopped = moments
+    assert {layer: sorted(kept) for layer, kept in whole.items()} == {name: [0, 50, 100, 138] for name in ("s1", "s2")}
+    assert same(stopped, whole)
+    assert torch.equal(whole["s1"][0], build_model("mozafari2018", num_classes=10).stages["s1"].weight[:30])
+    assert not torch.equal(whole["s1"][50], whole["s1"][100])
+    stop_after(None)
+    assert start(f"{SMALL} --epochs 1 0 0 --no-figures --name plain", tmp_path) == 0
+    assert not load_checkpoint(tmp_path / "plain" / "checkpoints" / "last.safetensors").progress.moments
 
 
 @pytest.mark.slow

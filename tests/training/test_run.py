@@ -63,13 +63,17 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert drawn == {
         "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
         f"filters_{next(model.named_layers())[0]}.png",
-        *(f"features_{label}.png" for label, _ in model.named_layers(list(model.declaration)[:-1])),
+        *(
+            f"{figure}_{label}.png"
+            for label, _ in model.named_layers(list(model.declaration)[:-1])
+            for figure in ("features", "emergence")
+        ),
         *(["moved_images.png"] if model.augmentation else []),
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}
     assert len(maps) == (len(model.declaration) + 2 if with_all else 0)
     events = {path for path in files if "events.out.tfevents." in path}
-    assert len(events) == (4 if with_all else 0)
+    assert len(events) == (5 if with_all else 0)
     rest = {path for path in files - maps - events if not path.startswith("figures/")}
     assert rest == {
         "args.json", "index.html", "log.txt", "metrics.csv", "results.json", "predictions.csv", "summary.txt",
@@ -129,7 +133,7 @@ def test_an_open_table_is_written_at_the_end(tmp_path, monkeypatch):
 def check_tensorboard(folder, figures):
     """Everything that is promised is in the events of a run of mozafari2018 that had an epoch of each phase."""
     events = events_of(folder)
-    assert list(events) == [".", "train", "train_within_epochs", "validation"]
+    assert list(events) == [".", "emergence/s1", "train", "train_within_epochs", "validation"]
     own, rates = events["."], ("ltp_rate", "ltd_rate")
     kinds = "scalars", "images", "histograms", "tensors"
     tags = {name: {kind: set(run.Tags()[kind]) for kind in kinds} for name, run in events.items()}
