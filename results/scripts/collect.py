@@ -54,8 +54,6 @@ USED_FOR_SETTINGS = {
 }
 # rows that are not the networks with their default settings: "constant", and other warm-ups of deepr2024
 CHANGED = "constant", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
-# nor in the table of results/README.md: ten epochs of the networks of 2024
-UNUSUAL = *CHANGED, "deep2024|2 4 4 10|", "inception2024|2 4 4 10|", "majority2024|2 4 10|"
 # the panels of labels.png: title, and number of images with all labels
 LABELLED = {
     "mnist": ("MNIST", 55_000),
@@ -210,18 +208,16 @@ def format_range(values: Sequence[float]) -> str:
 
 
 def make_seed_table() -> str:
-    """Return the table of the means over the seeds, without ``UNUSUAL`` rows, and classifiers of pixels."""
+    """Return the table of the means over the seeds on Fashion-MNIST, and of the classifiers of its pixels."""
     rows = []
-    for data in OFFICIAL:
-        title = TITLES[data]
-        for group in GROUPS:
-            if group.data == data and len(group.runs) > 1 and not is_any_in(UNUSUAL, group):
-                means = [format_mean(group.collect(split)) or "–" for split in ("best", "last")]
-                network = f"[{group.name}](runs/{group.logs[0]})"
-                rows.append((title, network, f"{group.epochs} ({len(group.runs)})", *means))
-        for classifier, accuracies in read_pixel_classifiers(data).items():
-            rows.append((title, classifier, "–", "–", format_mean(accuracies)))
-    return to_markdown(("data", "network", "epochs (seeds)", "test, best epoch, %", "test, last epoch, %"), rows)
+    for group in GROUPS:
+        if group.data == "fashion" and len(group.runs) > 1:
+            means = [format_mean(group.collect(split)) for split in ("best", "last")]
+            network = f"[{group.name}](runs/{group.logs[0]})"
+            rows.append((network, f"{group.epochs} ({len(group.runs)})", *means))
+    for classifier, accuracies in read_pixel_classifiers("fashion").items():
+        rows.append((classifier, "", "", format_mean(accuracies)))
+    return to_markdown(("network", "epochs (seeds)", "test, best epoch, %", "test, last epoch, %"), rows)
 
 
 def is_any_in(parts: Sequence[str], group: Group) -> bool:
