@@ -1,7 +1,6 @@
 """The figures of a run. Each ``draw_…`` returns a matplotlib ``Figure``, without a window and without pyplot.
 
-The first line of a ``title`` is the name of the figure. Further lines contain network, images, seed and epoch. The
-colours also differ for colour-blind readers: the tests check them for deuteranopia.
+The first line of a ``title`` is the name of the figure. Further lines contain network, images, seed and epoch.
 """
 
 import math
@@ -21,18 +20,11 @@ from PIL import Image
 
 from engine.progress import Row
 from engine.rules import RULES
+from report.colors import BLUE, GREY, INK, PALE, PALETTE, TRAINING, VALIDATION, YELLOW
 from report.evaluation import SILENT
 from utils import write_atomically
 
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
-BLUE = "#0072B2"
-ORANGE = "#D55E00"
-INK = "#222222"
-YELLOW = "#F0B000"
-SKY = "#6CC5F5"
-GREY = "#6B6B6B"
-PALE = "#E4E7EA"
-PALETTE = BLUE, ORANGE, INK, YELLOW, SKY
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
 MAX_CURVES = len(PALETTE) * len(DASHES)
 STYLE = {
@@ -164,7 +156,7 @@ def _draw_convergence(axes, rows):
 
 
 def _draw_outcomes(panels, rows):
-    """Draw the parts of the outcomes that have a panel. In each, orange is training, blue validation."""
+    """Draw the parts of the outcomes that have a panel, in each training and validation."""
     phases = " and ".join(dict.fromkeys(row.phase for row in rows))
     titles = {
         "accuracy": f"{_rules(rows)} phase, {phases}: accuracy",
@@ -180,14 +172,14 @@ def _draw_outcomes(panels, rows):
     best = None if np.isnan(accuracies).all() else int(np.nanargmax(accuracies))
     for part, axes in panels.items():
         values = _percent(rows, f"train_{part}")
-        style = {"color": ORANGE, "markersize": 6, "markerfacecolor": "white"}
+        style = {"color": TRAINING, "markersize": 6, "markerfacecolor": "white"}
         axes.plot(epochs, values, marker=marker, label="training", **style)
         axes.set(title=titles[part], ylabel="% of the images")
         axes.set_xlim(1 - margin, len(rows) + margin)
         axes.tick_params(labelbottom=axes is list(panels.values())[-1])
         if best is not None:
             values = _percent(rows, f"val_{part}")
-            axes.plot(epochs, values, marker=marker, label="validation", color=BLUE, markersize=3.5)
+            axes.plot(epochs, values, marker=marker, label="validation", color=VALIDATION, markersize=3.5)
             axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
         if part == "accuracy" and best is not None:
             label = f"best epoch: {best + 1},\n{values[best]:.2f} % correct"

@@ -107,14 +107,13 @@ function showWeights(stage, part, f) {
   const grey = stage.decides ? [lowest(own), highest(own)] : [packed.low, packed.high];
   const fromEncoder = stage.inputs.join() === "input", white = [255, 255, 255], paper = rgb("--paper"), ink = rgb("--ink");
   if (fromEncoder) {
-    const tint = { "1": [213, 94, 0], "-1": [0, 114, 178], "0": [80, 80, 80] };
     draw($("weights"), { count: run.inputs.length, rows: k, columns: k, across: Math.min(run.inputs.length, 4),
       gap: 8, most: 110, frames: true,
       colour: (s, y, x) => run.inputs[s].reduce(
-        (c, [channel, sign]) => c.map((v, i) => Math.max(0, v - (255 - tint[sign][i]) * weight(channel, y, x) / packed.high)), white) });
+        (c, [channel, sign]) => c.map((v, i) => Math.max(0, v - (255 - run.tints[sign][i]) * weight(channel, y, x) / packed.high)), white) });
     const names = run.scales.length === run.inputs.length ? ` (${run.scales.join(", ")})` : "";
     $("weights-text").textContent = run.polar
-      ? `A square for each scale of the input${names}; orange: strong weights of on-centre inputs, blue: of off-centre inputs, dark: of both.`
+      ? `A square for each scale of the input${names}; ${run.tint_names[1]}: strong weights of on-centre inputs, ${run.tint_names[-1]}: of off-centre inputs, dark: of both.`
       : `A square for each channel of the input${names}; dark: strong weights.`;
   } else {
     draw($("weights"), {

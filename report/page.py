@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from engine.progress import COLUMNS
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
+from report.colors import POLARITY_COLORS, POLARITY_NAMES
 from report.evaluation import measure_balance
 from report.figures import DPI
 from report.operations import MAX_IMAGES
@@ -111,6 +113,8 @@ def collect_data(report: Report) -> dict:
         "stages": describe_stages(model, *model.image_size),
         "scales": report.encoder.channel_names or report.encoder.scales,
         "polar": any(polarity),
+        "tints": {sign: [round(255 * part) for part in to_rgb(color)] for sign, color in POLARITY_COLORS.items()},
+        "tint_names": POLARITY_NAMES,
         "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in groups],
         "weights": read_weights(model),
         "features": {layer_name: pack(pictures, -1, 1) for layer_name, pictures in features.items()},

@@ -10,7 +10,7 @@ from matplotlib import colormaps, get_data_path
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
-from report.figures import BLUE, ORANGE
+from report.colors import POLARITY_COLORS
 
 WIDTH = 960  # largest width of a row of tiles, in pixels
 HEIGHT = 800  # largest height of all rows of tiles …
@@ -27,7 +27,6 @@ SILENCE = 234, 236, 239
 LEVELS = 100  # colours of potentials
 CONTRAST = 3  # power of the potentials' colours: the highest few percent decide
 NEAREST = Image.Resampling.NEAREST
-POLARITY_COLORS = {1: ORANGE, -1: BLUE, 0: "#505050"}  # on-centre, off-centre, and inputs that are neither
 LEGEND = "light: responds to light, dark: to dark, grey: to neither"
 
 
@@ -251,7 +250,7 @@ def find_content(strength: np.ndarray) -> slice:
 
 
 def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[int]) -> Image.Image:
-    """Draw the spike wave of an image: at each time step all spikes so far, on-centre orange, off-centre blue.
+    """Draw the spike wave of an image: at each time step all spikes so far, on-centre blue, off-centre orange.
 
     Args:
         latency: uint8 (C, H, W); ``steps`` for silence.

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
+from report.colors import BLUE, GREY, INK, ORANGE, TRAINING, VALIDATION
+
 plt.rcParams.update({"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
 
 
@@ -47,7 +48,7 @@ def show_potential(potential, threshold: float, fired: int) -> Figure:
     figure, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
     ax.step(range(len(potential)), potential, where="post", color=BLUE, label="potential")
     ax.axhline(threshold, color=ORANGE, label="threshold")
-    ax.plot(fired, potential[fired], "o", color="#222222", label=f"fires at time step {fired}")
+    ax.plot(fired, potential[fired], "o", color=INK, label=f"fires at time step {fired}")
     ax.set(xlabel="time step", ylabel="potential", xlim=(0, len(potential) - 1), ylim=(0, None))
     ax.legend(loc="lower right")
     plt.close(figure)
@@ -82,7 +83,7 @@ def show_weights(groups: dict) -> Figure:
 def show_accuracy(history: Sequence[dict], epochs: int) -> Figure:
     """Draw the training and validation accuracies of the epochs so far."""
     figure, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
-    for key, label, color in (("train_accuracy", "training", BLUE), ("val_accuracy", "validation", ORANGE)):
+    for key, label, color in (("train_accuracy", "training", TRAINING), ("val_accuracy", "validation", VALIDATION)):
         accuracy = [100 * row[key] for row in history]
         ax.plot(range(1, len(accuracy) + 1), accuracy, ".-", label=label, color=color)
     ax.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100), xlim=(0, epochs + 1))

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from report.figures import BLUE, GREY, INK, ORANGE, create_figure, create_panels, save, use_style
+from report.colors import BLUE, GREY, INK, ORANGE
+from report.figures import create_figure, create_panels, save, use_style
 from results.scripts import features
 from results.scripts.runs import OFFICIAL, TITLES, Group, format_mean, read_pixel_classifiers
 

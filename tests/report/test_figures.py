@@ -13,10 +13,10 @@ from sklearn.metrics import auc
 
 from engine.progress import Row
 from report import figures, sheets
+from report.colors import BLUE, ORANGE
 from report.evaluation import compute_roc_curves
-from report.figures import BLUE, ORANGE
 
-ON, OFF = (to_rgb(sheets.POLARITY_COLORS[sign]) for sign in (1, -1))
+ON, OFF = to_rgb(BLUE), to_rgb(ORANGE)
 
 
 def render(figure, folder):
@@ -61,7 +61,8 @@ def test_history(stdp, rstdp, panels, tmp_path):
     if rstdp:
         accuracy, _, silent = figure.axes[-3:]
         for axes in figure.axes[-3:]:
-            assert {"training", "validation"} < {line.get_label() for line in axes.lines}
+            colors = {line.get_label(): line.get_color() for line in axes.lines}
+            assert (colors["training"], colors["validation"]) == (BLUE, ORANGE)
         (star,) = (line for line in accuracy.lines if line.get_marker() == "*")
         assert (star.get_xdata()[0], star.get_ydata()[0]) == (rstdp // 2 + 1, pytest.approx(90))
         assert silent.lines[0].get_ydata() == pytest.approx([1] * rstdp)

@@ -132,6 +132,10 @@ def test_a_whole_run(tmp_path, read, images):
     assert alts == ["Confusion matrix", "Training history", "Errors", "Preferred features of s2"]
 
     assert data["classes"] == list(NAMES)
+    assert [data["tints"][sign] for sign in ("1", "-1")] == [
+        [0, 114, 178],
+        [213, 94, 0],
+    ]  # on-centre blue, as in figures
     assert [stage["name"] for stage in data["stages"]] == ["input", "s1", "c1", "s2", "c2", "s3"]
     image = data["images"][1]
     with np.load(next((tmp_path / "maps").glob("00001*.npz"))) as arrays:
