@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
-from report.evaluation import Accuracy, measure_balance
 from report.colors import PALETTE
+from report.evaluation import Accuracy, measure_balance
 from report.figures import DASHES, create_figure, save, use_style
 from report.run_folder import RunFolder, read_record, read_rows
 from utils import write_csv, write_text
