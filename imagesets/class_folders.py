@@ -1,10 +1,8 @@
-"""Files in class folders, a folder for each class, which has its name; and the data set ``folder:PATH`` of pictures."""
+"""The data set ``folder:PATH``: pictures in class folders, a folder for each class, which has its name."""
 
 import os
-from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,56 +11,69 @@ from imagesets.data_set import UNLABELLED, DataSet, dataset, number_classes
 from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from utils import check_memory
 
-PARTS = "train", "val", "test"
+PARTS = "train", "val", UNLABELLED, "test"  # in the order of their images
+MEANT = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "unlabeled": UNLABELLED}
 BY_PARTS = attrgetter("parts")  # the order of paths on Linux; Windows ignores the case
 
 
-class ClassFolders(NamedTuple):
-    """The files of class folders, part after part: "train" and, if they exist, "val", files without a class, "test".
+@dataset("folder:")
+def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None, ground: str | None = None) -> DataSet:
+    """Read the pictures of class folders, which are in ``path`` or in its parts, see ``find_parts``.
 
-    ``classes``: {part: for each of its files, the name of the class folder}. ``unlabelled``: number of files without a
-    class.
+    Args:
+        image_size: height and width to which pictures are stretched, because they may differ in size.
+        ground: the colour behind transparent parts, one of ``GROUNDS``. None: transparent pictures are refused.
+
+    Raises InputError if the folders or the pictures cannot be used.
     """
+    path = os.path.expanduser(path)
+    folders, notes = find_parts(path)
+    files = []
+    classes = {}
+    without_class = []
+    for part, folder in folders.items():
+        if part == UNLABELLED:
+            without_class = _list_files(folder)
+            files += without_class
+        else:
+            of_part, names = _list_classes(folder)
+            files += of_part
+            classes[part] = np.array(names)
+    numbered = number_classes(path, classes)
+    images = _read_pictures(files, image_size, ground)
+    count = len(numbered["train_labels"]) + len(without_class)
+    test_images = images[count:] if "test" in classes else None
+    name = make_printable(Path(path).resolve().name)
+    return DataSet(
+        name, images[:count], test_images=test_images, notes=notes, unlabelled=len(without_class), **numbered
+    )
 
-    path: str
-    files: list[str]
-    classes: dict[str, list[str]]
-    unlabelled: int
 
-    def to_data_set(self, images: np.ndarray) -> DataSet:
-        """Return the data set of the images of all files."""
-        labels = {part: np.array(names) for part, names in self.classes.items()}
-        numbered = number_classes(self.path, labels)
-        count = len(numbered["train_labels"]) + self.unlabelled
-        numbered |= {"unlabelled": self.unlabelled}
-        name = make_printable(Path(self.path).resolve().name)
-        test_images = images[count:] if "test" in labels else None
-        return DataSet(name, images[:count], test_images=test_images, **numbered)
+def find_parts(path: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return {part: folder} of ``PARTS``, and lines about the folders.
 
+    The parts are folders in ``path`` if its folder ``train`` contains folders; otherwise, ``path`` is the part "train".
+    The files in and below ``unlabelled`` have no class.
 
-def find_classes(path: str) -> ClassFolders:
-    """Find the files of class folders in ``path``, or in its folder ``train`` and, if they exist, ``val`` and ``test``.
-
-    A folder ``train`` is a part if it contains folders. The files in a folder ``unlabelled`` beside it have no class.
-
-    Raises InputError for a folder that does not exist, cannot be read or has no pictures.
+    Raises InputError if there is no such folder, and for a folder whose name means a part that would not be read.
     """
     if not os.path.isdir(path):  # also False for impossible and empty names
         raise InputError(f"there is no folder {path!r}")
     root = Path(path)
-    folders = {"train": root}
-    without_class = []
-    if (root / "train").is_dir() and _list_folders(root / "train"):
-        folders = {part: root / part for part in PARTS if (root / part).is_dir()}
-        if (root / UNLABELLED).is_dir():
-            without_class = _list_files(root / UNLABELLED)
-    files = {}
-    classes = {}
-    for part, folder in folders.items():
-        files[part], classes[part] = _list_classes(folder)
-    tested = files.pop("test", [])
-    in_order = [*chain.from_iterable(files.values()), *without_class, *tested]
-    return ClassFolders(path, in_order, classes, len(without_class))
+    within = {folder.name: folder for folder in _list_folders(root)}
+    has_parts = "train" in within and bool(_list_folders(within["train"]))
+    for name, folder in within.items():
+        part = MEANT.get(name.lower(), name.lower())
+        is_like_part = part in PARTS and (has_parts or part == UNLABELLED or _list_folders(folder))
+        if is_like_part and name != part:
+            raise InputError(f"{folder} is not read as a part of a data set; rename it to {part}")
+        if is_like_part and not has_parts:
+            raise InputError(f"{folder} is a part of a data set only beside class folders in {root / 'train'}")
+    if not has_parts:
+        return {"train": root}, ()
+    others = [name for name in within if name not in PARTS]
+    notes = [f"not read, because it is beside the folder train: {make_printable(name)}" for name in others]
+    return {part: within[part] for part in PARTS if part in within}, tuple(notes)
 
 
 def _list_classes(folder: Path) -> tuple[list[str], list[str]]:
@@ -106,20 +117,6 @@ def _list_folders(folder: Path) -> list[Path]:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
-
-
-@dataset("folder:")
-def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None, ground: str | None = None) -> DataSet:
-    """Read the pictures of class folders.
-
-    Args:
-        image_size: height and width to which pictures are stretched, because they may differ in size.
-        ground: the colour behind transparent parts, one of ``GROUNDS``. None: transparent pictures are refused.
-
-    Raises InputError if the pictures cannot be used.
-    """
-    classes = find_classes(os.path.expanduser(path))
-    return classes.to_data_set(_read_pictures(classes.files, image_size, ground))
 
 
 def _read_pictures(paths: list[str], image_size: tuple[int, int] | None, ground: str | None) -> np.ndarray:

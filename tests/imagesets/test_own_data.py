@@ -227,6 +227,53 @@ def test_a_class_is_the_same_in_each_form_of_unicode(tmp_path, loaded):
     assert data.class_names == (composed, "tea")
 
 
+UNREAD = {  # folders of pictures: the folder that is refused, and what would be right
+    "Train/a Train/b": ("Train", "train"),
+    "TRAIN/a TRAIN/b test/a": ("TRAIN", "train"),
+    "training/a training/b": ("training", "train"),
+    "train/a train/b TEST/a": ("TEST", "test"),
+    "train/a train/b testing/a": ("testing", "test"),
+    "train/a train/b Val/a": ("Val", "val"),
+    "train/a train/b validation/a": ("validation", "val"),
+    "train/a train/b valid": ("valid", "val"),
+    "train/a train/b Unlabelled": ("Unlabelled", "unlabelled"),
+    "train/a train/b unlabelled Unlabelled/part": ("Unlabelled", "unlabelled"),
+    "a b validation/a": ("validation", "val"),
+    "a b Unlabelled/part": ("Unlabelled", "unlabelled"),
+    "a b unlabelled": ("unlabelled", "train"),
+    "val/a val/b": ("val", "train"),
+    "val/a test/a": ("test", "train"),
+}
+
+
+@pytest.mark.parametrize("names", UNREAD)
+def test_parts_with_names_that_are_not_read(names, tmp_path):
+    """They would be classes, or never read."""
+    for number, name in enumerate(names.split()):
+        save_pictures(tmp_path / name, pixels(6, 8, 9, seed=number))
+    refused, right = UNREAD[names]
+    with refuses(tmp_path / refused) as caught:
+        load(f"folder:{tmp_path}")
+    *_, last = str(caught.value).split()
+    assert Path(last).name == right
+
+
+def test_a_class_may_have_the_name_of_a_part(tmp_path):
+    """If it contains no folder."""
+    for number, name in enumerate(("train", "Test", "valid")):
+        save_pictures(tmp_path / name, pixels(6, 8, 9, seed=number))
+    assert load(f"folder:{tmp_path}").class_names == ("Test", "train", "valid")
+
+
+def test_each_folder_beside_the_parts_is_noted(tmp_path):
+    for name in ("train/a", "train/b", "test/a", "raw", "masks/a"):
+        save_pictures(tmp_path / name, pixels(6, 8, 9, seed=len(name)))
+    masks, raw, *_ = load(f"folder:{tmp_path}").notes
+    assert "not read" in masks
+    assert masks.endswith("masks")
+    assert raw.endswith("raw")
+
+
 def test_minus_one_is_no_class_beside_several(loaded, place):
     """Many programs write it for "no label". Beside one other number it is the other class."""
     for changed in (
