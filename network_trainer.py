@@ -22,7 +22,7 @@ from torch import nn
 from engine.augmentation import Augmentation
 from engine.backends import choose_backend
 from engine.checks import check_indices, check_labels, check_number, check_time_steps
-from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
+from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority, measure_balanced
 from engine.declaration import MAX_VALUE, Declared, ranged
 from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
@@ -371,12 +371,14 @@ class NetworkTrainer(StageGraph):
 
                 start = time.perf_counter()
                 outcome = None
+                balanced = None
                 if phase.needs_labels and validation is not None:
-                    decisions, _ = self.decide(validation.maps)
-                    outcome = Outcome.of(decisions.cpu(), validation.labels)
+                    decisions = self.decide(validation.maps)[0].cpu()
+                    outcome = Outcome.of(decisions, validation.labels)
+                    balanced = measure_balanced(decisions.numpy(), validation.labels.numpy())
                 progress.seconds += time.perf_counter() - start
                 wins = progress.wins
-                self._finish_epoch(phase, progress, images, outcome)
+                self._finish_epoch(phase, progress, images, outcome, balanced)
                 yield EpochStep(phase, wins)
         finally:
             train.close_copies()
@@ -445,8 +447,13 @@ class NetworkTrainer(StageGraph):
                 yield ChunkStep(phase, f"{target} of the {split} images", done, len(data))
             data.maps = maps
 
-    def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validated: Outcome | None) -> None:
-        """Add the epoch to the history, keep the weights if they are the best, and begin the next epoch."""
+    def _finish_epoch(
+        self, phase: Phase, progress: Progress, images: int, validated: Outcome | None, balanced: float | None
+    ) -> None:
+        """Add the epoch to the history, keep the weights if they are the best, and begin the next epoch.
+
+        validated, balanced: of the validation images, None without them.
+        """
         layers = dict(self.named_layers(phase.stages))
         rates = [layer.rates(phase.rules[layer_name]).reshape(-1, 2)[0] for layer_name, layer in layers.items()]
         ltp, ltd = torch.stack(rates).mean(0).tolist()
@@ -473,6 +480,7 @@ class NetworkTrainer(StageGraph):
             ltp_rate=ltp,
             ltd_rate=ltd,
             seconds=progress.seconds,
+            val_balanced=balanced,
             **fractions,
         )
         if validated and (progress.best is None or validated.correct > progress.best["correct"]):
@@ -482,6 +490,7 @@ class NetworkTrainer(StageGraph):
                 "step": row.step,
                 "correct": validated.correct,
                 "accuracy": row.val_accuracy,
+                "balanced": balanced,
                 "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
             }
         earlier = progress.phase_seconds.get(phase.name, 0.0)

@@ -1,4 +1,7 @@
-"""What a decision is: its outcome, the strongest neuron, the majority of votes, the class of each feature."""
+"""What a decision is: its outcome, the strongest neuron, the majority of votes, the class of each feature.
+
+Of many decisions: the balanced accuracy.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -9,6 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.compiled import compiled
+
+# Classes are unequal from two images of the largest to one of the smallest: a network that always chooses the larger of
+# two is then correct for 67 % of the images. With the classes of MNIST, 1.3 to 1, it would be correct for 56 %.
+UNEQUAL = 2
+FEW = 2  # images that are added to the smallest class: 2 images beside 1 of a small part are not unequal
 
 
 class Outcome(NamedTuple):
@@ -28,6 +36,25 @@ class Outcome(NamedTuple):
     def fraction(self, part: str) -> float:
         """Return ``part`` ("correct", "wrong" or "silent") as a fraction of all images."""
         return getattr(self, part) / max(1, sum(self))
+
+
+def are_unequal(support: np.ndarray) -> bool:
+    """Return whether classes have unequal numbers of images. support: int64 (classes,); 0 of a class does not count."""
+    return support.max() >= UNEQUAL * (support[support > 0].min() + FEW)
+
+
+def measure_balanced(predictions: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the balanced accuracy, the mean over the classes of the fraction of their images that is correct.
+
+    predictions: int64 (N,), -1 for silence. labels: int64 (N,). Returns None if the classes are not unequal.
+    """
+    support = np.bincount(labels)
+    if not are_unequal(support):
+        return None
+    correct = np.bincount(labels[predictions == labels], minlength=len(support))
+    is_present = support > 0
+    recalls = correct[is_present] / support[is_present]
+    return sum(recalls.tolist()) / len(recalls)
 
 
 class Targets(NamedTuple):

@@ -59,6 +59,11 @@ class Row(Mapping):
     )
     val_loss: float | None = column("wrong", ("val wrong", ".2%"), ("validation", "loss/by_epoch"))
     val_silent: float | None = column("undecided", ("val silent", ".2%"), ("validation", "scores/silent"))
+    val_balanced: float | None = column(
+        "mean over the classes of the fraction that was correctly classified, if the classes are unequal",
+        ("val balanced", ".2%"),
+        ("validation", "scores/balanced"),
+    )
     convergence: float | None = column(
         "mean of (w - lower)(upper - w) / (upper - lower)² of the features that won; the highest of the convolutions",
         ("convergence", ".1e"),
@@ -97,7 +102,7 @@ class Progress:
         outcome: [correct, wrong, silent] of this epoch so far.
         wins: {name of a layer that learns: int64 (F,), how often each feature has won in this epoch}.
         history: one row for each finished epoch.
-        best: phase, epoch, step, correct, accuracy and state of the epoch with the best validation accuracy.
+        best: phase, epoch, step, correct, accuracy, balanced and state of the epoch with the best validation accuracy.
         ended_by: the setting that ended the last phase that has ended, see ``engine/lengths.py``.
         seconds: time spent in this epoch before an interruption.
         phase_seconds: {phase: seconds}.

@@ -14,13 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from engine.decision import are_unequal
 from utils import write_csv
 
 SILENT = -1
-# Classes are unequal from two images of the largest to one of the smallest: a network that always chooses the larger of
-# two is then correct for 67 % of the images. With the classes of MNIST, 1.3 to 1, it would be correct for 56 %.
-UNEQUAL = 2
-FEW = 2  # images that are added to the smallest class: 2 images beside 1 of a small part are not unequal
 NAMED = 10  # classes in a line, at most
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
 
@@ -220,8 +217,8 @@ def measure_balance(metrics: Mapping[str, Any]) -> float | None:
     metrics: of ``evaluate_predictions``. Returns None if the classes have about the same number of images.
     """
     balanced = compute_balanced_accuracy(metrics)
-    counts = [each.count for each in balanced.classes]
-    return None if max(counts) < UNEQUAL * (min(counts) + FEW) else balanced.fraction
+    support = np.array([each.count for each in balanced.classes])
+    return balanced.fraction if are_unequal(support) else None
 
 
 def compute_balanced_accuracy(metrics: Mapping[str, Any]) -> Accuracy:

@@ -80,6 +80,8 @@ def write_training_page(folder: Path, model: NetworkTrainer, title: str) -> Path
 def _write(folder: Path, model: NetworkTrainer, title: str, results: dict, **more: object) -> Path:
     run = RunFolder(folder)
     tested = "test" if run.flags.get("test", True) else "validation"
+    history = read_rows(folder / "metrics.csv")
+    shown = {name: column.page for name, column in COLUMNS.items() if column.page}
     page = load_template("page.html").render(
         model=model,
         title=title,
@@ -87,8 +89,8 @@ def _write(folder: Path, model: NetworkTrainer, title: str, results: dict, **mor
         evaluations=find_evaluations(results),
         results=results,
         counted=f"at most {MAX_IMAGES:,} {tested} images",
-        history=read_rows(folder / "metrics.csv"),
-        columns={name: column.page for name, column in COLUMNS.items() if column.page},
+        history=history,
+        columns={name: shown[name] for name in shown if any(row.get(name) for row in history)},
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
         args=read_record(folder / "args.json"),

@@ -200,6 +200,26 @@ def test_rows_of_the_history():
     assert (progress.outcome, progress.wins) == ([0, 0, 0], {})
 
 
+@pytest.mark.parametrize(("correct", "balanced"), [(11, 1), (9, (1 + 1 / 2) / 3), (4, 4 / 8 / 3), (0, 0)])
+def test_rows_have_the_balanced_accuracy_of_unequal_classes(correct, balanced):
+    """By hand: eight images of class 0, two of class 1, one of class 4; the classes without images do not count."""
+    labels = np.array([0] * 8 + [1] * 2 + [4])
+    model = Scripted()
+    decisions = torch.from_numpy(np.where(np.arange(IMAGES) < correct, labels, -1))
+    model.decide = lambda maps: (decisions, None)
+    progress = Progress()
+    validation = LatencyDataset(LATENCIES, labels)
+    model.fit(LatencyDataset(LATENCIES, LABELS), validation, (1, 1), progress=progress)
+    s1, s2 = progress.history
+    assert s1.val_balanced is None
+    assert s2.val_balanced == progress.best["balanced"] == pytest.approx(balanced)
+
+
+def test_rows_have_no_balanced_accuracy_if_the_classes_are_not_unequal():
+    progress = fit(Scripted([5]), epochs=(0, 1), validation=True)
+    assert (progress.history[0].val_balanced, progress.best["balanced"]) == (None, None)
+
+
 def test_the_same_data_are_trained_again():
     """The second training reads the network's input again, and ``steps`` itself replaces the maps."""
     train, validation = LatencyDataset(LATENCIES, LABELS), LatencyDataset(LATENCIES, LABELS)

@@ -211,6 +211,8 @@ def describe_epoch(row: Row) -> str:
         silent = row.train_silent
         if row.val_accuracy is not None:
             text += f", val {100 * row.val_accuracy:6.2f} %"
+            if row.val_balanced is not None:
+                text += f" (balanced {100 * row.val_balanced:.2f} %)"
             silent = row.val_silent
         text += f"; silent {100 * silent:.2f} %"
     else:

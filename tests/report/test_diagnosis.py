@@ -379,6 +379,10 @@ def test_classes_of_unequal_size(unequal, tmp_path, monkeypatch, capsys):
         assert (f"{name} ({len(found)})" in tested) == (not any(found))
     logged = (run / "log.txt").read_text()
     assert f"\n{tested}\n{validated}\n" in logged
+    best = results(run)["best_epoch"]
+    assert float(read_csv(run / "metrics.csv")[best["step"] - 1]["val_balanced"]) == best["balanced"]
+    assert f"balanced accuracy {100 * best['balanced']:.2f} %" in validated
+    assert f" val {100 * best['accuracy']:6.2f} % (balanced {100 * best['balanced']:.2f} %)" in logged
     assert "largest class 61.54 ±" in logged  # 8 of 13
     capsys.readouterr()
     assert start_evaluation(f"{run} --no-figures --device cpu --threads 1 --name test", tmp_path) == 0

@@ -99,6 +99,17 @@ def unpack(text):
     return np.frombuffer(base64.b64decode(text), np.uint8)
 
 
+@pytest.mark.parametrize("balanced", ["", "0.4321"])
+def test_the_history_has_the_columns_with_values(balanced, tmp_path, read):
+    make_run(tmp_path, {})
+    path = tmp_path / "metrics.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},val_balanced", *(f"{row},{balanced}" for row in rows)]) + "\n")
+    reader, _ = read(build_model("mozafari2018"), 0)
+    assert ("val balanced" in reader.texts) == ("43.21 %" in reader.texts) == bool(balanced)
+    assert "train accuracy" in reader.texts
+
+
 def test_the_balanced_accuracy_of_unequal_classes(tmp_path, read):
     labels = np.repeat([0, 1], [6, 1])
     for decided, expected in (([0] * 7, True), (labels[:4], False)):
