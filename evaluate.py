@@ -116,6 +116,7 @@ def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]
     evaluation.write_predictions(folder / "predictions.csv", data.class_names)
     log.info(f"{name} on {data.name}, test images: {evaluation.describe()}")
     log.info_all([*diagnosis, *lines])
+    log.board.log_scores("test", evaluation.metrics, 0)
     log.close()
     log.info(f"see {folder}")
 

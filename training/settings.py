@@ -306,7 +306,7 @@ class EvaluateSettings(NetworkSettings):
     def __post_init__(self):
         super().__post_init__()
         if len(self.run) > 1:
-            self._refuse_groups(("output", "prediction"), "takes one RUN", {"name"})
+            self._refuse_groups(("output", "prediction"), "takes one RUN", {"name", "figures", "tensorboard"})
         elif self.save_features:
             used = {"save_features", "name"}
             if self.predict:

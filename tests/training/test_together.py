@@ -5,7 +5,7 @@ import pytest
 import torch
 from support.command import FEW_DIGITS, MACHINE, read_csv, results, start_evaluation
 from support.refusals import assert_refuses
-from support.run_folders import files_in
+from support.run_folders import events_of, files_in
 
 import evaluate
 import imagesets
@@ -107,6 +107,14 @@ def test_a_network_given_twice_decides_as_alone(save, tmp_path):
         decided.append([row["prediction"] for row in read_csv(tmp_path / name / "predictions.csv")])
     assert decided[0] == decided[1]
     assert len({*decided[0]}) > 1
+
+
+def test_scripts_for_one_network_also_run_with_several(save, tmp_path):
+    """--no-figures leaves nothing out, because there are none; TensorBoard shows the scores of all together."""
+    words = f"{save('one')} {save('other')} --dataset {FEW_DIGITS} {MACHINE} --no-figures --tensorboard --name both"
+    assert start_evaluation(words, tmp_path) == 0
+    (point,) = events_of(tmp_path / "both")["."].Scalars("test/accuracy")
+    assert point.value == pytest.approx(results(tmp_path / "both")["test"]["accuracy"])
 
 
 @pytest.mark.parametrize(
