@@ -253,7 +253,8 @@ class Vote(Branches):
 
     Each branch votes for the class of its winner, or abstains when it is silent. A class with at least two votes and
     more votes than any other class is chosen; otherwise the vote of the middle branch decides, and if that branch is
-    silent, the vote of the branch with the highest potential. Each branch learns from its own vote.
+    silent, the vote of the branch with the highest potential. Each branch learns from its own vote. All branches have
+    the same number of features.
     """
 
     title: ClassVar[str] = "vote"
@@ -261,3 +262,6 @@ class Vote(Branches):
     def check_branches(self) -> None:
         if any(branch.fires for branch in self.branches):
             raise InputError("the branches of a Vote decide: leave out their thresholds, or declare Branches(…)")
+        counts = [branch.out_channels for branch in self.branches]
+        if len({*counts}) > 1:  # a feature has the same class in each branch
+            raise InputError(f"out_channels of the branches of a Vote must be equal, not {counts}")
