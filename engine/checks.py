@@ -52,6 +52,19 @@ def is_finite(values: Tensor) -> bool:
     return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
+def shares_memory(values: Tensor) -> bool:
+    """Return whether numbers of a tensor share memory, as in a view of ``expand``, so that to write one changes others.
+
+    They do not, if in each dimension the stride reaches beyond all numbers of the dimensions with smaller strides.
+    """
+    reach = 0
+    for stride, size in sorted(zip(values.stride(), values.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return True
+        reach += stride * (size - 1)
+    return False
+
+
 def check_time_steps(time_steps: int, most: int = MAX_TIME_STEPS) -> int:
     """Return T, the number of time steps. Raises InputError unless it is a whole number from 1 to ``most``."""
     return check_number("time_steps", time_steps, 1, most)

@@ -28,6 +28,7 @@ from engine.checks import (
     check_time_steps,
     check_times,
     is_finite,
+    shares_memory,
     to_array,
 )
 from engine.decision import Outcome, Result, allow_rounding
@@ -84,11 +85,12 @@ class StageModule(nn.Module):
     def _check_map(self, latency, channels=None):
         """Return a map as a tensor in one piece. The kernels check no bounds.
 
-        Raises InputError if the map is not one of this number of channels (None: any), or not for this backend.
+        Raises InputError if the map is not one of this number of channels (None: any), or not for this backend, and if
+        a user has set wrong time steps.
         """
         latency = check_latencies(latency, channels)
         choose_backend(self.backend_name, latency.device)
-        check_times(latency, self.time_steps)
+        check_times(latency, check_time_steps(self.time_steps))
         return latency.contiguous()
 
     def _check(self, latency, pool=1):
@@ -257,6 +259,8 @@ class Layer(StageModule):
             raise InputError(f"the lower layer needs a threshold and a rule such as RSTDP(), not {self.stage}")
         if upper.stage.fires:
             raise InputError(f"the upper layer needs no threshold, unlike {upper.stage}")
+        if upper.time_steps != self.time_steps:
+            raise InputError(f"time_steps of both layers must be equal, not {self.time_steps} and {upper.time_steps}")
         rates = self.next_rates(rule, len(latency), epoch)
         upper_rates = None
         if upper_learns:
@@ -305,6 +309,8 @@ class Layer(StageModule):
             raise InputError(f"weight must be float32 or float64 {self._shape}, not {given}")
         if isinstance(latency, torch.Tensor) and latency.device != weight.device:
             raise InputError(f"latencies must be on {weight.device}, the device of the weights, not {latency.device}")
+        if shares_memory(weight):
+            raise InputError("weight has numbers that share memory, as those of expand do: set weight.contiguous()")
         if not is_finite(weight):
             raise InputError("weight must be finite, but contains inf or nan")
         if not (0 <= self.threshold <= MAX_VALUE or self.threshold == math.inf):

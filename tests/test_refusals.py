@@ -107,6 +107,26 @@ def fire_above(threshold, weight=0.8):
     layer.fire(LATENCIES)
 
 
+def learn_decisions(backend="event", **attributes):
+    """Replace attributes of a layer whose first spike decides, and let it learn."""
+    layer = layers.Layer(firing(), 3, backend=backend)
+    for name, value in attributes.items():
+        setattr(layer, name, value)
+    layer.learn_decisions(LATENCIES, [0, 1], range(8), None)
+
+
+def learn_together(time_steps):
+    """Replace the time steps of the upper one of two layers, and let both learn."""
+    upper = one(RSTDP(), 8)
+    upper.time_steps = time_steps
+    layers.Layer(firing(), 3).learn_together(upper, LATENCIES, [0, 1], 1, range(8))
+
+
+def share(*strides):
+    """Return weights with numbers that share memory."""
+    return torch.nn.Parameter(torch.rand(1000).as_strided((8, 3, 3, 3), strides), requires_grad=False)
+
+
 def mozafari(**arguments):
     return build_model("mozafari2018", **arguments)
 
@@ -246,6 +266,8 @@ weight     | fire_above(1.0, nan) | fire_above(1.0, -inf) | learn_with(torch.ful
 pooling    | POOL.fire(LATENCIES[..., :1])
 backend    | mozafari(backend="evnet") | Layer(SpikingConv(8, 3), 3, backend=None)
 dtype      | mozafari(dtype=torch.float16) | Layer(SpikingConv(8, 3), 3, dtype=torch.int32)
+time_steps | learn_decisions(time_steps=-1) | learn_decisions(time_steps=0) | learn_decisions(time_steps=255)
+time_steps | learn_decisions(time_steps=1000) | learn_decisions("torch", time_steps=1000) | learn_together(14)
 time_steps | Layer(SpikingConv(8, 3), 3, 300) | Operation(Pool(2), 3, 255) | pack(LATENCIES, time_steps=300)
 STDP       | one(RSTDP()).learn_features(LATENCIES, RULE)
 RSTDP      | one(RSTDP()).learn_features(LATENCIES, RSTDP()) | one(None).learn_features(LATENCIES, RSTDP())
@@ -255,6 +277,8 @@ threshold  | one(RULE).learn_together(one(RSTDP(), 8), LATENCIES, [0, 1], 1, ran
 threshold  | one(RSTDP()).learn_together(one(RSTDP(), 8), LATENCIES, [0, 1], 1, range(8))
 weight     | learn_with(torch.zeros(8, 8, 3, 2)) | learn_with(torch.zeros(8, 3, 3, 3))
 weight     | learn_with(torch.zeros(8, 8, 3, 3).half())
+weight     | learn_with(torch.rand(1, 8, 3, 3).expand(8, -1, -1, -1)) | learn_with(torch.tensor(0.5).expand(8, 8, 3, 3))
+weight     | learn_decisions(weight=share(27, 9, 3, 0)) | learn_decisions("torch", weight=share(26, 9, 3, 1))
 s2         | small().train_unsupervised(LATENCIES, "s2")
 c1         | mozafari().train_unsupervised(LATENCIES, "c1")
 --epochs   | fit((1,)) | fit((1, 1, 1))
