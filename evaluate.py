@@ -9,9 +9,6 @@ from training.command import command_line, prepare_start, print_output, report_e
 if __name__ == "__main__":
     prepare_start()
 
-import engine  # noqa: F401  before torch, see engine/__init__.py
-
-# isort: split
 import json
 from dataclasses import replace
 from functools import partial
@@ -42,20 +39,14 @@ from training.settings import EvaluateSettings, TrainSettings
 from training.testing import report_test
 from training.together import check_alike, compare_networks
 from training.trained import TrainedNetwork, compute_maps, load_network
-from utils import (
-    check_memory,
-    claim_folder,
-    put_in_place,
-    to_folder_name,
-    write_json,
-)
+from utils import check_memory, claim_folder, put_in_place, to_folder_name, write_json
 
 
 @command_line
 def main(words: list[str]) -> int | None:
     """Test, classify or export, as the words of a command line request. Returns the exit code, None for 0."""
     settings = EvaluateSettings.parse(words)
-    network, *others = load(settings)
+    network, *others = load_networks(settings)
     if others:
         evaluate_together(settings, [network, *others])
     elif settings.nir:
@@ -78,10 +69,10 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     model = network.model
     encoder = network.encoder
     checkpoint = network.checkpoint
-    data, images, labels = read_test(settings, network)
+    data, images, labels = read_test_images(settings, network)
     indices = choose_map_images(settings, labels)
     check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT))
-    folder, log, facts = begin(settings, data, model.name, {"checkpoint": str(checkpoint.path)}, [network])
+    folder, log, facts = begin_test(settings, data, model.name, {"checkpoint": str(checkpoint.path)}, [network])
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(*model.decide(latencies), labels)
     title = f"{model.name}, {data.name}"
@@ -105,10 +96,10 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:
     """Test several networks alone and together on the test images of a data set, and write the scores in a folder."""
     check_alike(networks)
-    data, images, labels = read_test(settings, networks[0])
+    data, images, labels = read_test_images(settings, networks[0])
     name = f"{len(networks)} networks together"
     paths = [str(network.checkpoint.path) for network in networks]
-    folder, log, facts = begin(settings, data, name, {"checkpoints": paths}, networks)
+    folder, log, facts = begin_test(settings, data, name, {"checkpoints": paths}, networks)
     evaluation, comparison, lines = compare_networks(networks, images, labels)
     diagnosis = [*evaluation.describe_balance(data.class_names, "test images")]
     facts |= {**comparison, "diagnosis": diagnosis}
@@ -121,14 +112,14 @@ def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]
     log.info(f"see {folder}")
 
 
-def read_test(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[DataSet, np.ndarray, np.ndarray]:
+def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[DataSet, np.ndarray, np.ndarray]:
     """Return the data set of the settings, its test images and their labels; a few of a dry run."""
-    data = read_data(settings, network)
+    data = read_tested(settings, network)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     return data, data.test_images[:count], data.test_labels[:count]
 
 
-def begin(
+def begin_test(
     settings: EvaluateSettings, data: DataSet, name: str, facts: dict, networks: list[TrainedNetwork]
 ) -> tuple[Path, RunLog, dict]:
     """Create the folder of a test, with the record of the command, and begin its log.
@@ -159,15 +150,20 @@ def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
         entry["scores"] = dict(zip(names, scores.tolist(), strict=True))
     if settings.json:
         print_output(json.dumps(entries, indent=1))
-        return code
+    else:
+        print_entries(entries, settings.scores)
+    return code
+
+
+def print_entries(entries: list[dict], with_scores: bool) -> None:
+    """Print the class of each image, and the scores of all classes."""
     for entry in entries:
         decision = "silent: no neuron of the decision stage fired" if entry["class"] is None else entry["class"]
         note = f"  ({entry['note']})" if entry["note"] else ""
         print_output(f"{make_printable(entry['image'])}: {decision}{note}")
-        if settings.scores:
+        if with_scores:
             scores = [f"{name} {score:.6g}" for name, score in entry["scores"].items()]
             print_output(f"    {'  '.join(scores)}")
-    return code
 
 
 def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[list, list[dict], int]:
@@ -246,7 +242,7 @@ def split_data(settings: EvaluateSettings, network: TrainedNetwork) -> Splits:
 def draw(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write a page on which images are drawn."""
     network.check_decides()
-    data = read_data(settings, network)
+    data = read_tested(settings, network)
     chosen = choose_map_images(settings, data.test_labels)
     if not len(chosen):
         chosen = np.linspace(0, len(data.test_labels) - 1, min(DRAWN, len(data.test_labels))).astype(int)
@@ -266,7 +262,7 @@ def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def load(settings: EvaluateSettings) -> list[TrainedNetwork]:
+def load_networks(settings: EvaluateSettings) -> list[TrainedNetwork]:
     """Load the networks of the settings. Raises InputError if one of them is another network."""
     device = prepare_machine(settings)
     networks = [load_network(run, settings.output, device, settings.backend) for run in settings.run]
@@ -285,7 +281,7 @@ def read_settings(content: Checkpoint) -> TrainSettings:
 def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     """Read the data set of the settings, by default that of the training.
 
-    Raises InputError unless the network can be tested on it.
+    Raises InputError unless the network reads such images.
     """
     content = network.checkpoint
     trained = read_settings(content)
@@ -297,29 +293,29 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     if settings.dataset is None:
         ground = ground or trained.ground
     data = load_data(replace(settings, dataset=dataset, image_size=image_size, ground=ground))
-    check_fit(content, data, dataset, is_tested=not settings.save_features)
+    check_equal(content, data, IMAGES[content.build_encoder().colours], IMAGES[data.colours])
+    sizes = [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)]
+    check_equal(content, data, *sizes)
     return data
 
 
-def check_fit(content: Checkpoint, data: DataSet, dataset: str, is_tested: bool) -> None:
-    """Raise InputError unless the network of a checkpoint reads such images, and if it is tested, decides such classes.
-
-    dataset: the flag of the data set.
-    """
-    pairs = [
-        (IMAGES[content.build_encoder().colours], IMAGES[data.colours]),
-        [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)],
-    ]
-    if is_tested:
-        pairs.insert(0, (f"{content.num_classes} classes", f"{data.num_classes} classes"))
-    has_own_classes = any(not name or is_path(name) for name in (dataset, read_settings(content).dataset))
-    if is_tested and has_own_classes and content.record.class_names:
+def read_tested(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
+    """Read the data set as ``read_data``. Raises InputError also unless the network decides between its classes."""
+    data = read_data(settings, network)
+    content = network.checkpoint
+    check_equal(content, data, f"{content.num_classes} classes", f"{data.num_classes} classes")
+    trained = read_settings(content).dataset
+    has_own_classes = any(not name or is_path(name) for name in (trained, settings.dataset or trained))
+    if has_own_classes and content.record.class_names:
         names = [f"the classes {', '.join(classes)}" for classes in (content.record.class_names, data.class_names)]
-        pairs.append(names)
-    for trained, tested in pairs:
-        if trained != tested:
-            message = f"{content.path} was trained for {trained}, but {data.name} has {tested}"
-            raise InputError(message)
+        check_equal(content, data, *names)
+    return data
+
+
+def check_equal(content: Checkpoint, data: DataSet, trained: str, tested: str) -> None:
+    """Raise InputError unless what a network was trained for, in words, is what a data set has."""
+    if trained != tested:
+        raise InputError(f"{content.path} was trained for {trained}, but {data.name} has {tested}")
 
 
 def describe_change(record: RunRecord, data: DataSet) -> list[str]:

@@ -12,7 +12,7 @@ from training.command import command_line, prepare_start, print_output
 if __name__ == "__main__":
     prepare_start()
 
-from engine.lengths import EARLY  # first: engine is imported before torch, see engine/__init__.py
+from engine.lengths import EARLY
 from models import model_class
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models

@@ -35,3 +35,5 @@ def check_names() -> None:
 
 
 check_names()
+
+import engine  # noqa: E402, F401  before torch, see engine/__init__.py

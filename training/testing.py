@@ -4,15 +4,17 @@
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from engine.graph import LatencyMap
 from engine.stages import INPUT
+from network_trainer import LatencyDataset, NetworkTrainer
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Finding, compare_splits
 from report.evaluation import Evaluation
@@ -31,12 +33,34 @@ NO_SCORES = "no stage of this network decides; see its convergence"
 
 def finish(run: Run) -> None:
     """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
-    plan = run.plan
-    reads = run.known.test_reads + (plan.settings.scored_split == "test")
+    split = run.plan.settings.scored_split
+    reads = run.known.test_reads + (split == "test")
     run.known = replace(run.known, test_reads=reads)
     run.save()
+    tested = run.encode_split(split)
+    evaluations = evaluate(run, tested)
+    with best_weights(run.plan.model, run.progress.best):
+        report = make_report(run, tested.maps[INPUT], evaluations)
+        report_run(run, report)
+    run.log.close()
+
+
+@contextmanager
+def best_weights(model: NetworkTrainer, best: dict | None) -> Iterator[None]:
+    """Give a network the weights of its best epoch, ``Progress.best``, until the context ends; None: its own."""
+    own = deepcopy(model.state_dict())
+    if best:
+        restore_state(model, best["state"])
+    try:
+        yield
+    finally:
+        restore_state(model, own)
+
+
+def report_run(run: Run, report: Report) -> None:
+    """Write what a finished run leaves behind. The network has the best weights."""
+    plan = run.plan
     draw = plan.settings.figures
-    report = make_report(run)
     if draw:
         run.log.info("drawing the figures")
     report_test(report, run.folder, run.log, draw, len(run.progress.history) + 1)
@@ -59,17 +83,14 @@ def finish(run: Run) -> None:
     run.log.info(f"{run.seconds['since the last start']:.0f} s{memory}; see {place}")
     if plan.settings.dry_run:
         run.log.info("a dry run: accuracies of a few images are no results")
-    run.log.close()
 
 
-def make_report(run: Run) -> Report:
-    """Evaluate the network of a run, and return the report. Afterwards the network has the best weights."""
+def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluation]) -> Report:
+    """Return the report on a network that has the best weights, after its diagnosis. latencies: of the scored split."""
     plan = run.plan
     split = plan.settings.scored_split
     best = run.progress.best
     tested = plan.splits.get_split(split)
-    latencies = run.encode_split(split).maps[INPUT]
-    evaluations = evaluate(run, latencies, tested.labels)
     operations = count_operations(plan.model, latencies)
     if best is None:
         run.save("best.safetensors")
@@ -96,10 +117,8 @@ def make_report(run: Run) -> Report:
     )
 
 
-def evaluate(run: Run, latencies: LatencyMap, labels: np.ndarray) -> dict[str, Evaluation]:
-    """Evaluate the last weights, which the network has, and the best weights. Afterwards it has the best weights.
-
-    latencies, labels: of the split that is scored.
+def evaluate(run: Run, tested: LatencyDataset) -> dict[str, Evaluation]:
+    """Evaluate the last weights, which the network has, and the best weights. tested: the split that is scored.
 
     Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images are
     not read: {"validation.last", "validation.best"}. Without a decision stage: {}.
@@ -112,15 +131,16 @@ def evaluate(run: Run, latencies: LatencyMap, labels: np.ndarray) -> dict[str, E
     validation = run.validation
     phase = model.phases[-1]
     below = model.input_name(phase.stages[0])
-    maps = {below: model.map_of(latencies, below)}  # the same for the last and for the best weights
-    last = Evaluation(*model.decide(maps), labels)
+    maps = {below: model.map_of(tested.maps, below)}  # the same for the last and for the best weights
+    last = Evaluation(*model.decide(maps), tested.labels)
     evaluations = {f"{split}.best": last, f"{split}.last": last}
-    if best is not None:
-        restore_state(model, best["state"])
+    if best is None:
+        return evaluations
+    with best_weights(model, best):
         if best["phase"] != phase.name:  # a later phase has trained stages below
-            maps = latencies
+            maps = tested.maps
             validation = run.encode_split("validation")
-        evaluations[f"{split}.best"] = Evaluation(*model.decide(maps), labels)
+        evaluations[f"{split}.best"] = Evaluation(*model.decide(maps), tested.labels)
         if split == "test":
             evaluations["validation.best"] = Evaluation(*model.decide(validation.maps), validation.labels)
     return evaluations

@@ -14,7 +14,7 @@ from engine.rules import RSTDP, MarginRule
 from engine.threads import run_parts
 from utils import ROOT
 
-MODULES = "SpykeTorch", "engine", "models", "network_trainer", "s1c1", "train", "evaluate", "sweep"
+MODULES = "SpykeTorch", "engine", "models", "network_trainer", "s1c1", "train", "evaluate", "sweep", "training.trained"
 PROGRAM = """
 import os, sys
 from importlib.abc import MetaPathFinder
