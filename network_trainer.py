@@ -30,7 +30,7 @@ from engine.latency_dataset import LatencyDataset
 from engine.layers import Layer
 from engine.lengths import Lengths
 from engine.packed import open_storage
-from engine.phases import Phase, find_stages
+from engine.phases import Phase, find_stages, make_phase
 from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Progress, Row, Step
 from engine.registry import register
 from engine.rules import Rule
@@ -126,6 +126,8 @@ class NetworkTrainer(StageGraph):
                 check_effects(name, stage)
         self.connect(declaration, image_size is not None, check_number("seed", seed, 0), backend, dtype)
         self.phases = nn.ModuleList(self.build_phases())
+        for phase in self.phases:
+            phase.add_state(self)
         self.to(device)
 
     def build(self, num_classes: int) -> dict[str, Stage]:
@@ -133,7 +135,10 @@ class NetworkTrainer(StageGraph):
         raise InputError(f"{type(self).__name__} declares no stages")
 
     def build_phases(self) -> list[Phase]:
-        """Return the phases: one for each stage with an unsupervised rule, bottom up, then one for all other rules."""
+        """Return the phases: one for each stage with an unsupervised rule, bottom up, then one for all other rules.
+
+        A phase has the class that its rules name, see ``Rule.phase``.
+        """
         phases = []
         supervised_stages = []
         supervised_rules = {}
@@ -144,9 +149,9 @@ class NetworkTrainer(StageGraph):
                     supervised_stages.append(name)
                     supervised_rules |= rules
                 else:
-                    phases.append(Phase((name,), rules))
+                    phases.append(make_phase((name,), rules))
         if supervised_stages:
-            phases.append(Phase(tuple(supervised_stages), supervised_rules))
+            phases.append(make_phase(tuple(supervised_stages), supervised_rules))
         return phases
 
     def find_phase(self, name: str) -> int:

@@ -15,6 +15,7 @@ from torch import nn
 from engine.checks import is_finite
 from engine.decision import Outcome, classes_of, majority
 from engine.graph import LatencyMap, StageGraph
+from engine.layers import Layer
 from engine.rules import Rule
 from errors import InputError
 
@@ -37,6 +38,10 @@ class Learned(NamedTuple):
 class Phase(nn.Module):
     """The stages that learn together, each of their convolutions by one rule.
 
+    A rule that needs a state for each feature, or another way to learn, names a subclass as its ``phase``. The subclass
+    may register buffers in ``add_state``, which checkpoints contain, and override ``learn_features``, or
+    ``learn_decisions`` and ``learn_together``, which are those of the layers by default (``engine/layers.py``).
+
     Args:
         stages: their names. With labels they are the decision stage, or the firing stage below it, or both.
         rules: {name of each layer of the stages: its rule in this phase}. Either all need labels or none does.
@@ -44,6 +49,8 @@ class Phase(nn.Module):
             rates of a stage adapt after its own batches.
 
     The buffer ``batches``, int64 (1,), counts the batches that the phase has learned from.
+
+    Raises InputError if one of the rules names a phase of another class.
     """
 
     def __init__(self, stages: tuple[str, ...], rules: Mapping[str, Rule], alternate: bool = False):
@@ -52,6 +59,10 @@ class Phase(nn.Module):
         self.rules = dict(rules)
         self.alternate = alternate
         self.register_buffer("batches", torch.zeros(1, dtype=torch.int64))
+        for rule in self.rules.values():
+            if not isinstance(self, rule.phase or Phase):
+                needed = f"the rule {rule.name!r} learns in the phase {rule.phase.__name__}"
+                raise InputError(f"{needed}, but {self.name} learns in {type(self).__name__}")
 
     @property
     def name(self) -> str:
@@ -65,6 +76,13 @@ class Phase(nn.Module):
     @property
     def needs_labels(self) -> bool:
         return self.main_rule.needs_labels
+
+    def add_state(self, network: StageGraph) -> None:
+        """Register the buffers of a subclass. It is called once, when the network has all its layers and phases.
+
+        ``network.named_layers(self.stages)`` yields (name, layer) of the layers that learn in the phase. A layer has
+        ``layer.stage.out_channels`` features.
+        """
 
     def learn(
         self,
@@ -94,13 +112,16 @@ class Phase(nn.Module):
         if self.alternate:
             active = (self.stages[batch % len(self.stages)],)
         if not self.needs_labels:
-            learned = self._learn_features(network, inputs, epoch, active)
+            winners = {}
+            for layer_name, layer in network.named_layers(active):
+                winners[layer_name] = list_winners(self.learn_features(layer_name, layer, inputs, epoch))
+            learned = Learned(None, None, winners)
         elif active == (network.decision,):
-            learned = self._learn_decisions(network, inputs, labels, epoch, rng, left_out)
+            learned = self.learn_decisions(network, inputs, labels, epoch, rng, left_out)
         elif left_out is not None:
             raise InputError(f"left_out is for a decision stage that learns alone, not for {self.name}")
         else:
-            learned = self._learn_together(network, inputs, labels, epoch, active)
+            learned = self.learn_together(network, inputs, labels, epoch, active)
         for layer_name, layer in network.named_layers(active):
             rule = self.rules[layer_name]
             if learned.outcome:
@@ -109,16 +130,33 @@ class Phase(nn.Module):
                 raise InputError(f"rule {rule.name!r} made weights of {layer_name} NaN in batch {batch + 1}")
         return learned
 
-    def _learn_features(self, network, inputs, epoch, active) -> Learned:
-        """Let firing stages learn without labels."""
-        winners = {}
-        for layer_name, layer in network.named_layers(active):
-            found = layer.learn_features(inputs, self.rules[layer_name], epoch)
-            winners[layer_name] = _list_winners(found[..., 0])
-        return Learned(None, None, winners)
+    def learn_features(self, name: str, layer: Layer, inputs: torch.Tensor, epoch: int) -> torch.Tensor:
+        """Let a layer without labels learn from images, one after another.
 
-    def _learn_decisions(self, network, inputs, labels, epoch, rng, left_out) -> Learned:
-        """Let every branch of the decision stage learn from its own decision."""
+        Args:
+            name: the name of the layer; its rule is ``self.rules[name]``.
+            layer: its ``weight``, (F, C, kernel, kernel), is on the device of the network.
+            inputs: uint8 (N, C, H, W), the time step of each input spike; T, the number of time steps, is silence.
+            epoch: number of epochs of this phase before this one.
+
+        Returns the winners, int32 (N, K, 4) on the CPU: feature, line, column and time step; -1: fewer than K winners.
+        The winners of an image have different features.
+        """
+        return layer.learn_features(inputs, self.rules[name], epoch)
+
+    def learn_decisions(
+        self,
+        network: StageGraph,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        epoch: int,
+        rng: np.random.Generator,
+        left_out: Any,
+    ) -> Learned:
+        """Let every branch of the decision stage learn from its own decision, one image after another.
+
+        The arguments are those of ``learn``, which adapts the rates afterwards. inputs: uint8 (N, C, H, W).
+        """
         maps = {network.input_name(self.stages[0]): inputs}
         inputs = network.map_of(maps, network.input_name(network.decision))[:].to(network.device)
         classes = network.class_of_feature()
@@ -130,14 +168,25 @@ class Phase(nn.Module):
             feature = result.decisions[:, 0].long()
             votes.append(classes_of(feature, classes))
             highest.append(result.highest.double())
-            winners[layer_name] = _list_winners(feature)
+            winners[layer_name] = list_winners(result.decisions)
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(highest, 1), network.num_classes)
         outcome = Outcome.of(decisions, labels.cpu())
         return Learned(outcome, torch.cat([decisions[:, None], votes], 1), winners)
 
-    def _learn_together(self, network, inputs, labels, epoch, active) -> Learned:
-        """Let a firing stage learn from the network's decisions, with the decision stage if that is active too."""
+    def learn_together(
+        self,
+        network: StageGraph,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        epoch: int,
+        active: tuple[str, ...],
+    ) -> Learned:
+        """Let a firing stage learn from the network's decisions, with the decision stage if that is active too.
+
+        The arguments are those of ``learn``, which adapts the rates afterwards. inputs: uint8 (N, C, H, W), the input
+        of the firing stage. active: the names of the stages that learn from this batch.
+        """
         name = self.stages[0]
         pool = 1
         for between in network.between([name], network.inputs_of(network.decision)):
@@ -145,15 +194,28 @@ class Phase(nn.Module):
         classes = network.class_of_feature()
         lower, upper = network.stages[name], network.stages[network.decision]
         result = lower.learn_together(upper, inputs, labels, pool, classes, network.decision in active, epoch)
-        feature = result.decisions[:, 0].long()
-        winners = {name: _list_winners(result.winners[..., 0]), network.decision: _list_winners(feature)}
-        decisions = classes_of(feature, classes)
+        winners = {name: list_winners(result.winners), network.decision: list_winners(result.decisions)}
+        decisions = classes_of(result.decisions[:, 0].long(), classes)
         outcome = Outcome.of(decisions, labels.cpu())
         return Learned(outcome, decisions[:, None].repeat(1, 2), {stage: winners[stage] for stage in active})
 
 
-def _list_winners(features: torch.Tensor) -> torch.Tensor:
-    """Return the features that have won, int64 (wins,), of winners with -1 for none."""
+def make_phase(stages: tuple[str, ...], rules: Mapping[str, Rule]) -> Phase:
+    """Return the phase of these stages and rules, of the class that the rules name.
+
+    Raises InputError if they name different classes, or anything else.
+    """
+    kinds = [rule.phase for rule in rules.values() if rule.phase is not None]
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Phase)):
+            raise InputError(f"the phase of a rule must be a subclass of engine.phases.Phase, not {kind!r}")
+    first, *_ = *kinds, Phase
+    return first(stages, rules)
+
+
+def list_winners(winners: torch.Tensor) -> torch.Tensor:
+    """Return the features that have won, int64 (wins,), of winners (…, 3) or (…, 4) whose feature is -1 for none."""
+    features = winners[..., 0]
     return features[features >= 0].long()
 
 

@@ -7,7 +7,8 @@ User-defined rules can be in any file (``--plugin``). A rule is a frozen datacla
 * a *plasticity*: a flat ``NamedTuple`` of numbers with the methods
     ``window``: the rate of a synapse, from the times of its input's spike and of the winner's spike;
     ``change``: Δw, from the weight and the rate, where w becomes w + Δw, within ``lower`` and ``upper``;
-    ``verdict``, if the rule needs labels: which neurons of a decision stage learn from an image, with which rates.
+    ``verdict``, if the rule needs labels: which neurons of a decision stage learn from an image, with which rates;
+* a *phase*, only if it needs a state for each feature or another way to learn (``engine/phases.py``).
 
 The methods of a plasticity are compiled into the kernels, which find them by its type, and the torch backend calls
 them on tensors. Therefore ``window`` and ``change`` are expressions without ``if``, ``min`` or ``max``. If they contain
@@ -155,6 +156,7 @@ class Rule(Declared):
     rewards_firing: ClassVar[bool] = False  # whether a stage with a threshold may learn by it
     drops: ClassVar[bool] = False  # whether neurons that are left out do not decide, either
     only_firing: ClassVar[Collection[str]] = ()  # fields that have no effect without a threshold
+    phase: ClassVar[type | None] = None  # the subclass of engine.phases.Phase that trains it; None: any phase
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

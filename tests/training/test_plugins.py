@@ -12,7 +12,7 @@ import pytest
 from support.command import SMALL, dont_draw, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.registries import forgetting
-from support.run_folders import assert_read_alike
+from support.run_folders import assert_read_alike, outcome, same
 
 import evaluate
 import sweep
@@ -209,6 +209,22 @@ def test_values_after_each_epoch(tmp_path):
     drawn = {path.name for path in (run / "figures").iterdir()}
     assert drawn == {f"weight_histograms_{layer}.png" for layer in first}
     assert read_csv(run / "metrics.csv")[0].keys() == {*COLUMNS}
+
+
+def test_a_state_for_each_feature_is_resumed(tmp_path, undrawn, stop_after):
+    """The rule of docs/extending.md, whose phase keeps how often each feature has won."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
+    own = tmp_path / "homeostasis.py"
+    own.write_text(next(block for block in blocks if "add_state" in block))
+    words = f"{SMALL} --epochs 2 1 1 --set s1.rule=homeostatic s1.rule.strength=0.5 --plugin {own}"
+    assert start(f"{words} --name whole", tmp_path) == 0
+    stop_after(4)  # in the second epoch of s1
+    assert start(f"{words} --name stopped", tmp_path) == 130
+    stop_after(None)
+    assert start(f"--resume {tmp_path / 'stopped'} --plugin {own}", tmp_path) == 0
+    whole, stopped = (outcome(tmp_path / name) for name in ("whole", "stopped"))
+    assert same(whole, stopped)
+    assert whole["last weights"]["phases.0.s1_wins"].sum() > 0
 
 
 def test_no_other_source_imports_a_file(own, tmp_path, capsys):
