@@ -25,6 +25,7 @@ def save_activation_maps(
     class_names: Sequence[str],
     stages: Sequence[str] | None = None,
     draw: bool = True,
+    channels: Sequence[str] = (),
 ) -> None:
     """Save the first-spike maps of every stage for the images ``indices`` of a set.
 
@@ -40,6 +41,7 @@ def save_activation_maps(
         labels: the classes of the whole set.
         stages: names of the stages to save: those that have learned, and the stages between them. None: all.
         draw: whether to draw the pictures.
+        channels: names of the maps of the input, see ``channels.name_channels``; none: they are numbered.
 
     Raises OSError or InputError if the folder cannot be written to.
     """
@@ -60,12 +62,12 @@ def save_activation_maps(
             title += f", decision {[*class_names, 'silent'][decision]}"
         write_atomically(folder / f"{file}.npz", partial(np.savez_compressed, **content))
         if draw:
-            for stage, branch, picture in _draw_pictures(model, maps, potentials, class_names, title):
+            for stage, branch, picture in _draw_pictures(model, maps, potentials, class_names, title, channels):
                 (folder / stage).mkdir(exist_ok=True)
                 write_atomically(folder / stage / f"{file}{branch}.png", picture.save)
 
 
-def _draw_pictures(model, maps, potentials, class_names, title):
+def _draw_pictures(model, maps, potentials, class_names, title, channels):
     """Yield (stage, branch or "", picture) of an image of ``save_activation_maps``."""
     from report.sheets import draw_decision, draw_maps
 
@@ -73,7 +75,8 @@ def _draw_pictures(model, maps, potentials, class_names, title):
     for name in maps:
         full_title = f"{model.name}, {name}: {title}"
         if name == INPUT or model.declaration[name].fires:
-            yield name, "", draw_maps(maps[name], model.time_steps, full_title, regions[name])
+            names = channels if name == INPUT else ()
+            yield name, "", draw_maps(maps[name], model.time_steps, full_title, regions[name], names)
     for key, values in potentials.items():
         branch = key.removeprefix("potentials")
         full_title = f"{model.name}, {model.decision}: {title}{branch.replace('_', ', branch ')}"

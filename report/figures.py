@@ -5,7 +5,7 @@ The first line of a ``title`` is the name of the figure. Further lines contain n
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -20,7 +20,8 @@ from PIL import Image
 
 from engine.progress import Row
 from engine.rules import RULES
-from report.colors import BLUE, GREY, INK, PALE, PALETTE, TRAINING, VALIDATION, YELLOW
+from engine.stages import INPUT
+from report.colors import BLUE, GREY, INK, PALE, PALETTE, POLARITY_COLORS, TRAINING, VALIDATION, YELLOW
 from report.evaluation import SILENT
 from utils import write_atomically
 
@@ -44,6 +45,7 @@ STYLE = {
     "text.parse_math": False,  # names may contain $
     "text.usetex": False,
 }
+EARLY = 0.05  # part of the spikes of a layer that are before its line in a raster
 LETTER = 0.085  # inches of a letter in the titles of axes
 NAME_LENGTH = 20  # characters of the name of a class in a figure
 
@@ -270,6 +272,59 @@ def draw_spike_times(histograms: dict[str, np.ndarray], title: str) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel("time step of the spike", fontsize=10)
     figure.supylabel("% of the neurons", fontsize=10)
+    return figure
+
+
+@use_style()
+def draw_raster(
+    maps: Mapping[str, np.ndarray],
+    steps: int,
+    names: Sequence[str],
+    polarity: Sequence[int],
+    channels: Sequence[str],
+    title: str,
+) -> Figure:
+    """Draw the spikes of images as dots, neurons against time steps: a panel for each layer, the images side by side.
+
+    The cell of a feature and a time step shows the map of the feature: the dot of a neuron is at its place in it.
+
+    Args:
+        maps: {layer: uint8 (N, F, H, W)}; ``steps`` for silence.
+        names: of the images.
+        polarity, channels: of the maps "input", as in ``sheets.draw_filters``, and their names. They are drawn in its
+            colours.
+    """
+    figure = create_figure(max(4, 1.1 * len(names)), 1.5 * len(maps) + 0.5, title)
+    panels = figure.subplots(len(maps), sharex=True, squeeze=False)[:, 0]
+    starts = np.arange(len(names)) * (steps + 1)  # of the images: an empty step is between them
+    for axes, (layer_name, latencies) in zip(panels, maps.items(), strict=True):
+        _, count, height, width = latencies.shape
+        colors = np.array([POLARITY_COLORS[sign] for sign in polarity] if layer_name == INPUT else [INK] * count)
+        images, features, rows, columns = np.nonzero(latencies < steps)
+        times = starts[images] + latencies[images, features, rows, columns]
+        x = times + (columns + 0.5) / width - 0.5
+        y = features + (rows + 0.5) / height - 0.5
+        for color in np.unique(colors):
+            part = colors[features] == color
+            axes.plot(x[part], y[part], ",", color=color, rasterized=True)
+        for image, start in enumerate(starts):
+            early = np.quantile(times[images == image], EARLY, method="lower") if (images == image).any() else np.nan
+            axes.plot([early, early], [-0.5, count - 0.5], color=YELLOW, lw=2, alpha=0.8)
+            axes.axvspan(start - 1.5, start - 0.5, color=PALE, lw=0)
+        axes.set(ylabel=f"{layer_name}\nfeature", ylim=(count - 0.5, -0.5))
+        if layer_name == INPUT:
+            every = math.ceil(count / 8)
+            axes.set_yticks(range(0, count, every), channels[::every])
+            axes.set_ylabel(layer_name)
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ticks = [0, 2 * steps // 3]
+    axes.set(xlim=(-0.5, starts[-1] + steps - 0.5), xticks=np.add.outer(starts, ticks).ravel())
+    axes.set_xticklabels(ticks * len(names))
+    for start, name in zip(starts, shorten(names), strict=True):
+        panels[0].text(start, -1, name, va="bottom", weight="bold")
+    label = f"time step of the spike; yellow: {100 * EARLY:.0f} % of the layer's spikes have come"
+    figure.supxlabel(label, fontsize=10)
     return figure
 
 

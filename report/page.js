@@ -47,7 +47,7 @@ function show() {
                    gap: part.count > 60 ? 2 : 4, labels: potentials ? run.classes : [] });
 
   const f = at.feature, name = part.first + f;
-  $("one-title").textContent = potentials ? `neuron ${f}, class ${run.classes[f / perClass | 0]}` : `feature ${name}`;
+  $("one-title").textContent = potentials ? `neuron ${f}, class ${run.classes[f / perClass | 0]}` : stage.name === "input" ? run.channels[f] : `feature ${name}`;
   draw($("one"), { count: 1, rows: part.rows, columns: part.columns, across: 1, gap: 0, most: 260,
                    colour: (_, y, x) => colour(f, y, x) });
   const times = [];
@@ -111,7 +111,7 @@ function showWeights(stage, part, f) {
       gap: 8, most: 110, frames: true,
       colour: (s, y, x) => run.inputs[s].reduce(
         (c, [channel, sign]) => c.map((v, i) => Math.max(0, v - (255 - run.tints[sign][i]) * weight(channel, y, x) / packed.high)), white) });
-    const names = run.scales.length === run.inputs.length ? ` (${run.scales.join(", ")})` : "";
+    const names = ` (${run.scales.join(", ")})`;
     $("weights-text").textContent = run.polar
       ? `A square for each scale of the input${names}; ${run.tint_names[1]}: strong weights of on-centre inputs, ${run.tint_names[-1]}: of off-centre inputs, dark: of both.`
       : `A square for each channel of the input${names}; dark: strong weights.`;

@@ -20,6 +20,7 @@ from engine.progress import COLUMNS
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
+from report.channels import group_scales, name_channels, name_scales
 from report.colors import POLARITY_COLORS, POLARITY_NAMES
 from report.evaluation import measure_balance
 from report.figures import DPI
@@ -27,7 +28,7 @@ from report.operations import MAX_IMAGES
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, list_plugins, read_record, read_rows, read_text
-from report.sheets import group_scales, make_color_table, shade
+from report.sheets import make_color_table, shade
 from utils import join_words, write_text
 
 PAGE = "index.html"
@@ -113,7 +114,8 @@ def collect_data(report: Report) -> dict:
         "steps": model.time_steps,
         "classes": list(map(str, report.class_names)),
         "stages": describe_stages(model, *model.image_size),
-        "scales": report.encoder.channel_names or report.encoder.scales,
+        "scales": name_scales(report.encoder),
+        "channels": name_channels(report.encoder),
         "polar": any(polarity),
         "tints": {sign: [round(255 * part) for part in to_rgb(color)] for sign, color in POLARITY_COLORS.items()},
         "tint_names": POLARITY_NAMES,

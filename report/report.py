@@ -27,6 +27,7 @@ from imagesets.augmentation import MovedCopy
 from network_trainer import NetworkTrainer
 from report import figures, sheets
 from report.activation_maps import find_neurons
+from report.channels import name_channels, name_scales
 from report.emergence import Moments, compute_emergence
 from report.evaluation import Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
@@ -35,6 +36,7 @@ SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images
 MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
+RASTER_IMAGES = 10  # at most, in the raster
 MAX_DEPTH = 100  # of lists and dicts in each other, in the values after an epoch: Python writes JSON up to about 990
 
 FIGURES: dict[str, Callable] = {}  # {name of the file: function}, which has a ``caption``
@@ -199,6 +201,21 @@ def spike_times(report, caption):
     yield "", figures.draw_spike_times(times, report.format_title(caption, min(TIMED_IMAGES, len(report.images))))
 
 
+@figure("Raster")
+def raster(report, caption):
+    present, first = np.unique(report.labels, return_index=True)
+    shown = first[:RASTER_IMAGES]
+    model = report.model
+    layers = [name for name, stage in model.declaration.items() if stage.convs and stage.fires]
+    maps = {}
+    for name, latencies in model.walk({INPUT: report.latencies[shown]}, [INPUT, *layers]):
+        maps[name] = latencies.cpu().numpy()
+    names = [report.class_names[label] for label in present[:RASTER_IMAGES]]
+    title = report.format_title(f"{caption} of the first image of each class", len(shown))
+    encoder = report.encoder
+    yield "", figures.draw_raster(maps, model.time_steps, names, encoder.polarity, name_channels(encoder), title)
+
+
 @figure("The spike wave of an image")
 def spike_wave(report, caption):
     latency = report.latencies[:1][0].cpu().numpy()
@@ -212,7 +229,7 @@ def filters(report, caption):
     weight = layer.weight.numpy(force=True)
     title = f"{caption} {layer_name}\n{report.title}"
     encoder = report.encoder
-    yield layer_name, sheets.draw_filters(weight, title, encoder.polarity, encoder.channel_names or encoder.scales)
+    yield layer_name, sheets.draw_filters(weight, title, encoder.polarity, name_scales(encoder))
 
 
 @figure("Preferred features of")

@@ -10,6 +10,7 @@ from matplotlib import colormaps, get_data_path
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
+from report.channels import group_scales
 from report.colors import POLARITY_COLORS
 
 WIDTH = 960  # largest width of a row of tiles, in pixels
@@ -131,13 +132,16 @@ def load_font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
-def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)) -> Image.Image:
+def draw_maps(
+    maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,), names: Sequence[str] = ()
+) -> Image.Image:
     """Draw first-spike maps: early spikes dark, late spikes yellow, silence grey.
 
     Args:
         maps: uint8 (F, H, W), time steps; ``steps`` for silence.
         parts: the parts of the maps that contain neurons, (features, rows, columns), from
             ``activation_maps.find_neurons``.
+        names: of the maps; none: they are numbered.
     """
     colors = np.vstack([make_color_table("plasma", steps, 0.95), SILENCE, GROUND]).astype(np.uint8)
     shown = np.full_like(maps, steps + 1)
@@ -146,8 +150,11 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)
     count, height, width = maps.shape
     silent = 100 * (shown == steps).sum() / (shown <= steps).sum()
     columns = math.ceil(math.sqrt(1.4 * count * height / width))
+    if names:
+        columns = min(count, 2)  # on and off side by side
+    rows = [", ".join(names[first : first + columns]) for first in range(0, len(names), columns)]
     key = [(colors[:steps], f"time steps 0 to {steps - 1}"), (colors[[steps]], f"silent: {silent:.1f} %")]
-    return draw_sheet(colors[shown], columns, title, f"{count} maps of {height}×{width} neurons", key=key)
+    return draw_sheet(colors[shown], columns, title, f"{count} maps of {height}×{width} neurons", rows, key)
 
 
 def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequence[str], title: str) -> Image.Image:
@@ -179,29 +186,16 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
         weight: (F, C, k, k), from 0 to 1.
         polarity: of the C input channels: 1 on-centre, -1 off-centre, 0 neither. An on-centre channel and the
             off-centre channel after it form a scale; any other channel is a separate scale.
-        scales: names of the scales. If their number does not fit, the scales are numbered.
+        scales: a name for each scale, see ``channels.name_scales``.
     """
     groups = group_scales(polarity)
     amounts = ({polarity[channel]: weight[:, channel] for channel in channels} for channels in groups)
     pictures = np.stack([mix_colors(each) for each in amounts], 1)
-    if len(scales) != len(groups):
-        scales = [str(number) for number in range(1, len(groups) + 1)]
     columns = math.ceil(math.sqrt(2 * len(weight) / len(groups)))
     key = make_key(polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"}, "both strong")
     caption = f"in each, from the left, the scales {', '.join(scales)}"
     tiles = pictures.reshape(-1, *weight.shape[2:], 3)
     return draw_sheet(tiles, columns, title, caption, key=key, group=len(groups))
-
-
-def group_scales(polarity: Sequence[int]) -> list[list[int]]:
-    """Return the channels of each scale: [on, off] if they follow each other, otherwise a single channel."""
-    groups = []
-    for channel, sign in enumerate(polarity):
-        if sign == -1 and groups and len(groups[-1]) == 1 and polarity[channel - 1] == 1:
-            groups[-1].append(channel)
-        else:
-            groups.append([channel])
-    return groups
 
 
 def draw_features(features: np.ndarray, title: str, legend: str = LEGEND) -> Image.Image:

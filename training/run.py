@@ -24,6 +24,7 @@ from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_classes
 from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
+from report.channels import name_channels
 from report.diagnosis import Diagnosis, Finding, join_advice
 from report.emergence import copy_features, is_moment
 from report.page import PAGE, write_training_page
@@ -271,5 +272,7 @@ class Run:
         folder = self.folder / "maps" / name
         names = plan.splits.data.class_names
         figures = plan.settings.figures
-        save_activation_maps(plan.model, latencies, scored.labels, indices, folder, names, stages, figures)
+        save_activation_maps(
+            plan.model, latencies, scored.labels, indices, folder, names, stages, figures, name_channels(plan.encoder)
+        )
         self.log.board.log_pictures("maps", folder, step)

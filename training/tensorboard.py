@@ -21,6 +21,7 @@ from engine.encoder import Encoder
 from engine.layers import Layer
 from engine.progress import COLUMNS, Row
 from network_trainer import NetworkTrainer, Phase, compute_convergence
+from report.channels import name_scales
 from report.sheets import draw_filters
 
 EVENT_FILES = "events.out.tfevents.*"
@@ -110,7 +111,7 @@ class Board:
     def log_filters(self, run: str, layer_name: str, layer: Layer, step: int, encoder: Encoder) -> None:
         """Log the filters of a layer that reads the encoder."""
         weight = layer.weight.numpy(force=True)
-        figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, encoder.scales)
+        figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, name_scales(encoder))
         self.log_pixels(run, f"stages/{layer_name}/filters", np.asarray(figure), step)
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:

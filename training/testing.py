@@ -16,6 +16,7 @@ from engine.graph import LatencyMap
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.activation_maps import save_activation_maps
+from report.channels import name_channels
 from report.diagnosis import Finding, compare_splits
 from report.evaluation import Evaluation
 from report.operations import count_operations
@@ -218,7 +219,9 @@ def report_test(report: Report, folder: Path, log: RunLog, draw: bool = True, st
     maps = folder / report.maps
     shown = report.shown
     if len(shown):
-        save_activation_maps(report.model, report.latencies[shown], report.labels, shown, maps, names, draw=draw)
+        channels = name_channels(report.encoder)
+        latencies = report.latencies[shown]
+        save_activation_maps(report.model, latencies, report.labels, shown, maps, names, None, draw, channels)
     for key, evaluation in report.evaluations.items():
         split, _, weights = key.partition(".")
         if weights != "last":

@@ -86,6 +86,26 @@ def test_histories_of_other_shapes():
     assert [line.get_ydata().tolist() for line in axes.lines[:2]] == [[1e-3, 3e-8, 2e-11], [0.1, 0, 0]]
 
 
+def test_raster(tmp_path):
+    """Two images. A dot is in the cell of its feature and time step, and at its neuron's place in the cell."""
+    maps = {"input": np.full((2, 2, 4, 4), 15, np.uint8), "s1": np.full((2, 3, 4, 4), 15, np.uint8)}
+    maps["input"][0, 0, 0, 3] = 2  # on-centre, at the upper right
+    maps["input"][1, 1, 3, 0] = 5  # off-centre, at the lower left
+    maps["s1"][1, 2] = 9
+    figure = figures.draw_raster(maps, 15, ["one", "two"], (1, -1), ["on", "off"], "title")
+    of_input, of_s1 = figure.axes
+    dots = {line.get_color(): line.get_xydata() for line in of_input.lines if line.get_marker() == ","}
+    start = 16  # of the second image
+    np.testing.assert_allclose(dots[BLUE], [[2 + 3.5 / 4 - 0.5, 0.5 / 4 - 0.5]])
+    np.testing.assert_allclose(dots[ORANGE], [[start + 5 + 0.5 / 4 - 0.5, 1 + 3.5 / 4 - 0.5]])
+    assert len(of_s1.lines[0].get_xydata()) == 16
+    assert texts_of(of_input.get_yticklabels()) == ["on", "off"]
+    assert of_s1.get_ylim() == (2.5, -0.5)  # the first feature is at the top
+    picture = render(figure, tmp_path)
+    assert has_color(picture, BLUE, 40)
+    assert has_color(picture, ORANGE, 40)
+
+
 @pytest.mark.parametrize("names", [string.digits, string.ascii_lowercase, ("T-shirt/top", "Bag", "Coat")])
 def test_confusion(names, tmp_path):
     classes = len(names)

@@ -22,7 +22,7 @@ from training.testing import report_test
 
 NAMES = "0123456789"
 LABELS = np.arange(12) % 10
-ALWAYS = {"filters_s1", "features_s1", "features_s2", "spike_times", "spike_wave"}
+ALWAYS = {"filters_s1", "features_s1", "features_s2", "raster", "spike_times", "spike_wave"}
 DECIDING = {"confusion_matrix", "roc_curves", "errors"}
 
 
@@ -64,6 +64,22 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
     maps = {"maps/00003_label-3.npz", *(f"maps/{stage}/00003_label-3.png" for stage in ("input", *model.declaration))}
     drawn = {f"figures/{name}.png" for name in ALWAYS | DECIDING}
     assert files_in(tmp_path) == {"results.json", "predictions.csv"} | drawn | maps
+
+
+def test_the_raster_shows_the_first_image_of_each_class(make_report, latencies, monkeypatch):
+    drawn = {}
+
+    def note(maps, steps, names, polarity, channels, title):
+        drawn.update(maps=maps, names=names)
+
+    monkeypatch.setattr(figures, "draw_raster", note)
+    labels = np.array([7, 1, 7, 1, 1, 3, *[3] * 6])
+    model = build_model("mozafari2018")
+    list(report.raster(replace(make_report(model), labels=labels), "Raster"))
+    assert drawn["names"] == ["1", "3", "7"]
+    assert list(drawn["maps"]) == ["input", "s1", "s2"]  # pooling repeats spikes, and s3 has no times
+    np.testing.assert_array_equal(drawn["maps"]["input"], latencies[[1, 5, 0]])
+    np.testing.assert_array_equal(drawn["maps"]["s1"], dict(model.walk(latencies[[1, 5, 0]]))["s1"])
 
 
 def test_errors_of_all_classes_are_shown_in_proportion(make_report, monkeypatch):

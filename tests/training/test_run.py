@@ -61,8 +61,8 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     model = build_model(name)
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
     assert drawn == {
-        "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
-        f"filters_{next(model.named_layers())[0]}.png",
+        "confusion_matrix.png", "errors.png", "history.png", "raster.png", "roc_curves.png", "spike_times.png",
+        "spike_wave.png", f"filters_{next(model.named_layers())[0]}.png",
         *(
             f"{figure}_{label}.png"
             for label, _ in model.named_layers(list(model.declaration)[:-1])
