@@ -62,6 +62,7 @@ ABOUT_DIFFERENCES = (
     "seeds on. On average, one of 20 such intervals misses the true difference."
 )
 CONFIDENCE = 0.95
+MAX_HOURS = 1e6  # of a run; a higher number is not one that train.py has written
 # A number in a text of the diagnosis, but not in a name such as s2 or s3.1
 NUMBER = re.compile(r"(?<![\w.])\d[\d,.]*(e[+-]?\d+)?")
 SPLITS = {"val": "validation", "train": "training"}
@@ -115,7 +116,10 @@ Groups = dict[Setting, list[SweptRun]]
 
 
 def read_run(folder: Path) -> SweptRun:
-    """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
+    """Read a run's folder.
+
+    The record has a ``damage`` if args.json, results.json or metrics.csv is not as train.py writes it for this run.
+    """
     run = RunFolder(folder)
     record = SweptRun(run.path)
     name = "args.json"
@@ -126,14 +130,18 @@ def read_run(folder: Path) -> SweptRun:
         record.is_finished = run.is_finished
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         if record.is_finished:
-            results = read_record(run.path / "results.json")
+            name = "results.json"
+            results = read_record(run.path / name)
+            if results.get("flags") != record.flags:
+                record.damage = f"{name} has other flags than the run, as if it were that of another run"
+                return record
             record.scores = _read_scores(results)
             record.diagnosis = [str(text) for text in results.get("diagnosis", ())]
         name = "metrics.csv"
         rows = read_rows(run.path / name)
         for split in SPLITS:
             accuracies = [row[f"{split}_accuracy"] for row in rows]
-            record.curves[split] = [float(accuracy) for accuracy in accuracies if accuracy]
+            record.curves[split] = [_check_number(float(accuracy)) for accuracy in accuracies if accuracy]
     except Exception:  # the type depends on what is damaged
         record.damage = f"{name} is missing, damaged or of another version"
     return record
@@ -155,7 +163,15 @@ def _read_scores(results: dict) -> dict[str, float]:
         scores["error"] = Accuracy(validation["accuracy"], validation["count"]).error
         scores["balanced"] = measure_balance(validation)
     scores |= results.get("test", {}).get("best", {})
-    return {key: float(scores[key]) for key in COLUMNS if scores.get(key) is not None}
+    most = {"hours": MAX_HOURS}
+    return {key: _check_number(scores[key], most.get(key, 1)) for key in COLUMNS if scores.get(key) is not None}
+
+
+def _check_number(value: object, most: float = 1) -> float:
+    """Return a number from 0 to ``most``. Raises ValueError for anything else, such as NaN or a text."""
+    if not isinstance(value, int | float) or not 0 <= value <= most:
+        raise ValueError(f"{value!r} is not a number from 0 to {most}")
+    return float(value)
 
 
 def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collection[str] = (), draw: bool = True) -> str:

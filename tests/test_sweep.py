@@ -522,6 +522,61 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, monkeypatc
         assert "| 80.00 ± 0.00 |" in text
 
 
+def assert_damaged(text, runs, whole):
+    """Assert that only the runs ``whole`` of a, b and c are in the tables, and that a line names each of the others."""
+    assert [run["run"] for run in runs] == [*whole]
+    for name in {*"abc"} - {*whole}:
+        assert re.search(rf"^{name}: damaged, ", text, re.MULTILINE)
+    assert "| 80.00" in text
+
+
+def test_results_of_another_run_are_damaged(tmp_path):
+    """Those of two seeds are swapped."""
+    one, other, _ = [
+        make_run(tmp_path / name, seed, 8, [0.5, 0.8], {}) / "results.json" for seed, name in enumerate("abc")
+    ]
+    results = one.read_bytes()
+    other.rename(one)
+    other.write_bytes(results)
+    assert_damaged(*report(tmp_path), "c")
+
+
+NUMBERS = {  # {where: (file, text before the number, the number)}
+    "test": ("results.json", '"accuracy": ', "0.8"),
+    "validation": ("results.json", '"accuracy": ', "0.7"),
+    "readout": ("results.json", '"accuracy": ', "0.6"),
+    "time": ("results.json", '"phase s3": ', "60"),
+    "curve": ("metrics.csv", "s3,0.1,", "0.8"),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [
+        *(("test", number) for number in ("NaN", "Infinity", "1e308", "-0.1", '"0.9"', "[0.9]")),
+        *(
+            ("validation", "NaN"),
+            ("readout", "1.1"),
+            ("time", "NaN"),
+            ("time", "1e308"),
+            ("curve", "nan"),
+            ("curve", "1.1"),
+        ),
+    ],
+)
+def test_an_accuracy_that_is_not_from_0_to_1_or_an_endless_time_is_damaged(where, number, tmp_path, monkeypatch):
+    monkeypatch.setattr("report.sweep_report.save", lambda *_: None)
+    for seed, folder in enumerate("abc"):
+        more = validate(0.7) | {"readout": {"test": {"accuracy": 0.6}}, "seconds": {"phase s3": 60}}
+        make_run(tmp_path / folder, seed, 8, [0.5, 0.8], more)
+    name, before, whole = NUMBERS[where]
+    file = tmp_path / "b" / name
+    text = file.read_text()
+    assert before + whole in text
+    file.write_text(text.replace(before + whole, before + number))
+    assert_damaged(*report(tmp_path), "ac")
+
+
 def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     """Of a long --set only the fields that differ are named, and the curves keep their room beside the legend."""
     common = {f"s{stage}.rule.winners": stage for stage in range(1, 9)}
@@ -540,9 +595,10 @@ def test_a_flag_that_a_run_does_not_have_is_no_setting(tmp_path):
     """One run has it, one has its default None, and one is older than the flag."""
     for seed, (name, flags) in enumerate((("white", {"ground": "white"}), ("none", {"ground": None}), ("old", {}))):
         run = make_run(tmp_path / name, seed, 8, [0.5, 0.8], {})
-        args = json.loads((run / "args.json").read_text())
-        args["flags"] |= flags
-        (run / "args.json").write_text(json.dumps(args))
+        for file in (run / "args.json", run / "results.json"):
+            content = json.loads(file.read_text())
+            content["flags"] |= flags
+            file.write_text(json.dumps(content))
     text, _ = report(tmp_path)
     assert "| m | digits | ground=white | 1 |" in text
     assert "| m | digits |  | 2 |" in text
