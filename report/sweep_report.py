@@ -26,7 +26,9 @@ from utils import write_csv, write_text
 COLUMNS = {
     "validation": "validation %",
     "error": "error of one run %",
+    "difference": "difference",
     "balanced": "balanced %",
+    "balanced_difference": "balanced difference",
     "accuracy": "test %",
     "loss": "wrong %",
     "silent": "silent %",
@@ -38,7 +40,8 @@ COLUMNS = {
 ABOUT = "network", "data set", "setting"
 # Networks and data sets have their own values of these settings.
 DECLARED = "dataset", "epochs", "converge", "encoder", "augment", "image_size", "data"
-DIFFERENCE = "difference"  # the title of this column
+# The columns of the table that compare settings: {key of COLUMNS: key of the score that they compare}
+DIFFERENCES = {"difference": "validation", "balanced_difference": "balanced"}
 NONE = "–"
 # What the columns are; each paragraph is for a table that has the column
 EXPLAINED = {
@@ -56,10 +59,10 @@ EXPLAINED = {
 }
 # The half width of an interval by t is 9.0, 2.5, 1.2 standard deviations of 2, 3, 5 differences.
 ABOUT_DIFFERENCES = (
-    "The difference is that of the validation accuracy to the first row of the same data, paired by seed: the mean, "
-    "its 95 % interval by Student's t, and the number of common seeds. The interval reaches 9 standard deviations of "
-    "the differences to each side with two seeds, 2.5 with three and 1.2 with five. So it means something from three "
-    "seeds on. On average, one of 20 such intervals misses the true difference."
+    "A difference is that of the validation accuracy, or of its balanced accuracy, to the first row of the same data, "
+    "paired by seed: the mean, its 95 % interval by Student's t, and the number of common seeds. The interval reaches "
+    "9 standard deviations of the differences to each side with two seeds, 2.5 with three and 1.2 with five. So it "
+    "means something from three seeds on. On average, one of 20 such intervals misses the true difference."
 )
 CONFIDENCE = 0.95
 MAX_HOURS = 1e6  # of a run; a higher number is not one that train.py has written
@@ -187,13 +190,13 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
     keys = [key for key in COLUMNS if any(key in run.scores for run in readable)]
-    differences = _compare_settings(groups)
+    differences = {key: _compare_settings(groups, score) for key, score in DIFFERENCES.items() if score in keys}
     text = f"# {len(runs)} run{'s' * (len(runs) != 1)}\n\n{_make_table(groups, keys, differences)}\n"
     text += "Mean ± standard deviation (n − 1) over the seeds.\n"
     for key, explanation in EXPLAINED.items():
         if key in keys:
             text += f"\n{explanation}\n"
-    if differences:
+    if any(differences.values()):
         text += f"\n{ABOUT_DIFFERENCES}\n"
     text += _list_advice(readable)
     counted = [run for group in groups.values() for run in group]
@@ -289,22 +292,22 @@ def _collect_scores(members: Sequence[SweptRun], key: str) -> list[float]:
     return [run.scores[key] for run in members if key in run.scores]
 
 
-def _compare_settings(groups: Groups) -> dict[Setting, str]:
-    """Return the difference of the validation accuracy of each setting to that of the first setting on the same data.
+def _compare_settings(groups: Groups, score: str) -> dict[Setting, str]:
+    """Return the difference of a score, a key of COLUMNS, of each setting to the first setting on the same data.
 
     It is the mean over the common seeds in percent with its 95 % interval by t, of one seed without an interval. A
-    setting without an accuracy is not the first. If no two settings have common seeds: {}.
+    setting without the score is not the first. If no two settings have common seeds: {}.
     """
     first = {}
     differences = {}
     for setting, members in groups.items():
-        accuracies = {run.flags["seed"]: run.scores["validation"] for run in members if "validation" in run.scores}
+        scores = {run.flags["seed"]: run.scores[score] for run in members if score in run.scores}
         _, dataset, _ = setting
         reference = {}
-        if accuracies:
-            reference = first.setdefault((dataset, members[0].fingerprint), accuracies)
-        pairs = [accuracies[seed] - reference[seed] for seed in accuracies if seed in reference]
-        differences[setting] = NONE if reference is accuracies else _format_difference(pairs)
+        if scores:
+            reference = first.setdefault((dataset, members[0].fingerprint), scores)
+        pairs = [scores[seed] - reference[seed] for seed in scores if seed in reference]
+        differences[setting] = NONE if reference is scores else _format_difference(pairs)
     return differences if {*differences.values()} - {NONE} else {}
 
 
@@ -320,24 +323,27 @@ def _format_difference(values: Sequence[float]) -> str:
     return f"{100 * mean:+.2f}{interval} ({len(values)})"
 
 
-def _make_table(groups: Groups, keys: Sequence[str], differences: dict[Setting, str]) -> str:
-    """Return the table of sweep.md: a line for each setting. differences: of ``_compare_settings``."""
-    titles = [*map(COLUMNS.get, keys)]
-    place = min(2, len(keys))  # of the differences: after the validation accuracy and its error
-    if differences:
-        titles.insert(place, DIFFERENCE)
-    header = [*ABOUT, "seeds", *titles]
-    alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(titles))
+def _make_table(groups: Groups, keys: Sequence[str], differences: dict[str, dict[Setting, str]]) -> str:
+    """Return the table of sweep.md: a line for each setting.
+
+    keys: of the scores. differences: {key of DIFFERENCES: those of ``_compare_settings``, {} if there are none}.
+    """
+    columns = [key for key in COLUMNS if key in keys or differences.get(key)]
+    header = [*ABOUT, "seeds", *map(COLUMNS.get, columns)]
+    alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(columns))
     lines = [header, alignment]
     for setting, members in groups.items():
         count = str(len(members))
         finished = sum(run.is_finished for run in members)
         if finished < len(members):
             count = f"{finished} of {count}"
-        means = [_format_mean(key, _collect_scores(members, key)) for key in keys]
-        if differences:
-            means.insert(place, differences[setting])
-        lines.append([*setting, count, *means])
+        cells = []
+        for key in columns:
+            if key in keys:
+                cells.append(_format_mean(key, _collect_scores(members, key)))
+            else:
+                cells.append(differences[key][setting])
+        lines.append([*setting, count, *cells])
     table = ""
     for line in lines:
         cells = [cell.replace("|", "/") for cell in line]

@@ -429,6 +429,22 @@ def test_unequal_classes_have_a_balanced_accuracy(tmp_path):
     assert [row["balanced %"] for row in rows.values()] == ["65.00", "–"]
 
 
+def test_settings_are_also_compared_by_their_balanced_accuracy(tmp_path):
+    """By hand: of two classes, 100 % and 50 or 70 %, so 75 and 85 %; t(0.975) is 12.706 with one degree of freedom."""
+    for threshold, recalls in {7: (0.5, 0.5), 8: (0.7, 0.66)}.items():
+        for seed, recall in enumerate(recalls):
+            of_class = {"support": [90, 10], "recall": [1.0, recall]}
+            scores = validate(0.9 + recall / 10, per_class=of_class)
+            make_run(tmp_path / f"{threshold}{seed}", seed, threshold, [0.6], scores)
+    text, runs = report(tmp_path)
+    first, second = read_table(text).values()
+    assert [*first][4:9] == ["validation %", "error of one run %", "difference", "balanced %", "balanced difference"]
+    assert [first["difference"], first["balanced difference"]] == ["–", "–"]
+    assert [second["difference"], second["balanced difference"]] == ["+1.80 ± 2.54 (2)", "+9.00 ± 12.71 (2)"]
+    assert {"validation", "balanced"} <= {*runs[0]}
+    assert not [name for name in runs[0] if "difference" in name]
+
+
 def test_the_report_contains_what_the_runs_advise(tmp_path):
     """Texts with other measured numbers are listed once, those with other advice apart."""
     unlearned = "s{} has hardly learned (convergence {} of the features that have won): try --converge 0.01"
