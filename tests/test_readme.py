@@ -129,6 +129,15 @@ def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
     assert int(last["dead_features"]) <= 1
 
 
+@pytest.mark.slow
+def test_spike_times_of_your_own_are_learned(capsys):
+    """To the accuracy that the comment of the example names; other processors may round otherwise."""
+    (example,) = [block for block in EXAMPLE.findall(EXTENDING) if "LatencyDataset(times" in block]
+    exec(example, {})
+    named = float(re.search(r"# ([\d.]+)$", example.strip())[1])
+    assert float(capsys.readouterr().out) == pytest.approx(named, abs=0.1)
+
+
 def test_the_columns_of_metrics_csv():
     lines = [f"| `{name}` | {column.about} |" for name, column in COLUMNS.items()]
     assert "\n".join(lines) in (ROOT / "docs" / "outputs.md").read_text()

@@ -334,12 +334,6 @@ def make_first_commands() -> str:
     return "\n".join(lines)
 
 
-def read_example() -> str:
-    """Return the test scores, the time and the memory that the example printed."""
-    lines = re.findall(r"^test .*|^.* MB at most", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
-    return "\n".join(["```text", *lines, "```"])
-
-
 def read_speed() -> str:
     """Return the table of ``logs/peers.md`` of one thread without ranges, decisions and programs that were not run."""
     text = (HERE / "logs" / "peers.md").read_text(encoding="utf-8")
@@ -405,7 +399,7 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 
 def make_tables() -> dict[Path, dict[str, str]]:
     """Return {page: {name of a part: its text}}."""
-    readme = {"start": make_first_commands(), "networks": make_network_table(), "example": read_example()}
+    readme = {"start": make_first_commands(), "networks": make_network_table()}
     return {
         HERE.parent / "README.md": readme,
         HERE / "README.md": {
