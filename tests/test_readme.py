@@ -240,7 +240,7 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     for name, plain, shown in found:
         rows = [row for row in networks if f"[`{name}`]" in row[0] and bool(plain) == ("--augment none" in row[1])]
         assert f"{float(rows[0][3].split()[0]):.1f}" == shown, name
-    assert re.search(r"paper ([\d.]+) %", choice)[1] in [row[3] for row in networks if "quoted: the paper" in row[1]]
+    assert re.search(r"paper ([\d.]+) %", choice)[1] in [row[3] for row in networks if "the paper" in row[1]]
 
     learning = (ROOT / "docs" / "learning.md").read_text()
     few, _, many, *_ = read_table(learning, "features")  # of MNIST: 100, 1,000, all labels

@@ -88,7 +88,13 @@ SHOWN = (
     ("mnist", "multiscale2026", "2 4 4 2 30", "the same, `--augment none`, other settings", ""),
     ("mnist", "control2026 with augmentation", "55", "no features, only the margin rule", OURS),
     ("mnist", "control2026", "25", "`--augment none --epochs 25 --set s1.rule.decay=0.85`", ""),
-    ("cifar", "colour2026 counts with augmentation", "1 1 24", "colour: two STDP scales and counts; margin rule", OURS),
+    (
+        "cifar",
+        "colour2026 counts with augmentation",
+        "1 1 24",
+        "colour: two STDP scales; the margin rule decides",
+        OURS,
+    ),
 )
 SHALLOW = (
     *("`mozafari2018_shallow`", "one R-STDP layer; its first spike decides"),
@@ -305,17 +311,17 @@ def make_paper_rows() -> list[tuple[str, ...]]:
             f"{whole:.2f} (1)",
             f"{format_time(measured.wall)}, {shorten(measured.model)}",
         ),
-        ("…", "quoted: the paper, another program", "", paper, ""),
+        ("…", "quoted from the paper, another program", "", paper, ""),
         (
-            *("…", "quoted: SpykeTorch's script, 60,000 images", "[a][a], [b][b]"),
+            *("…", "quoted for SpykeTorch's script, 60,000 images", "[a][a], [b][b]"),
             *(f"{min(script)} to {max(script)}", f"{min(hours):g} to {max(hours):g} h"),
         ),
     ]
 
 
 def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
-    return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])
+    lines = ["|".join(cells) for cells in (columns, ["---"] * len(columns), *rows)]
+    return "\n".join(f"|{line}|" for line in lines)
 
 
 def make_first_commands() -> str:
