@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from errors import InputError, make_printable
+from errors import InputError, make_printable, warn
 from training.command import command_line, prepare_start, print_output, report_error
 
 if __name__ == "__main__":
@@ -28,7 +28,7 @@ from report.exports.nir import write_nir
 from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results
-from report.run_folder import write_start
+from report.run_folder import LATEST, write_start
 from training.checkpoint import Checkpoint, RunRecord
 from training.data import DRY_RUN_IMAGES, Split, Splits, load_data
 from training.log import RunLog
@@ -266,8 +266,10 @@ def load_networks(settings: EvaluateSettings) -> list[TrainedNetwork]:
     """Load the networks of the settings. Raises InputError if one of them is another network."""
     device = prepare_machine(settings)
     networks = [load_network(run, settings.output, device, settings.backend) for run in settings.run]
-    for network in networks:
+    for name, network in zip(settings.run, networks, strict=True):
         content = network.checkpoint
+        if name == LATEST:
+            warn(f"{LATEST} is {content.path}")  # not on stdout, where programs read the answers
         if settings.model is not None and model_class(settings.model).name != content.model:
             raise InputError(f"{content.path} contains {content.model}, not {settings.model}")
     return networks

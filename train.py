@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
 from engine.lengths import EARLY
 from models import model_class
-from report.run_folder import RunFolder, find_run, write_start
+from report.run_folder import LATEST, RunFolder, find_run, write_start
 from report.summary import list_models
 from training.checkpoint import collect_checkpoint, load_run, save_checkpoint
 from training.data import load_data
@@ -58,7 +58,7 @@ def train(settings: TrainSettings) -> None:
     name = f"{plan.model.name}-{to_folder_name(plan.splits.data.name)}-seed{settings.seed}"
     if settings.dry_run:
         name += "-dry"
-    with claim_folder(settings.output, name, settings.name) as folder:
+    with claim_folder(settings.output, name, settings.name, lambda path: RunFolder(path).is_dry_run) as folder:
         (folder / "checkpoints").mkdir()
         record = {"command_line": settings.command_line, "flags": plan.record.flags, **plan.record.origin}
         write_start(folder, record, describe(plan.model, plan.settings))
@@ -87,7 +87,10 @@ def resume(settings: TrainSettings) -> None:
     folder = RunFolder(find_run(settings.resume, settings.output))
     if not folder.last.is_file():
         raise InputError(f"no checkpoint at {folder.last}")
-    with lock_folder(folder.path):
+    advice = "wait for it or stop it"
+    if settings.resume == LATEST:
+        advice = "if another job has begun it, name your run: --resume RUN"
+    with lock_folder(folder.path, advice=advice):
         continue_run(settings, folder)
 
 

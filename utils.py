@@ -67,10 +67,15 @@ def choose_device(name: str, backend: str = "auto"):
 
 
 @contextmanager
-def claim_folder(output: str | Path, title: str, name: str | None = None) -> Iterator[Path]:
+def claim_folder(
+    output: str | Path, title: str, name: str | None = None, is_replaced: Callable[[Path], bool] | None = None
+) -> Iterator[Path]:
     """Create and lock a new folder ``output/name``, by default ``output/title-time``, under a temporary name.
 
     Yields the temporary folder. ``put_in_place`` gives it its name; without it, the folder is removed at the end.
+
+    is_replaced: whether an existing folder ``output/name``, but no link, is deleted, so that its name is free; None: it
+        is not.
 
     Raises InputError if the folder exists, if another process creates it, or if it cannot be created.
     """
@@ -81,7 +86,7 @@ def claim_folder(output: str | Path, title: str, name: str | None = None) -> Ite
         output.mkdir(parents=True, exist_ok=True)
         for each in names:
             temporary = output / f".{each}.new"
-            lock = _claim(output / each, temporary)
+            lock = _claim(output / each, temporary, is_replaced if name else None)
             if lock is not None:
                 break
         else:
@@ -95,18 +100,26 @@ def claim_folder(output: str | Path, title: str, name: str | None = None) -> Ite
         unlock(lock)
 
 
-def _claim(folder: Path, temporary: Path) -> "FileLock | None":
+def _claim(folder: Path, temporary: Path, is_replaced: Callable[[Path], bool] | None = None) -> "FileLock | None":
     """Lock a folder that does not exist, and create it under a temporary name, without what a killed process has left.
 
-    Returns the lock; None if the folder exists or is locked. Without locks, it is also None if the temporary folder
-    exists, because another process may fill it.
+    Returns the lock; None if the folder exists and is not replaced, or if it is locked. Without locks, it is also None
+    if either folder exists, because another process may fill it.
     """
-    lock = None if os.path.lexists(folder) else try_lock(folder)
+
+    def is_taken() -> bool:
+        return os.path.lexists(folder) and (folder.is_symlink() or not is_replaced or not is_replaced(folder))
+
+    lock = None if is_taken() else try_lock(folder)
     if lock is None:
         return None
     try:
-        if os.path.lexists(temporary) and lock.is_locked:
-            shutil.rmtree(temporary)
+        if lock.is_locked and not is_taken():  # another process may have made it since
+            if os.path.lexists(temporary):
+                shutil.rmtree(temporary)
+            if os.path.lexists(folder):
+                folder.rename(temporary)  # no part of it keeps its name
+                shutil.rmtree(temporary)
         if not os.path.lexists(temporary) and not os.path.lexists(folder):
             temporary.mkdir()
             return lock
@@ -163,8 +176,11 @@ def unlock(lock: "FileLock") -> None:
 
 
 @contextmanager
-def lock_folder(folder: Path, inside: bool = False) -> Iterator[None]:
-    """Lock a folder, see ``try_lock``. Raises InputError if another process has locked it, or if it is not writable."""
+def lock_folder(folder: Path, inside: bool = False, advice: str = "wait for it or stop it") -> Iterator[None]:
+    """Lock a folder, see ``try_lock``.
+
+    Raises InputError, with an advice, if another process has locked it, and if it is not writable.
+    """
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write to {folder}")
     try:
@@ -172,7 +188,7 @@ def lock_folder(folder: Path, inside: bool = False) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot lock {folder}: {error.strerror or error}: {error.filename}") from error
     if lock is None:
-        raise InputError(f"another process is training in {folder}; wait for it or stop it")
+        raise InputError(f"another process is training in {folder}; {advice}")
     try:
         yield
     finally:

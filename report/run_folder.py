@@ -14,6 +14,8 @@ from errors import InputError
 from report.formats import FORMAT, check_format
 from utils import describe_environment, join_words, write_json, write_text
 
+LATEST = "latest"  # in place of a run: the newest, see ``find_run``
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -63,6 +65,12 @@ class RunFolder:
         return flags if isinstance(flags, dict) else {}
 
     @property
+    def is_dry_run(self) -> bool:
+        """Whether a dry run has saved the last checkpoint. A damaged checkpoint is that of a run."""
+        run = self.header.get("run") or {}
+        return bool(run.get("flags", {}).get("dry_run"))
+
+    @property
     def is_finished(self) -> bool:
         """Whether all files of the run exist, and belong to its last epoch."""
         finished = read_record(self.path / "results.json").get("finished")
@@ -97,19 +105,22 @@ def write_start(folder: Path, record: dict[str, Any], summary: str) -> None:
 def find_run(name: str | Path, output: str | Path = "runs") -> Path:
     """Return the path of a run or checkpoint.
 
-    name: "latest" (the run in ``output`` with the newest checkpoint), a path, or the name of a folder in ``output``.
+    name: a path, the name of a folder in ``output``, or "latest", the run in ``output`` with the newest checkpoint,
+        without dry runs.
 
     Raises InputError if there is no latest run.
     """
-    if name != "latest":
+    if name != LATEST:
         inside = Path(output) / name
         return inside if inside.exists() and not Path(name).exists() else Path(name)
     runs = [RunFolder(path.parent.parent) for path in Path(output).glob("[!.]*/checkpoints/last.safetensors")]
-    if not runs:
-        raise InputError(f"there is no run in {output} yet")
-
-    newest = max(runs, key=lambda run: run.last.stat().st_mtime)
-    return newest.path
+    runs.sort(key=lambda run: run.last.stat().st_mtime, reverse=True)
+    for run in runs:
+        if not run.is_dry_run:
+            return run.path
+    if runs:
+        raise InputError(f"there are only dry runs in {output}; name one, such as {runs[0].path}")
+    raise InputError(f"there is no run in {output} yet")
 
 
 def find_checkpoint(name: str | Path, output: str | Path) -> Path:

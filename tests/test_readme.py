@@ -33,6 +33,7 @@ import train
 from engine.progress import COLUMNS
 from engine.rules import RULES
 from report import figures
+from report.run_folder import RunFolder
 from utils import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -83,6 +84,7 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, forgetting():
         patch.chdir(ROOT)
         patch.setattr("training.data.DRY_RUN_IMAGES", FEW)
+        patch.setattr(RunFolder, "is_dry_run", False)  # so that "latest" means these runs
         patch.setattr(imagesets, "load", load)
         patch.setattr(figures, "DPI", 20)
         for program, words in COMMANDS:

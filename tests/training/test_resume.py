@@ -12,12 +12,14 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from support.command import CORES, SMALL, contents, results, start
-from support.refusals import assert_refused
+from PIL import Image
+from support.command import CORES, MACHINE, SMALL, contents, results, start, start_evaluation
+from support.refusals import assert_refused, assert_refuses, refuses
 from support.run_folders import curves, events_of, only_run, outcome, same
 from support.tiers import slow_except
 
 import train
+from imagesets import load
 from models import build_model
 from report import emergence, figures
 from report.page import write_training_page
@@ -25,7 +27,7 @@ from report.run_folder import find_run
 from training.checkpoint import load_checkpoint
 from training.run import Run
 from training.trained import load_network
-from utils import ROOT
+from utils import ROOT, lock_folder
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,37 @@ def test_the_latest_run_has_the_newest_checkpoint(tmp_path):
         place.touch()
         os.utime(place, (age, age))
     assert find_run("latest", tmp_path).name == "new"
+
+
+def test_latest_is_no_dry_run(trained, tmp_path, undrawn, capsys):
+    """And evaluate.py names the run, but not where a program reads its answers."""
+    assert start(f"{SMALL} --dry-run --name tried", tmp_path) == 0
+    with refuses("tried"):
+        find_run("latest", tmp_path)
+    run = tmp_path / "old"
+    shutil.copytree(trained, run)
+    os.utime(run / "checkpoints" / "last.safetensors", (0, 0))
+    capsys.readouterr()
+    assert start("--resume latest", tmp_path) == 0
+    assert capsys.readouterr().out.startswith(f"{run} is finished")
+    Image.fromarray(load("digits").test_images[0]).save(tmp_path / "a.png")
+    words = f"{MACHINE} --predict {tmp_path / 'a.png'} --json"
+    assert start_evaluation(f"latest {words}", tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert str(run) in err.splitlines()[0]
+    assert start_evaluation(f"{run} {words}", tmp_path) == 0
+    assert capsys.readouterr() == (out, "")
+
+
+def test_the_latest_run_that_another_process_trains(trained, tmp_path, capsys):
+    """The refusal names it, and the flag that chooses another."""
+    run = tmp_path / "of-another-job"
+    shutil.copytree(trained, run)
+    words = f"--epochs 2 4 6 --output {tmp_path}"
+    with lock_folder(run):
+        line = assert_refuses(train.main, f"--resume latest {words}", run, capsys)
+        assert "--resume RUN" in line
+        assert "--resume RUN" not in assert_refuses(train.main, f"--resume {run} {words}", run, capsys)
 
 
 @pytest.mark.unix

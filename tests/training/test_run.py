@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 from collections import Counter
 from pathlib import Path
 from unittest import mock
@@ -12,7 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, read_csv, results, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses
 from support.run_folders import events_of, files_in, only_run, same
 from support.tiers import slow_except
@@ -34,9 +35,37 @@ from report.sweep_report import read_run
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 from training.log import RunLog
-from utils import ROOT
+from utils import ROOT, lock_folder
 
 DRY = "mozafari2018", "inception2024", "majority2024", "multiscale2026"
+
+
+def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys):
+    """It replaces nothing else: no run, no folder of other files, no link, and no dry run that a process trains."""
+    words = f"{SMALL} --epochs 0 0 1 --save-every 1000 --output {tmp_path}"
+    for _ in range(2):
+        assert start(f"{SMALL} --dry-run --name mine", tmp_path) == 0
+    dry = shutil.copytree(tmp_path / "mine", tmp_path / "locked")
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "thesis").mkdir()
+    shutil.copy(dry / "args.json", tmp_path / "thesis")  # for --config
+    (tmp_path / "link").symlink_to(dry)
+    before = contents(tmp_path)
+    capsys.readouterr()
+    with lock_folder(dry):
+        assert_refuses(train.main, f"{words} --name locked", "--name", capsys)
+    for name in ("run", "thesis", "link"):
+        assert_refuses(train.main, f"{words} --name {name}", "--name", capsys)
+    assert contents(tmp_path) == before
+
+    assert start(f"{words} --name mine", tmp_path) == 0
+    assert results(tmp_path / "mine")["images"]["train"] == 138
+    log = (tmp_path / "mine" / "log.txt").read_text()
+    assert log.startswith("run folder")
+    assert "dry run" not in log
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "locked", "run", "thesis", "link"}
+    capsys.readouterr()
+    assert_refuses(train.main, f"{words} --dry-run --name mine", "--name", capsys)
 
 
 @pytest.mark.parametrize("name", slow_except(DRY[:1], DRY))
@@ -312,7 +341,7 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     assert not drawn & {"confusion_matrix.png", "roc_curves.png", "errors.png"}
     with np.load(*run.glob("maps/end/*.npz")) as maps:
         assert {"s1", "c1", "s2", "c2"} <= set(maps)
-    assert start("--resume latest --no-figures", tmp_path) == 0
+    assert start("--resume one --no-figures", tmp_path) == 0
     capsys.readouterr()
     nothing = "contains unrewarded, which has no decision stage"
     assert_refuses(evaluate.main, f"{run}", nothing, capsys)
