@@ -63,6 +63,7 @@ def main():
             if args.screenshots and name == "wide":
                 show_top(page, args.screenshots / "page-top.png")
             operate(page)
+            watch_features(page)
             is_narrow = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             check(is_narrow, "nothing is wider than the screen")
             broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.alt)")
@@ -146,6 +147,38 @@ def operate(page):
         page.locator("#weights").click(position={"x": 10, "y": 10})
         check(page.locator("#what").inner_text().startswith(stages[convolutions[0] - 1]), "a weight leads to its input")
         check(page.locator("#one-title").inner_text() == "feature 0", "and to the feature")
+
+
+def watch_features(page):
+    """The slider over the moments of the first epoch, for each layer."""
+    emergence = json.loads(page.locator("#data").text_content())["emergence"]
+    check(bool(emergence), "the page has features that emerge")
+    for number, record in enumerate(emergence.values()):
+        page.locator("#emerging button").nth(number).click()
+        pictures = []
+        for moment, images in enumerate(record["images"]):
+            page.locator("#moment").fill(str(moment))
+            title = page.locator("#then-title").inner_text()
+            check(title == f"after {images:,} images", f"the slider is at {images} images, not {title}")
+            pictures.append(picture(page, "#then"))
+        page.locator("#moment").fill(str(len(record["images"])))
+        pictures.append(picture(page, "#then"))
+        check(pictures[-1] == picture(page, "#end"), "the last position shows the end")
+        check(len(set(pictures)) > 3, "the features change")
+    step = page.locator("#step").input_value()
+    page.locator("#moment").focus()
+    page.keyboard.press("ArrowLeft")
+    check(page.locator("#moment").input_value() == str(len(record["images"]) - 1), "an arrow key moves the slider")
+    check(page.locator("#step").input_value() == step, "and no other slider")
+    page.locator("#moment").fill("0")
+    page.locator("#grow").click()
+    page.wait_for_timeout(1800)
+    page.locator("#grow").click()
+    check(int(page.locator("#moment").input_value()) >= 2, "the features are played")
+
+
+def picture(page, canvas):
+    return page.evaluate("canvas => document.querySelector(canvas).toDataURL()", canvas)
 
 
 def spikes(page):
