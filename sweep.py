@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from imagesets import DataSet
 from models import model_class
-from report.run_folder import RunFolder, is_run
+from report.run_folder import RunFolder, is_run, list_runs
 from report.sweep_report import read_run, write_sweep_report
 from training.data import Splits, check_unchanged, load_data
 from training.initial import initialize_from
@@ -304,7 +304,7 @@ def report_runs(settings: SweepSettings) -> int:
     for path in named:
         if not path.is_dir():
             settings.refuse("report", f"{path} is not a folder")
-        folders += [path] if is_run(path) else sorted(filter(is_run, path.iterdir()))
+        folders += [path] if is_run(path) else list_runs(path)
     if not folders:
         settings.refuse("report", f"{' '.join(settings.report)}: there is no run here")
     if not settings.output and (len(named) > 1 or folders == named):

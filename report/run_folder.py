@@ -96,6 +96,11 @@ def is_run(folder: Path) -> bool:
     return (folder / "checkpoints").is_dir()
 
 
+def list_runs(folder: Path) -> list[Path]:
+    """Return the runs in a folder, sorted by name."""
+    return sorted(filter(is_run, folder.iterdir()))
+
+
 def write_start(folder: Path, record: dict[str, Any], summary: str) -> None:
     """Write args.json, the record of a command with its environment, and summary.txt, the table of the stages."""
     write_json(folder / "args.json", {"format": FORMAT, **record, **describe_environment()})

@@ -160,7 +160,8 @@ def test_every_sweep_runs(tmp_path, monkeypatch):
         shorter = ["--jobs", "1", "--dataset", "digits", "--dry-run", "--no-figures"]
         assert sweep.main(words if "--report" in words else [*words, *shorter]) == 0
     runs = {folder.name: list(folder.glob("*/results.json")) for folder in tmp_path.iterdir()}
-    assert {name: len(found) for name, found in runs.items()} == {"rules": 2, "sweep": 4, "curve": 2}
+    counts = {name: len(found) for name, found in runs.items()}
+    assert counts == {"features": 1, "decision": 2, "rules": 2, "sweep": 4, "curve": 2}
 
 
 def find_broken_links(text, folder, page=None):

@@ -14,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 from support.command import FEW_DIGITS, NO_REFERENCES, contents, read_csv, results, train_here
 from support.refusals import assert_refuses
@@ -25,6 +26,7 @@ import utils
 from network_trainer import NetworkTrainer
 from report.formats import FORMAT
 from report.run_folder import RunFolder
+from training.checkpoint import load_checkpoint
 from training.parsing import read_pairs
 from training.settings import SweepSettings
 from utils import ROOT, try_lock, unlock
@@ -172,6 +174,34 @@ def test_a_sweep_is_not_continued_on_other_data(tmp_path, here, monkeypatch, cap
     assert contents(tmp_path / "runs") == before
     monkeypatch.setattr(RunFolder, "fingerprint", "")
     assert len(sweep.plan_runs(SweepSettings.parse(f"{words} 1".split()))) == 2
+
+
+def test_each_seed_starts_from_the_run_of_this_seed(tmp_path, here, capsys):
+    """A decision rule on trained features; none or several runs of a seed are refused, and one that is not finished."""
+    features, decisions = tmp_path / "features", tmp_path / "decisions"
+    words = f"--model mozafari2018 --dataset {FEW_DIGITS} --no-figures {NO_REFERENCES} --jobs 1 --seeds"
+    assert sweep.main(f"{words} 1 2 --epochs 1 0 0 --output {features}".split()) == 0
+    begun = f"--init-from {features} --epochs 0 0 1 --set s3.rule=margin --output"
+    assert sweep.main(f"{words} 1 2 {begun} {decisions}".split()) == 0
+    weights = []
+    for before, after in zip(sorted(features.glob("*-seed*")), sorted(decisions.glob("*-seed*")), strict=True):
+        states = [load_checkpoint(run / "checkpoints" / "last.safetensors").state for run in (before, after)]
+        weights.append(states[0]["stages.s1.weight"])
+        assert torch.equal(weights[-1], states[1]["stages.s1.weight"])
+        assert before.name in json.loads((after / "args.json").read_text())["init_from"]["checkpoint"]
+    assert not torch.equal(*weights)
+    (row,) = read_table((decisions / "sweep.md").read_text()).values()
+    assert row["seeds"] == "2"
+    refused = tmp_path / "refused"
+    capsys.readouterr()
+    assert_refuses(sweep.main, f"{words} 1 3 {begun} {refused}", "seed 3", capsys)
+    shutil.copytree(before, features / "another")
+    line = assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", before.name, capsys)
+    assert "another" in line
+    shutil.rmtree(before)
+    (features / "another" / "results.json").unlink()
+    assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", features / "another", capsys)
+    assert not refused.exists()
 
 
 @pytest.mark.unix

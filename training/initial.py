@@ -10,7 +10,7 @@ from engine.encoder import Encoder
 from errors import InputError
 from imagesets.data_set import list_classes
 from network_trainer import NetworkTrainer
-from report.run_folder import find_checkpoint
+from report.run_folder import RunFolder, find_checkpoint, find_run, is_run, list_runs
 from training.checkpoint import RunRecord, load_checkpoint
 from training.data import Splits
 from training.settings import TrainSettings
@@ -29,7 +29,7 @@ def initialize_from(
     Raises InputError if the run has another encoder, if no stage fits, or if the decision stage is not copied because
     of its classes and does not learn.
     """
-    path = find_checkpoint(settings.init_from, settings.output)
+    path = find_source(settings)
     checkpoint = load_checkpoint(path)
     fitted = checkpoint.build_encoder()
     if fitted != encoder:
@@ -47,6 +47,24 @@ def initialize_from(
     source = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     weights = f"weights: {' '.join(copied)} from {path}"
     return fitted, source, [weights, *notes, *_validation_notes(path, checkpoint.record, splits)]
+
+
+def find_source(settings: TrainSettings) -> Path:
+    """Return the checkpoint of ``--init-from``; of a folder of runs, that of the run with the seed of the settings.
+
+    Raises InputError unless the folder contains one such run, which is finished.
+    """
+    path = find_run(settings.init_from, settings.output)
+    if path.is_dir() and not is_run(path):
+        runs = [RunFolder(folder) for folder in list_runs(path)]
+        of_seed = [run for run in runs if run.flags.get("seed") == settings.seed]
+        if len(of_seed) != 1:
+            names = ", ".join(run.path.name for run in of_seed) or "none"
+            settings.refuse("init_from", f"{path} must contain one run of seed {settings.seed}; there is {names}")
+        path = of_seed[0].path
+        if not of_seed[0].is_finished:
+            settings.refuse("init_from", f"{path} is not finished")
+    return find_checkpoint(path, settings.output)
 
 
 def _class_notes(

@@ -172,7 +172,10 @@ class TrainSettings(NetworkSettings):
         affects=COMMAND,
     )
     init_from: str | None = of_network(
-        None, "RUN", "start with the weights and rates of a trained network, for all stages that fit"
+        None,
+        "RUN",
+        "start with the weights and rates of a trained network, for all stages that fit; of a folder of runs, that of "
+        "the run with the seed",
     )
 
     characters: bool = of_data(
