@@ -24,7 +24,7 @@ from engine.encoder import Encoder
 from engine.plugins import PLUGINS
 from engine.progress import Progress, Row
 from engine.stages import read_stages
-from errors import InputError
+from errors import InputError, describe_reason
 from models import build_model
 from network_trainer import NetworkTrainer
 from report.formats import FORMAT, check_format
@@ -209,26 +209,39 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
 # ---------------------------------------------------------------------------------------------------------------------
 # The file's bytes
 
+GROUPS = {  # of tensors in the file: the field that contains them, {name: tensor}
+    "state": "state",
+    "encoder": "encoder_state",
+    "wins": "progress.wins",
+    "moments": "progress.moments",
+    "best": "progress.best.state",
+}
+
+
+def find_group(values: dict, field: str) -> tuple[dict, str]:
+    """Return the dict in which a field of ``GROUPS`` is a key, {} if there is none, and the key."""
+    *parents, key = field.split(".")
+    for parent in parents:
+        values = values.get(parent) or {}
+    return values, key
+
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Return the content of a checkpoint's file."""
     values = {"format": FORMAT, **vars(checkpoint)}
     del values["path"]
     values["run"] = asdict(values.pop("record"))
-    groups = {"state": values.pop("state"), "encoder": values.pop("encoder_state")}
     if checkpoint.progress is not None:
         values["progress"] = progress = dict(vars(checkpoint.progress))
-        groups["wins"] = progress.pop("wins")
-        groups["moments"] = {}
-        for layer_name, kept in progress.pop("moments").items():
-            groups["moments"] |= {f"{layer_name}/{images}": weight for images, weight in kept.items()}
         progress["history"] = list(map(dict, progress["history"]))
-        if progress["best"] is not None:
-            progress["best"] = dict(progress["best"])
-            groups["best"] = progress["best"].pop("state")
+        progress["best"] = progress["best"] and dict(progress["best"])
+        progress["moments"] = moments = {}
+        for layer_name, kept in checkpoint.progress.moments.items():
+            moments |= {f"{layer_name}/{images}": weight for images, weight in kept.items()}
     tensors = {}
-    for group, named in groups.items():
-        for name, tensor in named.items():
+    for group, field_name in GROUPS.items():
+        part, key = find_group(values, field_name)
+        for name, tensor in part.pop(key, {}).items():
             tensors[f"{group}/{name}"] = tensor.detach().cpu().contiguous()
     text = json.dumps(values)
     return safetensors.torch.save(tensors, {"checkpoint": text, "sha256": compute_checksum(text, tensors)})
@@ -256,24 +269,26 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         group, _, key = name.partition("/")
         groups[group][key] = tensor
     values = check_format(json.loads(text), path)
-    values |= {"path": path, "state": groups["state"], "encoder_state": groups["encoder"]}
+    for group, field_name in GROUPS.items():
+        part, key = find_group(values, field_name)
+        if part:
+            part[key] = groups[group]
     try:
+        values["path"] = path
         values["image_size"] = tuple(values["image_size"])
         if progress := values.get("progress"):
-            progress["wins"] = groups["wins"]
             progress["moments"] = moments = defaultdict(dict)
-            for key, weight in groups["moments"].items():
-                layer_name, _, images = key.rpartition("/")
+            for name, weight in groups["moments"].items():
+                layer_name, _, images = name.rpartition("/")
                 moments[layer_name][int(images)] = weight
-            if best := progress.get("best"):
-                best["state"] = groups["best"]
             progress["history"] = [Row(**row) for row in progress.get("history", ())]
             values["progress"] = Progress(**progress)
         run = values.pop("run", None) or {}
         values["record"] = RunRecord(**run)
         return Checkpoint(**values)
     except (TypeError, LookupError) as error:
-        raise InputError(f"{path} is a checkpoint of another version of this program") from error
+        reason = describe_reason(error)
+        raise InputError(f"{path} is a checkpoint of another version of this program: {reason}") from error
 
 
 def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:

@@ -185,16 +185,22 @@ def test_a_checkpoint_without_a_run_and_its_progress():
 
 
 @pytest.mark.parametrize(
-    "change", [
-        lambda values: values.update(unknown=0), lambda values: values["progress"].update(unknown=0),
-        lambda values: values["progress"].update(renamed=values["progress"].pop("epoch")),
-        lambda values: values.update(format=99), lambda values: values.pop("dtype"),
-        lambda values: values.update(overrides=values.pop("declaration")),
-    ], ids=["unknown", "unknown in the progress", "renamed", "newer", "missing", "before declarations"],
+    ("about", "change"), [
+        ("unknown", lambda values: values.update(unknown=0)),
+        ("unknown", lambda values: values["progress"].update(unknown=0)),
+        ("unknown", lambda values: values["run"].update(unknown=0)),
+        ("unknown", lambda values: values["progress"]["history"][0].update(unknown=0)),
+        ("renamed", lambda values: values["progress"].update(renamed=values["progress"].pop("epoch"))),
+        ("99", lambda values: values.update(format=99)), ("dtype", lambda values: values.pop("dtype")),
+        ("image_size", lambda values: values.pop("image_size")),
+        ("overrides", lambda values: values.update(overrides=values.pop("declaration"))),
+    ],
 )  # fmt: skip
-def test_another_version_is_refused(change):
-    with refuses(FILE):
+def test_another_version_is_refused(about, change):
+    """The line names the entry that does not fit."""
+    with refuses(FILE) as refusal:
         decode_changed(change)
+    assert about in str(refusal.value)
 
 
 def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
