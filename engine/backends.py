@@ -1,6 +1,7 @@
 """The backends: their names, the choice of one, and what they read of a layer.
 
-A backend is a module of five functions: ``engine/event/`` or ``engine/torch_backend.py``.
+A backend is a module of five functions: ``engine/event/`` or ``engine/torch_backend.py``. ``Promised`` in
+``tests/engine/test_backends.py`` states them.
 """
 
 from typing import Protocol

@@ -50,9 +50,9 @@ def learn_features(
 
 
 def _compete(layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
-    """Return the winners int32 (n, 4) and the first spikes uint8 (F, Ho, Wo) of one image (C, H, W).
+    """Return the winners int32 (n, 4) and first spikes uint8 (F, Ho, Wo) of an image. Kernel: ``competition.compete``.
 
-    left_out: bool (F,), the features that do not fire.
+    image: (C, H, W). left_out: bool (F,), the features that do not fire.
     """
     # 1. Neurons fire when their potentials exceed the threshold.
     potentials = _compute_potentials(layer, image[None])[0]
@@ -73,7 +73,7 @@ def _compete(layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray 
 
 
 def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
-    """Return the potentials (N, T, F, Ho, Wo).
+    """Return the potentials (N, T, F, Ho, Wo). Kernel: ``firing.integrate``, for a time step.
 
     A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
     with the same value, but never falls.
@@ -88,7 +88,7 @@ def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
 
 
 def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: Tensor, rule: Rule) -> None:
-    """Change the weights of the winners (n, 4) of one image (C, H, W), and clamp all weights."""
+    """Change the weights of the winners (n, 4) of an image, and clamp all. Kernel: ``plasticity.update_winners``."""
     if len(winners) == 0:
         return
     winners = winners.to(image.device, torch.long)
@@ -107,7 +107,7 @@ def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: Te
 def _change_weights(
     weight: Tensor, features: Tensor | list, times: Tensor, t_out: Tensor | int, rates: Tensor, rule: Rule
 ) -> None:
-    """Change the weights of winners.
+    """Change the weights of winners: w + Δw. Kernel: ``plasticity.renew``, for a winner.
 
     features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. t_out: (n, 1, 1, 1), of the
     spike of the winner, in the type of the weights, or one number. rates: (2,), (LTP, LTD).
@@ -129,7 +129,7 @@ def _pad(layer: LayerState, latency: Tensor) -> Tensor:
 
 
 def merge_ties(potentials: Tensor) -> Tensor:
-    """Return the potentials; those that are equal up to ``tolerance`` become the highest of them."""
+    """Return the potentials; equal ones (``tolerance``) become the highest. Kernel: ``competition._best_candidate``."""
     relative = tolerance(potentials.dtype.itemsize)
     if relative == 0:
         return potentials
@@ -172,7 +172,7 @@ def learn_decisions(
 
 
 def _decide(layer: LayerState, image: Tensor, n: int, targets: Targets, rates: Tensor | None, result: Result) -> None:
-    """Decide the n-th image (C, H, W), and learn from it unless rates (rows, 2) is None.
+    """Decide the n-th image (C, H, W), and learn unless rates (rows, 2) is None. Kernel: ``deciding.learn_chunk``.
 
     Neurons that are left out cannot learn and, if the rule drops them, cannot decide.
     """
@@ -207,13 +207,13 @@ def _decide(layer: LayerState, image: Tensor, n: int, targets: Targets, rates: T
 
 
 def sum_weights(layer: LayerState, latency: Tensor) -> Tensor:
-    """Return the potentials (N, F, Ho, Wo) of latency uint8 (N, C, H, W) at the last time step."""
+    """Return the potentials (N, F, Ho, Wo) of latency (N, C, H, W) at the last step. Kernel: ``peaks.add_bank``."""
     spiked = (latency < layer.time_steps).to(layer.weight.dtype)
     return sf.conv2d(spiked, layer.weight, padding=layer.stage.padding)
 
 
 def _find_position(potential: Tensor) -> tuple[int, int]:
-    """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
+    """Return the first position (line, column) of the highest potential (Ho, Wo). Kernel: ``peaks.find_highest``."""
     highest = potential.max()
     lowest = highest - highest.abs() * tolerance(potential.dtype.itemsize)
     is_highest = (potential >= lowest).flatten()

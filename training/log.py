@@ -148,11 +148,8 @@ class RunLog:
 class NoBoard:
     """A ``Board`` whose methods do nothing."""
 
-    def ignore(self, *args, **kwargs) -> None:
-        pass
-
-    log_network = log_batch = log_epoch = log_stages = log_filters = ignore
-    log_pictures = log_scores = flush = close = ignore
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: None
 
 
 class Pace:

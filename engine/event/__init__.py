@@ -11,5 +11,3 @@ layers call), ``identity`` (rules whose classes have one name), ``simd`` (the ad
 """
 
 from engine.event.backend import fire, learn_decisions, learn_features, learn_together, peaks
-
-__all__ = ["fire", "learn_decisions", "learn_features", "learn_together", "peaks"]

@@ -39,7 +39,7 @@ FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; below, one threa
 
 
 def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Tensor:
-    """Compute the first spikes of latency uint8 (N, C, H, W), of potentials that exceed a threshold.
+    """Compute the first spikes of latency uint8 (N, C, H, W), as ``torch_backend.fire`` does.
 
     Returns:
         uint8 (N, F, Ho / pool, Wo / pool), the earliest spike of each pool×pool window.
@@ -64,7 +64,7 @@ def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Ten
 
 
 def peaks(layer: LayerState, latency: Tensor) -> Tensor:
-    """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
+    """Compute the peaks at the last time step, as ``torch_backend.peaks`` does: uint8 (N, C, H, W) -> (N, F)."""
     array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, BANK)
     banks = make_banks(transpose(array))
@@ -85,7 +85,7 @@ def learn_features(
     rates: np.ndarray,
     targets: Targets = NO_TARGETS,
 ) -> Tensor:
-    """Let a firing layer learn from latency uint8 (N, C, H, W), one image after another.
+    """Let a firing layer learn from latency uint8 (N, C, H, W), as ``torch_backend.learn_features`` does.
 
     Args:
         rates: float64 (N, 1, 2), (LTP, LTD) for each image; with labels (N, 2, 2), of a reward and of a punishment.
@@ -111,9 +111,10 @@ def learn_decisions(
     rates: np.ndarray,
     left_out: np.ndarray | None,
 ) -> Result:
-    """Learn by the rule of a decision stage from latency uint8 (N, C, H, W), one image after another.
+    """Learn by the rule of a decision stage, as ``torch_backend.learn_decisions`` does, one image after another.
 
     Args:
+        latency: uint8 (N, C, H, W).
         labels: int64 (N,).
         classes: int64 (F,), the class of each feature.
         rates: float64 (N, rows, 2), the rows (LTP, LTD) of the rule for each image.
@@ -159,7 +160,9 @@ def learn_together(
     classes: np.ndarray,
     rates: tuple[np.ndarray, np.ndarray | None],
 ) -> Result:
-    """Let a firing layer and the decision layer above it learn from each decision, one image after another.
+    """Let a firing layer and the decision layer above it learn, as ``torch_backend.learn_together`` does.
+
+    Both learn from each decision, one image after another.
 
     Args:
         latency: uint8 (N, C, H, W), the input of the firing layer.

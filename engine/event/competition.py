@@ -35,7 +35,7 @@ class Arena(NamedTuple):
 
 @compiled
 def compete(latency, layer, winners):
-    """Write the winners of an image, each (feature, line, column, time step), to ``winners``; return their number.
+    """Write the winners of an image, as ``torch_backend._compete`` finds them, to ``winners``; return their number.
 
     At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
     time, the feature with the highest potential, then the lowest index. Among these neurons, the winners are the
@@ -48,7 +48,7 @@ def compete(latency, layer, winners):
     Args:
         latency: uint8 (C, H, W).
         layer: a ``Competitor``.
-        winners: int32 (K, 4).
+        winners: int32 (K, 4): feature, line, column, time step.
     """
     geometry, rows, thresholds, max_winners, radius, potential, spikes = layer
     limit = thresholds.limit
@@ -132,7 +132,10 @@ def _block(line, column, radius, arena):
 
 @compiled
 def _best_candidate(crossed, geometry, arena):
-    """Return the index of the next winner among the first ``crossed`` candidates, or -1."""
+    """Return the index of the next winner among the first ``crossed`` candidates, or -1.
+
+    Of those that ``torch_backend.merge_ties`` makes equal, it is the first neuron.
+    """
     _, blocked, has_won, candidates, strengths = arena
     highest = strengths.dtype.type(0)
     for i in range(crossed):

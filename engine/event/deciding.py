@@ -54,11 +54,12 @@ def chunk_size(geometry: Geometry, is_screened: bool) -> int:
 
 @compiled
 def learn_chunk(labels, layer, rates, left_out, decisions):
-    """Learn with labels (N,) from the images of a chunk, one after another; return the number of images.
+    """Decide and learn from the images of a chunk, in order, as ``torch_backend._decide`` does; return their number.
 
     The chunk ends early after the first update, which clips the weights of all features.
 
     Args:
+        labels: int64 (N,).
         layer: a ``DecidingLayer``. Its inputs contain the spikes of the chunk; if it is screened, ``sum_codes`` has
             summed their codes, otherwise its peaks are those of ``find_peaks``. Both change.
         rates: (N, rows, 2); (0, rows, 2): the layer decides and does not learn.

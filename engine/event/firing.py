@@ -110,7 +110,9 @@ def sort_by_time(latency, geometry, spikes):
 
 @compiled
 def integrate(t, spikes, rows, geometry, potential, skip, closed):
-    """Add the spikes of time step t to the potentials; return the range (top, bottom) of changed output lines.
+    """Add the spikes of a time step to the potentials, as ``torch_backend._compute_potentials`` does for all.
+
+    Returns the range (top, bottom) of changed output lines.
 
     If ``skip`` is true, the potentials of ``closed`` positions, bool (Ho, mirrored Wo), may become wrong.
     """

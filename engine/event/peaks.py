@@ -102,7 +102,9 @@ def find_peaks_of_bank(inputs, first, last, geometry, banks, bank, peaks):
 
 @compiled
 def add_bank(inputs, first, last, geometry, banks, bank, values):
-    """Compute the potentials of images first … last - 1 for a bank of features: values (images, Ho, Wo) rows of BANK.
+    """Compute the potentials of images first … last - 1 for a bank of features, as ``torch_backend.sum_weights`` does.
+
+    values: receives them, (images, Ho, Wo) rows of BANK.
 
     The weights are added kernel offset by kernel offset, so that the weights of one offset stay in the innermost cache.
     Each potential sums its synapses in the order (ky, kx, channel).
@@ -145,7 +147,10 @@ def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, values):
 
 @compiled
 def find_highest(values, n, geometry, highest, positions):
-    """Write the peaks of image n of ``values`` (images, Ho, Wo) rows of BANK: highest (BANK,) and positions (BANK,)."""
+    """Write the peaks of image n: highest and positions (BANK,), as ``torch_backend._find_position``.
+
+    values: the potentials, (images, Ho, Wo) rows of BANK.
+    """
     count = geometry.out_height * geometry.out_width
     potentials = values[n * count * BANK : (n + 1) * count * BANK]
     highest[:] = potentials[:BANK]

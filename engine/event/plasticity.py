@@ -52,9 +52,11 @@ def update_batch(latency, targets, layer, weights, plasticity, rates, winners):
 
 @compiled
 def update_winners(times, geometry, weights, winners, rates, plasticity, renewed):
-    """Change the synapses of all winners (n, 4) of an image, each (feature, line, column, time step).
+    """Change the synapses of all winners (n, 4) of an image, as ``torch_backend._update_winners`` does.
 
     The first update clips every weight, also the weights of features that did not win.
+
+    winners: each (feature, line, column, time step).
     """
     stride = geometry.stride
     rows = weights.rows
@@ -83,13 +85,14 @@ def update_winners(times, geometry, weights, winners, rates, plasticity, renewed
 
 @compiled
 def renew(times, geometry, synapses, position, rates, plasticity, renewed):
-    """Compute the new synapses (k · k, C) of a winner at ``position`` (line, column, time step): w + Δw.
+    """Compute the new synapses (k · k, C) of a winner, w + Δw, as ``torch_backend._change_weights`` does.
 
     The result is clipped to the bounds and written to ``renewed``, because the compiler does not vectorise the loop if
     it writes to what it reads. Weights below the smallest normal number become 0: the stabilizer drives weights towards
     0 forever, and additions of denormal numbers take many times longer.
 
-    ``times`` (H · W + 1, C): the times of the input spikes; the last row stands for what lies outside the image.
+    position: (line, column, time step). times: (H · W + 1, C), of the input spikes; the last row stands for what lies
+    outside the image.
     """
     ltp, ltd = rates[0], rates[1]  # read here, because the compiler cannot know that they do not change
     kernel = geometry.kernel

@@ -29,7 +29,7 @@ class LowerLayer(NamedTuple):
 
 @compiled
 def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners, decisions):
-    """Learn from images (N, C, H, W) with labels (N,), one after another: decide, then both layers learn.
+    """Decide images (N, C, H, W) with labels (N,), and let both layers learn, as ``torch_backend.learn_together`` does.
 
     Args:
         lower: a ``LowerLayer``.

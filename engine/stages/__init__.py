@@ -13,8 +13,3 @@ from engine.stages.convolution import Branches, Gather, SpikingConv, SpikingDens
 from engine.stages.inhibit import Inhibit
 from engine.stages.pool import Pool, Windowed, pool_latency, pooled_size
 from engine.stages.stage import INPUT, STAGES, Region, Shape, Stage, read_stages, set_fields
-
-__all__ = [
-    "INPUT", "STAGES", "Branches", "Gather", "Inhibit", "Pool", "Region", "Shape", "SpikingConv", "SpikingDense",
-    "Stage", "Vote", "Windowed", "pool_latency", "pooled_size", "read_stages", "set_fields",
-]  # fmt: skip

@@ -39,6 +39,7 @@ class Inhibit(Stage):
         return f"the spikes of the first {100 * self.share:.4g} % of the features at each position"
 
     def fire(self, latency: Tensor, time_steps: int) -> Tensor:
+        """Return the map, see ``Stage``. Kernel: ``_inhibit_images``, which counts spikes instead of sorting them."""
         rank = self.count(latency.shape[1])
         latest = latency.sort(1).values[:, rank - 1 : rank]
         passes = (latency <= latest) & (latency < time_steps)
@@ -54,7 +55,7 @@ class Inhibit(Stage):
 
 @compiled
 def _inhibit_images(part, parts, latency, rank, silent, out):
-    """Let pass what is not later than the spike of a rank at its position. latency, out: (N, F, H · W)."""
+    """Let pass what is not later than the spike of a rank, as ``Inhibit.fire`` does. latency, out: (N, F, H · W)."""
     images, channels, positions = latency.shape
     counts = np.empty((positions, silent), np.int32)
     last = np.empty(positions, np.uint8)

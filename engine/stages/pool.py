@@ -91,6 +91,7 @@ class Pool(Windowed):
         return f"the {which} of each {self.size}×{self.size} window"
 
     def fire(self, latency: Tensor, time_steps: int) -> Tensor:
+        """Return the map, see ``Stage``. Kernel: ``_pool_images``, which counts spikes instead of sorting them."""
         if self.rank == 1:
             return pool_latency(latency, self.size, self.padding)
         return self.split(latency, time_steps).sort(4).values[..., self.rank - 1]
@@ -131,7 +132,7 @@ def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
 
 @compiled
 def _pool_images(part, parts, latency, size, rank, silent, out):
-    """Count the spikes of each time step in the windows. latency: (N, C, H, W). out: (N, C, Ho, Wo)."""
+    """Compute the map of ``Pool.fire``, of a rank. latency: (N, C, H, W). out: (N, C, Ho, Wo)."""
     _, channels, height, width = out.shape
     counts = np.empty((width, silent), np.int32)
     for n in range(part, len(out), parts):

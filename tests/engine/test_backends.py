@@ -1,17 +1,22 @@
 """Two backends, one result: the event-driven kernels and the tensor operations choose the same winners."""
 
+import inspect
 import math
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from numpy import ndarray
 from support.golden_traces import GOLDEN, golden_network
 from support.tiers import FAST_NETWORKS, slow_except
+from torch import Tensor
 
-from engine import torch_backend
+from engine import event, torch_backend
+from engine.backends import LayerState
+from engine.decision import NO_TARGETS, Result, Targets
 from engine.layers import Layer
-from engine.rules import RSTDP, STDP
+from engine.rules import RSTDP, STDP, Rule
 from engine.stages import SpikingConv
 from models import build_model, network_names
 from SpykeTorch import functional as sf
@@ -21,6 +26,45 @@ NETWORKS = network_names()
 IMAGES = {"mozafari2018": 150, "deepr2024_greedy": 6, "majority2024": 6, "multiscale2026": 9, "colour2026_counts": 9}
 LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = torch.from_numpy(GOLDEN["label"])
+
+
+class Promised:
+    """The functions of a backend, of a layer and of arguments that ``Layer`` has checked."""
+
+    def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Tensor: ...
+
+    def peaks(layer: LayerState, latency: Tensor) -> Tensor: ...
+
+    def learn_features(
+        layer: LayerState, latency: Tensor, rule: Rule, rates: ndarray, targets: Targets = NO_TARGETS
+    ) -> Tensor: ...
+
+    def learn_decisions(
+        layer: LayerState, latency: Tensor, labels: Tensor, classes: ndarray, rates: ndarray, left_out: ndarray | None
+    ) -> Result: ...
+
+    def learn_together(
+        lower: LayerState,
+        upper: LayerState,
+        latency: Tensor,
+        labels: Tensor,
+        pool: int,
+        classes: ndarray,
+        rates: tuple[ndarray, ndarray | None],
+    ) -> Result: ...
+
+
+PROMISED = {name: each for name, each in vars(Promised).items() if inspect.isfunction(each)}
+
+
+@pytest.mark.parametrize("module", [event, torch_backend])
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_backend_has_the_promised_functions(name, module):
+    assert inspect.signature(getattr(module, name)) == inspect.signature(PROMISED[name])
+
+
+def test_the_event_backend_exports_nothing_else():
+    assert {name for name, each in vars(event).items() if inspect.isfunction(each)} == {*PROMISED}
 
 
 def same_weights(one, two):

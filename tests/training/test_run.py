@@ -35,6 +35,7 @@ from report.sweep_report import read_run
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 from training.log import RunLog
+from training.testing import best_weights
 from utils import ROOT, lock_folder
 
 DRY = "mozafari2018", "inception2024", "majority2024", "multiscale2026"
@@ -409,3 +410,20 @@ def test_copies_are_the_moved_images_encoded():
     for number, copy in enumerate(copies, start=1):
         assert len(copy) == 7
         assert torch.equal(copy[2:5], S1C1().encode(move_images(IMAGES, moves, number, 3)[2:5]))
+
+
+def test_the_network_has_its_best_weights_within_the_context_alone():
+    """Afterwards it has its own again, also after an exception; without a best epoch it has its own all the time."""
+    model = build_model("mozafari2018", num_classes=2)
+    own = model.stages["s3"].weight.clone()
+    best = {"state": {name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}}
+
+    def stop():
+        assert not model.stages["s3"].weight.any()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), best_weights(model, best):
+        stop()
+    assert torch.equal(model.stages["s3"].weight, own)
+    with best_weights(model, None):
+        assert torch.equal(model.stages["s3"].weight, own)
