@@ -125,9 +125,9 @@ class Layer(StageModule):
         super().__init__(stage, channels, time_steps, backend, dtype)
         self.threshold = stage.threshold
         rng = rng or np.random.default_rng(0)
-        self._shape = stage.weight_shape(channels)
-        check_memory("the weights", math.prod(self._shape) * dtype.itemsize)
-        weight = torch.empty(self._shape, dtype=dtype)
+        shape = stage.weight_shape(channels)
+        check_memory("the weights", math.prod(shape) * dtype.itemsize)
+        weight = torch.empty(shape, dtype=dtype)
         for feature in weight:
             feature.copy_(torch.from_numpy(rng.normal(*stage.first_weights, feature.shape)))
         self.weight = nn.Parameter(weight, requires_grad=False)
@@ -302,11 +302,15 @@ class Layer(StageModule):
             before.copy_(torch.from_numpy(adapted))
 
     def _check(self, latency, pool=1):
-        """As in ``StageModule``. Raises InputError also if a user has set wrong weights or a wrong threshold."""
+        """As in ``StageModule``. Raises InputError also if a user has set a wrong stage, threshold or weights."""
         weight = self.weight
-        if weight.shape != self._shape or weight.dtype not in WEIGHT_TYPES:
+        kind = type(self.stage)
+        if LAYERS.get(kind) is not Layer:  # the shape that another class states may be false
+            raise InputError(f"a layer computes a SpikingConv or a SpikingDense itself, not a {kind.__name__}")
+        shape = self.stage.weight_shape(self.channels)
+        if weight.shape != shape or weight.dtype not in WEIGHT_TYPES:
             given = f"{weight.dtype} {tuple(weight.shape)}"
-            raise InputError(f"weight must be float32 or float64 {self._shape}, not {given}")
+            raise InputError(f"weight must be float32 or float64 {shape}, not {given}")
         if isinstance(latency, torch.Tensor) and latency.device != weight.device:
             raise InputError(f"latencies must be on {weight.device}, the device of the weights, not {latency.device}")
         if shares_memory(weight):

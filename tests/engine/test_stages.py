@@ -17,7 +17,7 @@ import evaluate
 import train
 from engine.backends import BACKENDS
 from engine.compiled import compiled
-from engine.layers import LAYERS, Operation
+from engine.layers import LAYERS, Layer, Operation
 from engine.plugins import PLUGINS, import_plugin
 from engine.stages import STAGES, Inhibit, Pool, SpikingConv, Stage
 from models import build_model
@@ -175,16 +175,33 @@ def test_a_wrong_map_is_refused(wrong, backend):
         Operation(Wrong(), 3, 15, backend).fire(draw_map(0, 2, 3, 4, 4))
 
 
+def declare_larger():
+    """A convolution whose shape is false: the kernels would write beyond the end of the map."""
+
+    @dataclass(frozen=True)
+    class Larger(SpikingConv):
+        def shape(self, maps):
+            return 30, 100, 100
+
+    return Larger
+
+
+def test_a_layer_by_hand_refuses_a_stage_that_does_not_describe_it(backend):
+    """The kernels take the size of the map from the stage."""
+    latency = draw_map(0, 2, 6, 9, 9)
+    with refuses("Larger"):
+        Layer(declare_larger()(30, 5, threshold=15), 6, 15, backend).fire(latency)
+    layer = Layer(SpikingConv(30, 5, threshold=15), 6, 15, backend)
+    layer.stage = SpikingConv(300, 3, threshold=15)
+    with refuses("weight must be"):
+        layer.fire(latency)
+
+
 def test_a_stage_without_a_computation_and_a_convolution_of_ones_own_are_refused():
     class Nothing(Stage):
         pass
 
-    @dataclass(frozen=True)
-    class Convolution(SpikingConv):
-        def shape(self, maps):  # the kernels would write beyond the end of the map
-            return 8, 100, 100
-
     with refuses("fire"):
         build_model("mozafari2018", overrides={"c1": Nothing()})
     with refuses("weights"):
-        build_model("mozafari2018", overrides={"s1": Convolution(30, 5, padding=2, threshold=15)})
+        build_model("mozafari2018", overrides={"s1": declare_larger()(30, 5, padding=2, threshold=15)})
