@@ -30,7 +30,7 @@ from report.page import PAGE, write_page
 from report.report import Report, collect_results
 from report.run_folder import LATEST, write_start
 from training.checkpoint import Checkpoint, RunRecord
-from training.data import DRY_RUN_IMAGES, Split, Splits, load_data
+from training.data import DRY_RUN_IMAGES, Split, Splits, load_data, load_data_of_run
 from training.log import RunLog
 from training.parsing import to_text
 from training.plan import choose_map_images, choose_stage, count_neurons, describe, prepare_machine
@@ -294,7 +294,8 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     ground = settings.ground
     if settings.dataset is None:
         ground = ground or trained.ground
-    data = load_data(replace(settings, dataset=dataset, image_size=image_size, ground=ground))
+    found = replace(settings, dataset=dataset, image_size=image_size, ground=ground)
+    data = load_data(found) if settings.dataset else load_data_of_run(found, content.record.paths)
     check_equal(content, data, IMAGES[content.build_encoder().colours], IMAGES[data.colours])
     sizes = [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)]
     check_equal(content, data, *sizes)

@@ -60,7 +60,8 @@ def train(settings: TrainSettings) -> None:
         name += "-dry"
     with claim_folder(settings.output, name, settings.name, lambda path: RunFolder(path).is_dry_run) as folder:
         (folder / "checkpoints").mkdir()
-        record = {"command_line": settings.command_line, "flags": plan.record.flags, **plan.record.origin}
+        record = {"command_line": settings.command_line, "flags": plan.record.flags, "paths": plan.record.paths}
+        record |= plan.record.origin
         write_start(folder, record, describe(plan.model, plan.settings))
         last = RunFolder(folder).last
         save_checkpoint(collect_checkpoint(last, plan.model, plan.encoder, plan.record, plan.progress))

@@ -22,8 +22,10 @@ def import_plugin(path: str | Path) -> str:
     if not isinstance(path, str | Path):
         raise InputError(f"a plugin is the path of a Python file, not {path!r}")
     path = Path(path).resolve()
-    if path.suffix != ".py" or not path.is_file():
-        raise InputError(f"--plugin {path} is not a Python file")
+    if not path.is_file():
+        raise InputError(f"--plugin: there is no file {path}")
+    if path.suffix != ".py":
+        raise InputError(f"--plugin {path} is not a Python file: its name must end with .py")
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) == str(path):
             PLUGINS.setdefault(path, name)

@@ -1,6 +1,7 @@
 """The data set as a record, and the registry of the functions that read data sets."""
 
 import hashlib
+import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -182,6 +183,19 @@ def find_reader(name: str) -> str | None:
 def is_path(name: str) -> bool:
     """Return whether the name of a data set contains the path of its files, so that its classes are the user's own."""
     return find_reader(name) not in (None, name)
+
+
+def make_absolute(name: str) -> str:
+    """Return the name of a data set with the absolute path of its files. A name without a path stays as it is."""
+    prefix, path = split_name(name)
+    return f"{prefix}{os.path.abspath(path)}" if is_path(name) and os.path.exists(path) else name
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the registered prefix of the name of a data set, or "", and the rest, a path if ``is_path``."""
+    registered = find_reader(name) or ""
+    prefix = registered if registered.endswith(":") else ""
+    return prefix, os.path.expanduser(name.removeprefix(prefix))
 
 
 def is_of_characters(name: str) -> bool:

@@ -28,7 +28,7 @@ from errors import InputError, describe_reason
 from models import build_model
 from network_trainer import NetworkTrainer
 from report.formats import FORMAT, check_format
-from utils import write_atomically
+from utils import join_words, write_atomically
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class RunRecord:
 
     Attributes:
         flags: the settings of train.py.
+        paths: the absolute paths of what the flags name: {"dataset": "folder:PATH", "plugin": [path of each file]}.
         dataset, class_names, image_size, fingerprint: of the data set; the size in pixels, see ``picture_size``.
         origin: which weights ("init_from") are those of another run, as in args.json.
         border: of the training images, see ``find_border``; None if no run trained the network.
@@ -46,6 +47,7 @@ class RunRecord:
     """
 
     flags: dict = field(default_factory=dict)
+    paths: dict[str, Any] = field(default_factory=dict)
     dataset: str = ""
     class_names: list[str] = field(default_factory=list)
     image_size: list[int] = field(default_factory=list)
@@ -152,7 +154,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     for plugin in checkpoint.record.flags.get("plugin", ()):
         name, _, _ = plugin.rpartition(" ")
         if name not in imported:
-            add = f'--plugin {name}, in Python plugin="{name}"'
+            place = next((path for path in checkpoint.record.paths.get("plugin", ()) if Path(path).name == name), name)
+            add = f'{join_words(["--plugin", place])}, in Python plugin="{place}"'
             raise InputError(f"{path} was trained with a user's own file: add {add}")
     return checkpoint
 

@@ -1,10 +1,15 @@
 """The data set of a run, and the splits of its images, which its settings describe."""
 
+import os
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 import imagesets
 from errors import InputError
 from imagesets import DataSet
+from imagesets.data_set import find_reader, is_path, split_name
 from imagesets.duplicates import hash_images, note_copies
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from training.settings import NetworkSettings, TrainSettings
@@ -122,6 +127,28 @@ def load_data(settings: NetworkSettings) -> DataSet:
     """Load the data set of the settings. Raises InputError."""
     data_dir = settings.data_dir or imagesets.DATA_DIR
     return imagesets.load(settings.dataset or "mnist", data_dir, settings.image_size or None, settings.ground)
+
+
+def load_data_of_run(settings: NetworkSettings, paths: Mapping[str, Any]) -> DataSet:
+    """Load the data set that a run has named, and maybe another folder, or before it was moved.
+
+    paths: those of the run's record. Raises InputError as ``load_data``; if there are no such files, with the flag that
+    names them.
+    """
+    try:
+        return load_data(settings)
+    except InputError as error:
+        prefix, path = split_name(settings.dataset)
+        if not is_path(settings.dataset) or os.path.exists(path):
+            raise
+        place = paths.get("dataset", "")
+        _, recorded = split_name(place)
+        reason = "" if os.path.abspath(path) == recorded else ", relative to another folder"
+        if not os.path.exists(recorded):
+            unknown = f"{prefix}PATH" if prefix else f"FILE{find_reader(settings.dataset)}"
+            place = f"{unknown}, where the images are now"
+        text = f"{error}: it is the --dataset of the training{reason}; add --dataset {place}"
+        raise InputError(text) from error
 
 
 def check_unchanged(fingerprint: str, data: DataSet, advice: str) -> None:

@@ -12,9 +12,10 @@ from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
 from engine.lengths import EARLY, WITH_LABELS, Lengths
+from engine.plugins import PLUGINS
 from errors import InputError
 from imagesets import DataSet
-from imagesets.data_set import is_of_characters
+from imagesets.data_set import is_of_characters, make_absolute
 from imagesets.pictures import MAX_BLACK, find_border
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
@@ -23,7 +24,7 @@ from report.run_folder import RunFolder
 from report.summary import summarize
 from training.changes import compare_backends, compare_code
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
-from training.data import Splits, check_unchanged, load_data
+from training.data import Splits, check_unchanged, load_data_of_run
 from training.initial import initialize_from
 from training.parsing import read_pairs, to_text
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings
@@ -100,7 +101,7 @@ class Plan:
         before = TrainSettings.from_dict(record.flags)
         model = rebuild_network(checkpoint, device, settings.backend)
         encoder = checkpoint.build_encoder()
-        data = load_data(settings)
+        data = load_data_of_run(settings, record.paths)
         check_unchanged(record.fingerprint, data, "restore the images")
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)
@@ -136,6 +137,7 @@ def describe_run(settings: TrainSettings, splits: Splits, record: RunRecord) -> 
     return replace(
         record,
         flags=settings.to_dict(),
+        paths={"dataset": make_absolute(settings.dataset), "plugin": [*map(str, PLUGINS)]},
         dataset=splits.data.name,
         class_names=list(splits.data.class_names),
         image_size=list(splits.data.image_size),

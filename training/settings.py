@@ -8,6 +8,7 @@ from encoders import ENCODERS
 from engine.backends import AUTO, BACKENDS
 from engine.lengths import EARLY
 from imagesets import list_datasets
+from imagesets.data_set import is_path
 from imagesets.pictures import GROUNDS
 from models import model_class, network_names
 from training.parsing import (
@@ -405,6 +406,8 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSetting
     free = {*saved.names(ROUNDING, HARMLESS)}
     if is_longer(settings.epochs, saved.epochs):
         free.add("epochs")
+    if is_path(settings.dataset or "") and is_path(saved.dataset):
+        free.add("dataset")  # the images, which are compared, may be in another place
     for name in sorted(given.keys() - free):
         before = getattr(saved, name)
         if given[name] != before:

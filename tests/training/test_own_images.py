@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,3 +219,30 @@ def test_the_log_begins_with_the_classes(tmp_path, undrawn):
         first, *_ = (tmp_path / str(classes) / "log.txt").read_text().split("compiling")[0].splitlines()[2:]
         assert first.startswith(f"{classes} class")
         assert re.findall(r"c\d\d", first) == [f"c{number:02}" for number in range(min(classes, 12))]
+
+
+def test_a_relative_path_from_another_folder(tmp_path, undrawn, monkeypatch, capsys):
+    """The refusal names the flag that finds the images, also to resume the run, but other images are refused."""
+    images, labels = make_bars(0, 250)
+    (tmp_path / "hers").mkdir()
+    monkeypatch.chdir(tmp_path / "hers")
+    path = Path("my.npz").resolve()
+    np.savez(path, x_train=images, y_train=labels)
+    assert start(f"{CONTROL} --dataset my.npz --dry-run --epochs 1 --name run", tmp_path) == 0
+    record = json.loads((tmp_path / "run" / "args.json").read_text())
+    assert record["paths"]["dataset"] == str(path)
+    capsys.readouterr()
+
+    monkeypatch.chdir(tmp_path)
+    resume = f"--resume {tmp_path / 'run'} --epochs 2"
+    assert_refuses(evaluate.main, str(tmp_path / "run"), f"--dataset {path}", capsys)
+    assert_refuses(train.main, resume, f"--dataset {path}", capsys)
+    np.savez("other.npz", x_train=images, y_train=labels[::-1])
+    assert_refuses(train.main, f"{resume} --dataset other.npz", "other.npz", capsys)
+    path.rename("moved.npz")
+    assert_refuses(evaluate.main, str(tmp_path / "run"), "--dataset FILE.npz", capsys)
+    assert_refuses(train.main, f"{resume} --dataset {path}", path, capsys)
+    assert_refuses(train.main, f"{resume} --dataset digits", "--dataset", capsys)
+    assert start(f"{resume} --dataset moved.npz", tmp_path) == 0
+    words = f"--dataset moved.npz --dry-run --no-figures {MACHINE}"
+    assert start_evaluation(f"{tmp_path / 'run'} {words}", tmp_path) == 0

@@ -110,8 +110,10 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     assert flags["plugin"] == [f"own.py {hashlib.sha256(OWN.encode()).hexdigest()}"]
     PLUGINS.clear()
     capsys.readouterr()
-    assert_refuses(train.main, f"--resume {run}", "--plugin own.py", capsys)
-    assert_refuses(evaluate.main, f"{run}", "--plugin own.py", capsys)
+    assert_refuses(train.main, f"--resume {run}", f"--plugin {own}", capsys)
+    assert_refuses(evaluate.main, f"{run}", f"--plugin {own}", capsys)
+    assert "no file" in assert_refuses(evaluate.main, f"{run} --plugin {run / 'own.py'}", run / "own.py", capsys)
+    assert "no file" not in assert_refuses(evaluate.main, f"{run} --plugin {run / 'log.txt'}", "log.txt", capsys)
     assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
     assert start_evaluation(f"{run} --dry-run --threads 1 --name again --plugin {own}", tmp_path) == 0
     assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
