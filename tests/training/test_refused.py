@@ -193,8 +193,8 @@ EVALUATE = {
     # several networks
     "one RUN": [f"{{run}} {{run}} {flag}" for flag in (
         "--nir {out}.nir", "--draw {out}.html", "--save-features",
-        "--save-features c1 --predict {bad}/digit.png", "--save-maps", "--map-index 0", "--predict {bad}/digit.png",
-        "--no-figures", "--tensorboard")],
+        "--save-features c1 --predict {bad}/digit.png", "--save-maps", "--map-index 0",
+        "--predict {bad}/digit.png")],
     "missing": ["{bad}/missing", "{run} {bad}/missing"],
     # files for other programs
     "--nir": ["{run} --nir {out}.nir --predict {bad}/digit.png"],
