@@ -346,7 +346,7 @@ def read_speed() -> str:
     text = (HERE / "logs" / "peers.md").read_text(encoding="utf-8")
     text = re.sub(r" \([\d.]+ to [\d.]+\)", "", text[text.index("### 1 thread") : text.index("### 2 threads")])
     lines = [line for line in text.splitlines() if line.startswith("|") and "| not run |" not in line]
-    return "\n".join(re.sub(r"\|[^|]*\|$", "|", line) for line in lines)
+    return "\n".join(re.sub(r" ?\| ?", "|", re.sub(r"\|[^|]*\|$", "|", line)) for line in lines)
 
 
 def count_additions(scores: dict) -> float | None:
