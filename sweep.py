@@ -153,7 +153,7 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
         raise InputError(f"{path} is not a run; move it, or use another --output")
     record = read_run(path)
     if record.damage:
-        raise InputError(f"{path}: {record.damage}; delete the folder to train it again")
+        raise InputError(f"{record.damage}; use another --output, or delete the folder {path} to train it again")
     before = TrainSettings.from_dict(record.flags)
     changed = []
     declared = run.settings.declared()
@@ -309,9 +309,11 @@ def report_runs(settings: SweepSettings) -> int:
         settings.refuse("report", f"{' '.join(settings.report)}: there is no run here")
     if not settings.output and (len(named) > 1 or folders == named):
         settings.refuse("output", "is missing: the folder in which the report on these runs is written")
+    records = [read_run(folder) for folder in dict.fromkeys(folders)]
+    if all(record.damage for record in records):
+        raise InputError(f"no run here can be read; the first: {records[0].damage}")
     output = Path(settings.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
-    records = [read_run(folder) for folder in dict.fromkeys(folders)]
     text = write_sweep_report(output, records, IGNORED)
     print_output(f"{text}see {output / 'sweep.md'}")
     return 0

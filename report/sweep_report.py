@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
+from errors import InputError
 from report.colors import PALETTE
 from report.evaluation import Accuracy, measure_balance
 from report.figures import DASHES, create_figure, save, use_style
@@ -106,7 +107,7 @@ class SweptRun:
     def describe(self) -> str:
         """Return a line with the run's name and its final scores."""
         if self.damage:
-            return f"{self.folder.name}: damaged, {self.damage}"
+            return f"{self.folder.name} is not read: {self.damage}"
         scores = []
         for key in ("validation", "accuracy", "loss", "silent", "readout"):
             if key in self.scores:
@@ -121,7 +122,8 @@ Groups = dict[Setting, list[SweptRun]]
 def read_run(folder: Path) -> SweptRun:
     """Read a run's folder.
 
-    The record has a ``damage`` if args.json, results.json or metrics.csv is not as train.py writes it for this run.
+    The record has a ``damage`` if args.json, results.json or metrics.csv is not as this version of train.py writes it
+    for this run.
     """
     run = RunFolder(folder)
     record = SweptRun(run.path)
@@ -136,7 +138,7 @@ def read_run(folder: Path) -> SweptRun:
             name = "results.json"
             results = read_record(run.path / name)
             if results.get("flags") != record.flags:
-                record.damage = f"{name} has other flags than the run, as if it were that of another run"
+                record.damage = f"{run.path / name} has other flags than the run, as if it were that of another run"
                 return record
             record.scores = _read_scores(results)
             record.diagnosis = [str(text) for text in results.get("diagnosis", ())]
@@ -145,8 +147,10 @@ def read_run(folder: Path) -> SweptRun:
         for split in SPLITS:
             accuracies = [row[f"{split}_accuracy"] for row in rows]
             record.curves[split] = [_check_number(float(accuracy)) for accuracy in accuracies if accuracy]
+    except InputError as error:  # of another version
+        record.damage = str(error)
     except Exception:  # the type depends on what is damaged
-        record.damage = f"{name} is missing, damaged or of another version"
+        record.damage = f"{run.path / name} is missing or damaged"
     return record
 
 
@@ -181,7 +185,7 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     """Write sweep.md (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
 
     Args:
-        runs: the runs. sweep.md names those that are damaged; the tables and curves leave them out.
+        runs: the runs. sweep.md names those that are not readable; the tables and curves leave them out.
         ignored: the flags in which runs of the same setting may differ, beside the seed.
         draw: whether to draw curves.png.
 

@@ -563,7 +563,7 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, monkeypatc
             assert "Not finished: b." in text
             assert [run["finished"] for run in runs] == ["True", "False", "True"]
         else:
-            assert re.search(rf"^b: damaged, {name} ", text, re.MULTILINE)
+            assert re.search(rf"^b is not read: {re.escape(str(damaged))} is ", text, re.MULTILINE)
             assert [run["run"] for run in runs] == ["a", "c"]
         assert "| 80.00 ± 0.00 |" in text
 
@@ -572,7 +572,7 @@ def assert_damaged(text, runs, whole):
     """Assert that only the runs ``whole`` of a, b and c are in the tables, and that a line names each of the others."""
     assert [run["run"] for run in runs] == [*whole]
     for name in {*"abc"} - {*whole}:
-        assert re.search(rf"^{name}: damaged, ", text, re.MULTILINE)
+        assert re.search(rf"^{name} is not read: ", text, re.MULTILINE)
     assert "| 80.00" in text
 
 

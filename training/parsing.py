@@ -320,6 +320,8 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
         known = {name: setting for name, setting in settings.declared().items() if name not in commands}
         if is_run:
             return {name: content.get(name) for name, setting in known.items() if setting.affects != LOCATION}
+    except InputError:  # of another version
+        raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         expected = "the args.json of a run" if is_run else "a TOML file"
         raise InputError(f"--config {path} is not {expected}: {' '.join(str(error).split())}") from error

@@ -4,31 +4,79 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.command import TRAINED
-from support.refusals import assert_refuses
+from support.command import FEW_DIGITS, TRAINED, contents
+from support.refusals import assert_refuses, refuses
 
 import evaluate
+import sweep
 import train
 from report.formats import FORMAT, LAST
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.trained import load_network
 
 
-@pytest.mark.parametrize(("number", "about"), [(FORMAT + 1, f"format {FORMAT + 1}"), (3, LAST), (None, LAST)])
-def test_the_record_of_another_version_is_refused(number, about, tmp_path, capsys):
-    path = tmp_path / "args.json"
-    path.write_text(json.dumps({"format": number, "flags": {"model": "mozafari2018"}} if number else {"flags": {}}))
-    assert_refuses(train.main, f"--config {path}", about, capsys)
-
-
-@pytest.mark.parametrize("number", [1, 3])
-def test_a_checkpoint_and_a_run_of_an_older_version_are_refused(number, tmp_path, monkeypatch, capsys):
-    run = tmp_path / "old"
+def write_run(folder, number):
+    """Write a run in the format of this number; 1 has no number in args.json."""
     checkpoint = load_checkpoint(TRAINED)
-    monkeypatch.setattr("training.checkpoint.FORMAT", number)
-    for name in ("last", "best"):
-        path = run / "checkpoints" / f"{name}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(replace(checkpoint, path=path))
-    monkeypatch.undo()
-    assert_refuses(evaluate.main, f"{run}", LAST, capsys)
-    assert_refuses(train.main, f"--resume {run}", LAST, capsys)
+    flags = {"model": "mozafari2018", "dataset": "digits", "seed": 0}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("training.checkpoint.FORMAT", number)
+        for name in ("last", "best"):
+            path = folder / "checkpoints" / f"{name}.safetensors"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(replace(checkpoint, path=path, record=replace(checkpoint.record, flags=flags)))
+    numbered = {} if number == 1 else {"format": number}
+    (folder / "args.json").write_text(json.dumps({**numbered, "flags": flags}))
+    (folder / "metrics.csv").write_text("phase,train_accuracy,val_accuracy\n")
+    return folder
+
+
+SWEEP = f"--model mozafari2018 --dataset {FEW_DIGITS} --seeds 0"
+COMMANDS = {
+    "--resume": (train, "--resume OLD"),
+    "--init-from": (train, f"--model mozafari2018 --dataset {FEW_DIGITS} --epochs 0 0 1 --init-from OLD --output OUT"),
+    "--config": (train, "--config OLD/args.json --output OUT"),
+    "a test": (evaluate, "OLD --output OUT"),
+    "a test of a checkpoint": (evaluate, "OLD/checkpoints/best.safetensors --output OUT"),
+    "a test of several": (evaluate, f"{TRAINED} OLD --output OUT"),
+    "--predict": (evaluate, "OLD --predict digit.png"),
+    "--save-features": (evaluate, "OLD --save-features --output OUT"),
+    "--nir": (evaluate, "OLD --nir OUT"),
+    "--draw": (evaluate, "OLD --draw OUT"),
+    "into a sweep": (sweep, f"{SWEEP} --output RUNS"),
+    "a sweep from a run": (sweep, f"{SWEEP} --init-from OLD --output OUT"),
+    "a sweep with --config": (sweep, f"{SWEEP} --config OLD/args.json --output OUT"),
+    "a report": (sweep, "--report RUNS"),
+    "a report on one run": (sweep, "--report OLD --output OUT"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_refuses_a_run_of_an_older_version(command, tmp_path, capsys):
+    run = write_run(tmp_path / "runs" / f"mozafari2018-{FEW_DIGITS.name}-seed0", 3)
+    before = contents(run)
+    module, words = COMMANDS[command]
+    for name, path in {"OLD": run, "RUNS": run.parent, "OUT": tmp_path / "out"}.items():
+        words = words.replace(name, str(path))
+    line = assert_refuses(module.main, words, LAST, capsys)
+    assert str(run) in line
+    assert contents(run) == before
+    assert [*run.parent.iterdir()] == [run]
+    assert [*tmp_path.iterdir()] == [run.parent]
+
+
+@pytest.mark.parametrize(("number", "about"), [(1, LAST), (2, LAST), (FORMAT + 1, f"format {FORMAT + 1}")])
+def test_each_other_format_is_refused(number, about, tmp_path, capsys):
+    run = write_run(tmp_path / "run", number)
+    assert_refuses(train.main, f"--config {run / 'args.json'}", about, capsys)
+    with refuses(about):
+        load_network(run)
+
+
+def test_a_report_names_the_runs_of_older_versions(tmp_path, capsys):
+    write_run(tmp_path / "old", FORMAT - 1)
+    write_run(tmp_path / "new", FORMAT)
+    assert sweep.main(["--report", str(tmp_path)]) == 0
+    (line,) = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if LAST in line]
+    assert line.startswith("old ")
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 2
