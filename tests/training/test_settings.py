@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import io
 import json
 import math
@@ -21,6 +22,7 @@ from support.refusals import refuses
 
 import train
 from models import network_names
+from network_trainer import NetworkTrainer
 from report.formats import FORMAT
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.parsing import CODE, LEARNING, ROUNDING, make_parser, read_pairs, read_value, setting, to_words
@@ -93,6 +95,29 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
     harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "save_maps", "map_index", "test"}
     harmless |= {"map_every", "save_every", "save_features", "characters", "references"}
     assert learned.keys() == {*SAVED, "new"} - harmless
+
+
+LEARNED_BY_DEFAULT = {"ratio": 1.0, "converge": 0.0, "batch_size": 1000, "seed": 0, "patience": 0}
+CHANGED = """
+A command without the flag would learn something else than before. If that is intended:
+* list it in CHANGELOG.md, under "Change your commands and scripts";
+* add the flag with the value before to the commands in README.md, docs/ and results/, whose numbers were measured with
+  it, or measure them again;
+* then change the number here. Runs that are resumed keep their own value, because all are saved.
+"""
+
+
+def test_the_defaults_on_which_learning_depends():
+    """From the command line and from Python."""
+    defaults = {}
+    for name, declared in TrainSettings.declared().items():
+        is_given = declared.default is not None and declared.default != () and declared.default is not False
+        if declared.affects in (LEARNING, CODE) and is_given:
+            defaults[name] = declared.default
+    assert defaults == LEARNED_BY_DEFAULT, CHANGED
+    parameters = inspect.signature(NetworkTrainer.steps).parameters
+    for name in ("batch_size", "seed"):
+        assert parameters[name].default == LEARNED_BY_DEFAULT[name], CHANGED
 
 
 def test_a_setting_is_checked_whenever_it_changes():
