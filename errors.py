@@ -28,10 +28,12 @@ class InputError(ValueError):
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an exception as one line, which begins with the place in a user's own file if the exception has one."""
+    """Return an exception as one line, with the place in a user's own file if the exception has passed one."""
     place = find_place(error)
     text = describe_reason(error)
-    return f"{place}: {text}" if place else text
+    if place is None:
+        return text
+    return f"{text}, raised by this program, which {place} has called" if is_bug(error) else f"{place}: {text}"
 
 
 def describe_reason(error: BaseException) -> str:
@@ -69,11 +71,15 @@ def find_place(error: BaseException) -> str | None:
     return error.__cause__ and find_place(error.__cause__)
 
 
-def is_raised_by_program(error: BaseException) -> bool:
-    """Return whether the last file that an exception has passed, beside libraries, is of this program, not the user's.
+def is_bug(error: BaseException) -> bool:
+    """Return whether an exception may be a bug of this program, also if a user's own file has called it.
 
-    Such an exception may be a bug of this program, also if a user's own file has called it.
+    Then the last file that it has passed, beside libraries, is of this program, and not the user's own.
     """
+    if isinstance(error, InputError | OSError) or is_out_of_memory(error):
+        return False
+    if error.__cause__:
+        return is_bug(error.__cause__)
     if any(file in USER_FILES for file, _ in getattr(error, "places", ())):
         return False  # machine code of a user's rule leaves no frames
     root = Path(__file__).parent

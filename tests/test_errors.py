@@ -2,7 +2,7 @@
 
 import pytest
 
-from errors import USER_FILES, is_raised_by_program
+from errors import USER_FILES, is_bug
 from training.command import command_line
 from utils import join_words
 
@@ -37,6 +37,9 @@ def test_an_exception_of_the_program_keeps_its_traceback(name, is_ours, tmp_path
 
     with pytest.raises(Exception, match=r".") as caught:
         names[name](lambda: join_words(None))
-    assert is_raised_by_program(caught.value) == is_ours
+    assert is_bug(caught.value) == is_ours
     assert command([]) == 2
-    assert ("Traceback" in capsys.readouterr().err) == is_ours
+    *before, line = capsys.readouterr().err.splitlines()
+    assert any("Traceback" in text for text in before) == is_ours
+    assert str(path) in line
+    assert ("--traceback" in line) == (not is_ours)

@@ -21,8 +21,8 @@ from errors import (
     describe_error,
     discard_output,
     find_place,
+    is_bug,
     is_out_of_memory,
-    is_raised_by_program,
     make_printable,
     warn,
 )
@@ -69,7 +69,8 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
 
     The decorated function takes the words of ``sys.argv`` if it is called without words. It returns 130 after Ctrl-C.
     After an InputError, an OSError, a MemoryError or any exception of a user's own file, it prints one line on stderr,
-    and returns 2. With --traceback, and if this program has raised the exception, the traceback comes before the line.
+    and returns 2. With --traceback, and if the exception may be a bug of this program, the traceback comes before the
+    line.
 
     The console prints ? in place of characters that it does not have, such as × and ∞.
     """
@@ -95,7 +96,7 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
             is_known = isinstance(error, InputError | OSError) or is_out_of_memory(error)
             if not is_known and find_place(error) is None:
                 raise
-            if "--traceback" in words or (not is_known and is_raised_by_program(error)):
+            if "--traceback" in words or is_bug(error):
                 warn(traceback.format_exc())
             return report_error(program, error)
         return code or 0
@@ -104,14 +105,18 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
 
 
 def report_error(program: str, error: BaseException) -> int:
-    """Print an exception as one line on stderr, with control characters escaped. Returns the exit code 2."""
-    warn(f"{program}: {make_printable(describe_error(error))}{offer_traceback(error)}")
+    """Print an exception as one line on stderr, with control characters escaped. Returns the exit code 2.
+
+    The line ends with how to print more, if there is more to read than a message and the traceback is not printed, and
+    with the attribute ``hint`` of the exception: what to do.
+    """
+    text = describe_error(error)
+    if not isinstance(error, InputError | OSError) and not is_bug(error):
+        text += " (--traceback prints more)"
+    if hint := getattr(error, "hint", ""):
+        text += f"; {hint}"
+    warn(f"{program}: {make_printable(text)}")
     return 2
-
-
-def offer_traceback(error: BaseException) -> str:
-    """Return the end of the line about an exception: how to print more, if there is more to read than a message."""
-    return "" if isinstance(error, InputError | OSError) else " (--traceback prints more)"
 
 
 def print_output(text: str) -> None:

@@ -8,9 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.plugins import PLUGINS
-from errors import InputError, describe_reason, find_place
+from errors import InputError, find_place
 from report.run_folder import RunFolder
-from training.command import offer_traceback
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)}
 
@@ -68,9 +67,9 @@ def offer_resume(folder: Path) -> Iterator[None]:
     """Print the command that continues the run in the folder, if a signal or a full disk stops it.
 
     During the training, ``StopRequest`` handles the signals, and the run is saved first. A run does not continue with
-    another version of its plugin, so the message of an error contains what to do when the plugin has changed.
+    another version of its plugin, so an error ends with what to do when the plugin has changed.
 
-    Raises Stopped after a signal, and InputError if the disk is full, or after an error that a plugin may have made.
+    Raises Stopped after a signal. Other exceptions get the attribute ``hint``, if there is something to do.
     """
     run = RunFolder(folder)
     try:
@@ -81,11 +80,8 @@ def offer_resume(folder: Path) -> Iterator[None]:
             print(f"stopped immediately; continue from the last checkpoint with\n    {run.resume_command}", flush=True)
         raise
     except BaseException as error:
-        is_input = isinstance(error, InputError)
-        text = f"{describe_reason(error)}{offer_traceback(error)}"
         if isinstance(error, InputError | OSError) and isinstance(error.__cause__ or error, OSError):
-            raise InputError(f"{text}; continue with: {run.resume_command}") from error
-        if PLUGINS and (is_input or find_place(error)):  # otherwise it would happen again
-            again = f"start again with another --name, or delete {folder}"
-            raise InputError(f"{text}; when the plugin has changed, {again}") from error
+            error.hint = f"continue with: {run.resume_command}"
+        elif PLUGINS and (isinstance(error, InputError) or find_place(error)):  # otherwise it would happen again
+            error.hint = f"when the plugin has changed, start again with another --name, or delete {folder}"
         raise

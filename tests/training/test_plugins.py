@@ -366,6 +366,33 @@ def test_an_exception_of_a_plugin_is_one_line_with_its_place(what, own, tmp_path
     assert line.startswith(f"train.py: {own}, line {text.count(chr(10)) + 1}: ")
 
 
+OWN_PHASE = """
+from engine.phases import Phase
+
+
+class Own(Phase):
+    def learn(self, *given):
+        return super().learn(*given)
+
+
+Plug.build_phases = lambda self: [Own(phase.stages, phase.rules) for phase in NetworkTrainer.build_phases(self)]
+"""
+
+
+def test_an_error_of_the_program_below_a_plugin_keeps_its_traceback(own, tmp_path, monkeypatch, capsys):
+    """During the training; the line also says what to do if the plugin has caused it."""
+    own.write_text(OWN + OWN_PHASE)
+    monkeypatch.setattr("engine.phases.is_finite", lambda weight: 1 / 0)
+    words = f"--model plug --dataset squares --image-size 30 30 --plugin {own} --dry-run --threads 1"
+    assert start(words, tmp_path) == 2
+    *traceback, line = capsys.readouterr().err.splitlines()
+    assert any(text.startswith("Traceback") for text in traceback)
+    assert any("phases.py" in text for text in traceback)
+    assert str(own) in line
+    assert "another --name" in line
+    assert "--traceback" not in line
+
+
 @pytest.mark.parametrize("fault", ["0 * images", "1 / 0"])
 def test_what_to_do_after_a_repair(fault, own, tmp_path, capsys):
     """The run has the SHA-256 of the plugin, so a repaired one needs a new run; both lines name another --name."""
