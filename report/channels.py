@@ -8,6 +8,15 @@ COLOURS = "red", "green", "blue"
 SIDES = {1: "on ", -1: "off ", 0: ""}
 
 
+def describe_features(encoder: Encoder) -> str:
+    """Return what the colours of preferred features mean, see ``preferred.compute_preferred_features``."""
+    if encoder.colours == len(COLOURS) and encoder.channels % len(COLOURS) == 0:
+        return "a colour: responds to it, grey: to none"
+    if any(encoder.polarity):
+        return "light: responds to light, dark: to dark, grey: to neither"
+    return "light: has strong synapses"
+
+
 def group_scales(polarity: Sequence[int]) -> list[list[int]]:
     """Return the channels of each scale: [on, off] if they follow each other, otherwise a single channel."""
     groups = []

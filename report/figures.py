@@ -15,7 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from engine.progress import Row
@@ -46,6 +46,7 @@ STYLE = {
     "text.usetex": False,
 }
 EARLY = 0.05  # part of the spikes of a layer that are before its line in a raster
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LETTER = 0.085  # inches of a letter in the titles of axes
 NAME_LENGTH = 20  # characters of the name of a class in a figure
 
@@ -149,12 +150,20 @@ def _draw_convergence(axes, rows):
         style = {"color": INK, "ls": dash, "markersize": 5}
         axes.plot(epochs - epochs[0] + 1, values[epochs - 1], marker="o", label=phase, **style)
     axes.set_yscale("symlog", linthresh=values[values > 0].min(initial=1e-3))  # it has a place for 0
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(format_power))
     axes.set(title=f"{_rules(rows)} phases", xlabel="epoch of the phase")
     axes.set(ylim=(0, 2 * np.nanmax(values, initial=1e-3)), ylabel="convergence: mean w (1 − w), logarithmic")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(axis="y")
     axes.legend()
+
+
+def format_power(value: float, _: int = 0) -> str:
+    """Return a power of ten as text: 10⁻⁵; 0 and other numbers as they are."""
+    exponent = math.log10(value) if value > 0 else 0.5
+    if not math.isclose(exponent, round(exponent), abs_tol=1e-9):
+        return f"{value:g}"
+    return "10" + f"{round(exponent)}".translate(SUPERSCRIPTS)
 
 
 def _draw_outcomes(panels, rows):
@@ -246,7 +255,8 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
         dash, color = divmod(position, len(PALETTE))
         style = {"color": PALETTE[color], "ls": DASHES[dash], "lw": 1.6}
         axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", **style)
-    axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
+    if side > 50:  # otherwise it is outside
+        axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
     axes.grid()
     part += "" if side == 100 else f", the upper left {side} %"
     axes.set_title(f"each class against the rest{part}")

@@ -1,11 +1,12 @@
 const at = { image: 0, stage: 1, part: 0, feature: 0, step: run.steps - 1 };
-const format = potential => Number.isInteger(potential) ? potential.toLocaleString("en") : potential.toPrecision(7);
+const format = potential => Number.isInteger(potential) ? potential.toLocaleString("en") : (+potential.toPrecision(4)).toLocaleString("en");
 
 const potentialsOf = (image, stage, part) => stage.decides && image.potentials["potentials" + part.label.slice(stage.name.length)];
 
 function show() {
   const image = run.images[at.image], stage = run.stages[at.stage], part = stage.parts[at.part];
   const [height, width] = stage.size, tile = rgb("--tile");
+  const times = isDark() ? run.times_in_the_dark : run.times;
   const potentials = potentialsOf(image, stage, part);
   const values = bytes(potentials || image.maps[stage.name]);
   const value = potentials
@@ -15,7 +16,7 @@ function show() {
   const level = v => run.potentials[63 * ((v - low) / range) ** 3 | 0];
   const colour = potentials
     ? (f, y, x) => level(value(f, y, x))
-    : (f, y, x) => { const t = value(f, y, x); return t <= at.step && t < run.steps ? run.times[t] : tile; };
+    : (f, y, x) => { const t = value(f, y, x); return t <= at.step && t < run.steps ? times[t] : tile; };
   const perClass = part.count / run.classes.length;
   const across = potentials ? perClass : Math.ceil(Math.sqrt(1.3 * part.count * part.rows / part.columns));
 
@@ -28,7 +29,7 @@ function show() {
   $("time").hidden = !!potentials;
   $("bars").replaceChildren(...counts.slice(0, -1).map((n, step) => {
     const bar = document.createElement("span");
-    bar.style.cssText = `height: ${100 * n / most}%; background: rgb(${run.times[step]})`;
+    bar.style.cssText = `height: ${100 * n / most}%; background: rgb(${times[step]})`;
     bar.className = step > at.step ? "later" : "";
     bar.title = `time step ${step}: ${plural(n, "spike")}`;
     bar.onclick = () => set({ step });
@@ -122,7 +123,7 @@ function showWeights(stage, part, f) {
         (weight(c, y, x) - grey[0]) / (grey[1] - grey[0] || 1)) });
     const known = stage.inputs.length === 1;
     $("weights-text").textContent = `A square for each of the ${channels} ${known ? `features of ${below.name}` : "input channels"}; strong synapses ${
-      matchMedia("(prefers-color-scheme: dark)").matches ? "light" : "dark"}${
+      isDark() ? "light" : "dark"}${
       stage.decides ? `, from ${grey[0].toFixed(2)} to ${grey[1].toFixed(2)}` : ""}.${known ? " Click a square to see its feature." : ""}`;
   }
 }
@@ -137,16 +138,20 @@ function showPeaks(potentials, values, part, perClass) {
 function tabulatePeaks(image, values, each) {
   const peaks = run.classes.map((_, c) => highest(values.subarray(c * each, (c + 1) * each)));
   const table = document.createElement("table");
-  const unit = 10 ** Math.floor(Math.log10(Math.max(1e-9, ...peaks))), end = unit * Math.ceil(Math.max(...peaks) / unit) || 1;
+  // the axis begins where differences can be seen, at a round number
+  const low = Math.min(...peaks), high = Math.max(...peaks), unit = 10 ** Math.floor(Math.log10(high - low || Math.abs(high) || 1));
+  const start = unit * Math.floor((low - (high - low) / 4) / unit), begin = low >= 0 ? Math.max(0, start) : start;
+  const end = unit * (Math.floor(high / unit) + 1);
   peaks.forEach((peak, c) => {
     const row = table.insertRow();
     row.append(Object.assign(document.createElement("th"), { textContent: run.classes[c] }));
-    row.insertCell().append(Object.assign(document.createElement("i"), { style: `width: ${Math.max(0, 100 * peak / end)}%` }));
+    row.insertCell().append(Object.assign(document.createElement("i"), {
+      style: `width: ${100 * (peak - begin) / (end - begin)}%`, className: c === image.decision ? "decision" : "" }));
     row.insertCell().textContent = format(peak);
     row.insertCell().textContent = [c === image.label && "label", c === image.decision && "decision"].filter(Boolean).join(", ");
   });
   const axis = document.createElement("div"), last = table.insertRow();
-  axis.append(...[0, end / 2, end].map(value => Object.assign(document.createElement("small"), { textContent: (+value.toPrecision(3)).toLocaleString("en") })));
+  axis.append(...[begin, (begin + end) / 2, end].map(value => Object.assign(document.createElement("small"), { textContent: (+value.toPrecision(6)).toLocaleString("en") })));
   last.append(document.createElement("th"));
   last.insertCell().append(axis);
   return table;

@@ -20,7 +20,7 @@ from engine.progress import COLUMNS
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
-from report.channels import group_scales, name_channels, name_scales
+from report.channels import describe_features, group_scales, name_channels, name_scales
 from report.colors import POLARITY_COLORS, POLARITY_NAMES
 from report.evaluation import measure_balance
 from report.figures import DPI
@@ -62,11 +62,11 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         results = read_record(folder / "results.json")
     left_out = []
     images = read_maps(maps, report.model, report.images, left_out)
-    data = {"images": images, "emergence": pack_emergence(report)}
+    data = {"images": images, "emergence": pack_emergence(report), "legend": describe_features(report.encoder)}
     if images:
         data |= collect_data(report)
     names = list(map(str, report.class_names))
-    more = {"class_names": names, "data": data, "legend": report.legend, "left_out": left_out}
+    more = {"class_names": names, "data": data, "left_out": left_out}
     return _write(folder, report.model, report.title, results, **more)
 
 
@@ -122,7 +122,9 @@ def collect_data(report: Report) -> dict:
         "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in groups],
         "weights": read_weights(model),
         "features": {layer_name: pack(pictures, -1, 1) for layer_name, pictures in features.items()},
-        "times": make_color_table("plasma", model.time_steps, 0.95).tolist(),
+        "legend": describe_features(report.encoder),
+        "times": make_color_table("plasma", model.time_steps, 0, 0.95).tolist(),
+        "times_in_the_dark": make_color_table("plasma", model.time_steps, 0.35, 0.95).tolist(),
         "potentials": make_color_table("Blues", 64).tolist(),
     }
 

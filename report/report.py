@@ -27,7 +27,7 @@ from imagesets.augmentation import MovedCopy
 from network_trainer import NetworkTrainer
 from report import figures, sheets
 from report.activation_maps import find_neurons
-from report.channels import name_channels, name_scales
+from report.channels import describe_features, name_channels, name_scales
 from report.emergence import Moments, compute_emergence
 from report.evaluation import Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
@@ -90,11 +90,6 @@ class Report:
     def emergence(self) -> dict[str, tuple[list[int], np.ndarray]]:
         """The features of the layers while they learned, see ``compute_emergence``."""
         return compute_emergence(self.model, self.moments, self.encoder.polarity, self.encoder.colours)
-
-    @property
-    def legend(self) -> str:
-        """What light and dark mean in a preferred feature."""
-        return sheets.LEGEND if any(self.encoder.polarity) else "light: has strong synapses"
 
     def format_title(self, caption: str, count: int | None = None) -> str:
         """Return the title of a figure of ``count`` images (None: all)."""
@@ -235,15 +230,16 @@ def filters(report, caption):
 @figure("Preferred features of")
 def features(report, caption):
     encoder = report.encoder
+    legend = describe_features(encoder)
     for layer_name, pictures in compute_preferred_features(report.model, encoder.polarity, encoder.colours).items():
-        yield layer_name, sheets.draw_features(pictures, f"{caption} {layer_name}\n{report.title}", report.legend)
+        yield layer_name, sheets.draw_features(pictures, f"{caption} {layer_name}\n{report.title}", legend)
 
 
 @figure("Emerging features of")
 def emergence(report, caption):
     for layer_name, (moments, pictures) in report.emergence.items():
         title = f"{caption} {layer_name}\n{report.title}"
-        yield layer_name, sheets.draw_emergence(pictures, moments, title, report.legend)
+        yield layer_name, sheets.draw_emergence(pictures, moments, title, describe_features(report.encoder))
 
 
 @figure("Moved images")

@@ -28,7 +28,7 @@ SILENCE = 234, 236, 239
 LEVELS = 100  # colours of potentials
 CONTRAST = 3  # power of the potentials' colours: the highest few percent decide
 NEAREST = Image.Resampling.NEAREST
-LEGEND = "light: responds to light, dark: to dark, grey: to neither"
+MAX_FILTERS = 100  # features of a sheet of filters: more would be too small to read
 
 
 def draw_sheet(
@@ -120,9 +120,9 @@ def make_mosaic(tiles: np.ndarray, columns: int, gap: int = GAP, ground: int | S
 
 
 @cache
-def make_color_table(name: str, count: int, last: float = 1.0) -> np.ndarray:
-    """Return ``count`` colours of a matplotlib colour map, from 0 to ``last`` (at most 1), uint8 (count, 3)."""
-    return colormaps[name](np.linspace(0, last, count), bytes=True)[:, :3]
+def make_color_table(name: str, count: int, first: float = 0, last: float = 1) -> np.ndarray:
+    """Return ``count`` colours of a matplotlib colour map, from ``first`` to ``last``, uint8 (count, 3)."""
+    return colormaps[name](np.linspace(first, last, count), bytes=True)[:, :3]
 
 
 @cache
@@ -143,7 +143,7 @@ def draw_maps(
             ``activation_maps.find_neurons``.
         names: of the maps; none: they are numbered.
     """
-    colors = np.vstack([make_color_table("plasma", steps, 0.95), SILENCE, GROUND]).astype(np.uint8)
+    colors = np.vstack([make_color_table("plasma", steps, 0, 0.95), SILENCE, GROUND]).astype(np.uint8)
     shown = np.full_like(maps, steps + 1)
     for part in parts:
         shown[part] = maps[part]
@@ -182,33 +182,40 @@ def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequ
 def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Image.Image:
     """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of the input.
 
+    At most the first ``MAX_FILTERS`` features are drawn.
+
     Args:
         weight: (F, C, k, k), from 0 to 1.
         polarity: of the C input channels: 1 on-centre, -1 off-centre, 0 neither. An on-centre channel and the
             off-centre channel after it form a scale; any other channel is a separate scale.
         scales: a name for each scale, see ``channels.name_scales``.
     """
+    count = len(weight)
+    weight = weight[:MAX_FILTERS]
     groups = group_scales(polarity)
     amounts = ({polarity[channel]: weight[:, channel] for channel in channels} for channels in groups)
     pictures = np.stack([mix_colors(each) for each in amounts], 1)
     columns = math.ceil(math.sqrt(2 * len(weight) / len(groups)))
     key = make_key(polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"}, "both strong")
-    caption = f"in each, from the left, the scales {', '.join(scales)}"
+    caption = f"in each, from the left, the weights of the inputs {', '.join(scales)}"
+    if count > MAX_FILTERS:
+        caption = f"the first {MAX_FILTERS} of {count} features; {caption}"
     tiles = pictures.reshape(-1, *weight.shape[2:], 3)
     return draw_sheet(tiles, columns, title, caption, key=key, group=len(groups))
 
 
-def draw_features(features: np.ndarray, title: str, legend: str = LEGEND) -> Image.Image:
+def draw_features(features: np.ndarray, title: str, legend: str) -> Image.Image:
     """Draw preferred features in image space: light where a neuron prefers light, dark where it prefers dark.
 
     features: (F, h, w) or (F, h, w, 3) from ``preferred.compute_preferred_features``. Empty margins are cut off.
+    legend: from ``channels.describe_features``.
     """
     count, height, width = features.shape[:3]
     columns = math.ceil(math.sqrt(1.5 * count))
     return draw_sheet(shade(features, count), columns, title, f"{count} features of {height}×{width} pixels; {legend}")
 
 
-def draw_emergence(features: np.ndarray, moments: Sequence[int], title: str, legend: str = LEGEND) -> Image.Image:
+def draw_emergence(features: np.ndarray, moments: Sequence[int], title: str, legend: str) -> Image.Image:
     """Draw how preferred features emerge: a row for each moment, and below them the features at the end.
 
     features: (moments + 1, F, h, w) or (…, 3), from ``emergence.compute_emergence``. moments: images seen.

@@ -13,6 +13,7 @@ const rgb = name => {
   const hex = getComputedStyle(document.documentElement).getPropertyValue(name).trim().slice(1);
   return [...(hex.length === 3 ? [...hex].map(d => d + d) : hex.match(/../g))].map(d => parseInt(d, 16));
 };
+const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 const mix = (a, b, amount) => a.map((v, i) => v + (b[i] - v) * amount);
 const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 

@@ -54,10 +54,10 @@ def test_the_sheet_has_a_row_for_each_moment_and_the_page_the_same_tiles(images,
     _, _, height, width, _ = tiles.shape
     middles = tiles[:, :, height // 2, width // 2, 0]
     assert [set(each.tolist()) for each in middles] == [{127}, {127}, {255}]
-    sheet = np.asarray(sheets.draw_emergence(report.emergence["s1"][1], [0, 500], "title"))
+    sheet = np.asarray(sheets.draw_emergence(report.emergence["s1"][1], [0, 500], "title", "legend"))
     assert (sheet == 127).all(2).any()
     assert (sheet == 255).all(2).any()
     coloured = np.zeros((2, 3, 4, 4, 3))
     coloured[1, ..., 0], coloured[1, ..., 1:] = 1, -1
-    sheet = np.asarray(sheets.draw_emergence(coloured, [0], "title"))
+    sheet = np.asarray(sheets.draw_emergence(coloured, [0], "title", "legend"))
     assert (sheet == (255, 0, 0)).all(2).any()

@@ -106,6 +106,13 @@ def test_raster(tmp_path):
     assert has_color(picture, ORANGE, 40)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e-5, "10⁻⁵"), (0.001, "10⁻³"), (1, "10⁰"), (1e12, "10¹²"), (0, "0"), (0.25, "0.25")]
+)
+def test_ticks_are_powers_of_ten(value, text):
+    assert figures.format_power(value) == text
+
+
 @pytest.mark.parametrize("names", [string.digits, string.ascii_lowercase, ("T-shirt/top", "Bag", "Coat")])
 def test_confusion(names, tmp_path):
     classes = len(names)
@@ -149,6 +156,7 @@ def test_roc(strength, side, tmp_path):
         assert auc(line.get_xdata(), line.get_ydata()) / 1e4 == pytest.approx(curve[2])  # what the legend says
     assert axes.get_xlim() == (0, side)
     legend = texts_of(axes.get_legend().get_texts())
+    assert ("chance: 0.5" in legend) == (side == 100)  # only if its line is in the panel
     assert legend[:3] == [f"{name}: {curve[2]:.4f}" for name, curve in zip("abc", curves, strict=False)]
     assert has_color(render(figure, tmp_path), BLUE)
 
@@ -159,7 +167,7 @@ def test_of_many_classes_the_smallest_areas_are_shown(tmp_path):
     curves = [*compute_roc_curves(labels, scores, 43)[:42], None]
     figure = figures.draw_roc(curves, [f"sign {number}" for number in range(43)], "title")
     (axes,) = figure.axes
-    shown = [text.split(": ")[1] for text in texts_of(axes.get_legend().get_texts())[:-1]]
+    shown = [text.split(": ")[1] for text in texts_of(axes.get_legend().get_texts()) if text.startswith("sign")]
     assert shown == [f"{area:.4f}" for area in sorted(area for _, _, area in curves[:42])[:30]]
     assert has_color(render(figure, tmp_path), BLUE)
 
@@ -193,17 +201,27 @@ def test_filters(tmp_path):
     assert has_color(picture, OFF)
 
 
+def test_of_many_filters_the_first_are_shown(monkeypatch):
+    """Here 300 strips of red, green and blue."""
+    shown = {}
+    monkeypatch.setattr(sheets, "draw_sheet", lambda tiles, *args, **more: shown.update(tiles=tiles, caption=args[2]))
+    sheets.draw_filters(np.zeros((300, 6, 5, 5)), "title", (1, -1) * 3, ("red", "green", "blue"))
+    assert len(shown["tiles"]) == 3 * sheets.MAX_FILTERS
+    assert shown["caption"].startswith("the first 100 of 300 features; ")
+    assert shown["caption"].endswith("red, green, blue")
+
+
 def test_features_of_any_number_and_nothing_to_show(tmp_path):
     """Also features without weights, silent stages, and curves of no class."""
     for count in (1, 7, 800):
         features = np.random.default_rng(0).normal(size=(count, 12, 12))
-        picture = render(sheets.draw_features(features, "title"), tmp_path)
+        picture = render(sheets.draw_features(features, "title", "legend"), tmp_path)
         assert picture.shape[1] < 1500
         assert picture.std() > 20
-    render(sheets.draw_features(np.zeros((4, 5, 5)), "title"), tmp_path)
+    render(sheets.draw_features(np.zeros((4, 5, 5)), "title", "legend"), tmp_path)
     coloured = np.zeros((4, 5, 5, 3))
     coloured[:, 2, 2, 0], coloured[:, 2, 2, 1:] = 1, -1
-    assert has_color(render(sheets.draw_features(coloured, "title"), tmp_path), (1, 0, 0))
+    assert has_color(render(sheets.draw_features(coloured, "title", "legend"), tmp_path), (1, 0, 0))
     render(figures.draw_spike_times({"s1": np.r_[np.zeros(15), 10], "s2": np.zeros(16)}, "title"), tmp_path)
     render(figures.draw_roc([None, None], "ab", "title"), tmp_path)
 
