@@ -84,7 +84,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
     )
-    report_test(report, folder, log, settings.figures)
+    report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
     log.info(f"{model.name} on {data.name}, test images: {evaluation.describe()}")

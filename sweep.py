@@ -135,6 +135,8 @@ def plan_run(
         words += ["--epochs", *map(str, sweep.epochs)]
     if sweep.set or point:
         words += ["--set", *sweep.set, *point]
+    if sweep.figure_formats:
+        words += ["--figures", *sweep.figure_formats]
     words += ["--output", str(output), "--name", name]
     settings, encoder, network = resolve(TrainSettings.parse(words), data)
     splits = Splits(settings, data)
@@ -285,7 +287,7 @@ def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) ->
         warn(f"stopped; continue with\n    python {settings.command_line}")
         return 130
     if records:
-        write_sweep_report(output, records, IGNORED, runs[0].settings.figures)
+        write_sweep_report(output, records, IGNORED, runs[0].settings.figures, settings.figure_formats)
         log.info(f"see {output / 'sweep.md'}")
     return int(bool(failed))
 
@@ -314,7 +316,7 @@ def report_runs(settings: SweepSettings) -> int:
         raise InputError(f"no run here can be read; the first: {records[0].damage}")
     output = Path(settings.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
-    text = write_sweep_report(output, records, IGNORED)
+    text = write_sweep_report(output, records, IGNORED, formats=settings.figure_formats)
     print_output(f"{text}see {output / 'sweep.md'}")
     return 0
 

@@ -6,7 +6,7 @@ const potentialsOf = (image, stage, part) => stage.decides && image.potentials["
 function show() {
   const image = run.images[at.image], stage = run.stages[at.stage], part = stage.parts[at.part];
   const [height, width] = stage.size, tile = rgb("--tile");
-  const times = isDark() ? run.times_in_the_dark : run.times;
+  const palette = isDark() ? run.times_in_the_dark : run.times;
   const potentials = potentialsOf(image, stage, part);
   const values = bytes(potentials || image.maps[stage.name]);
   const value = potentials
@@ -16,7 +16,7 @@ function show() {
   const level = v => run.potentials[63 * ((v - low) / range) ** 3 | 0];
   const colour = potentials
     ? (f, y, x) => level(value(f, y, x))
-    : (f, y, x) => { const t = value(f, y, x); return t <= at.step && t < run.steps ? times[t] : tile; };
+    : (f, y, x) => { const t = value(f, y, x); return t <= at.step && t < run.steps ? palette[t] : tile; };
   const perClass = part.count / run.classes.length;
   const across = potentials ? perClass : Math.ceil(Math.sqrt(1.3 * part.count * part.rows / part.columns));
 
@@ -29,7 +29,7 @@ function show() {
   $("time").hidden = !!potentials;
   $("bars").replaceChildren(...counts.slice(0, -1).map((n, step) => {
     const bar = document.createElement("span");
-    bar.style.cssText = `height: ${100 * n / most}%; background: rgb(${times[step]})`;
+    bar.style.cssText = `height: ${100 * n / most}%; background: rgb(${palette[step]})`;
     bar.className = step > at.step ? "later" : "";
     bar.title = `time step ${step}: ${plural(n, "spike")}`;
     bar.onclick = () => set({ step });
@@ -141,13 +141,13 @@ function tabulatePeaks(image, values, each) {
   // the axis begins where differences can be seen, at a round number
   const low = Math.min(...peaks), high = Math.max(...peaks), unit = 10 ** Math.floor(Math.log10(high - low || Math.abs(high) || 1));
   const start = unit * Math.floor((low - (high - low) / 4) / unit), begin = low >= 0 ? Math.max(0, start) : start;
-  const end = unit * (Math.floor(high / unit) + 1);
+  const end = unit * (Math.floor(high / unit) + 1), digits = Math.min(9, Math.max(0, 1 - Math.round(Math.log10(unit))));
   peaks.forEach((peak, c) => {
     const row = table.insertRow();
     row.append(Object.assign(document.createElement("th"), { textContent: run.classes[c] }));
     row.insertCell().append(Object.assign(document.createElement("i"), {
       style: `width: ${100 * (peak - begin) / (end - begin)}%`, className: c === image.decision ? "decision" : "" }));
-    row.insertCell().textContent = format(peak);
+    row.insertCell().textContent = peak.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
     row.insertCell().textContent = [c === image.label && "label", c === image.decision && "decision"].filter(Boolean).join(", ");
   });
   const axis = document.createElement("div"), last = table.insertRow();

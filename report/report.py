@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from engine.encoder import Encoder
 from engine.progress import Row
@@ -146,6 +147,12 @@ def compute_values(model: NetworkTrainer, row: Row) -> tuple[dict[str, Any], lis
     return values, lost
 
 
+def list_values(history: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the content of values.json: step, phase, epoch and values of each epoch that has values."""
+    names = "step", "phase", "epoch", "values"
+    return [{name: row[name] for name in names} for row in history if row.values]
+
+
 def check_depth(values: Any) -> None:
     """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other."""
     inner = [values]
@@ -271,14 +278,19 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     return dict(counts)
 
 
-def draw_figures(folder: Path, report: Report) -> list[str]:
-    """Draw all figures as PNG files in ``folder``. Returns a line for each figure that could not be drawn."""
+def draw_figures(folder: Path, report: Report, formats: Sequence[str] = ()) -> list[str]:
+    """Draw all figures as PNG files in ``folder``. Returns a line for each figure that could not be drawn.
+
+    formats: "pdf" or "svg", in which figures of matplotlib are also saved. Pictures that are made of pixels are not.
+    """
     folder.mkdir(exist_ok=True)
     lost = []
     for name, draw_figure in FIGURES.items():
         try:
             for part, drawn in draw_figure(report, draw_figure.caption):
-                figures.save(drawn, folder / f"{name}{part and '_'}{part}.png")
+                more = formats if isinstance(drawn, Figure) else ()
+                for suffix in ("png", *more):
+                    figures.save(drawn, folder / f"{name}{part and '_'}{part}.{suffix}")
         except InputError:  # no file can be written
             raise
         except Exception as error:  # of matplotlib, or of a user's own figure

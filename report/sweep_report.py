@@ -181,13 +181,20 @@ def _check_number(value: object, most: float = 1) -> float:
     return float(value)
 
 
-def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collection[str] = (), draw: bool = True) -> str:
+def write_sweep_report(
+    output: Path,
+    runs: Sequence[SweptRun],
+    ignored: Collection[str] = (),
+    draw: bool = True,
+    formats: Sequence[str] = (),
+) -> str:
     """Write sweep.md (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
 
     Args:
         runs: the runs. sweep.md names those that are not readable; the tables and curves leave them out.
         ignored: the flags in which runs of the same setting may differ, beside the seed.
         draw: whether to draw curves.png.
+        formats: other formats of the curves, "pdf" or "svg".
 
     Returns the text of sweep.md without the picture.
     """
@@ -222,7 +229,8 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     picture = ""
     figure = _draw_curves(groups) if draw else None
     if figure is not None:
-        save(figure, output / "curves.png")
+        for suffix in ("png", *formats):
+            save(figure, output / f"curves.{suffix}")
         picture = "\n![curves](curves.png)\n"
     write_text(output / "sweep.md", text + picture)
     _write_runs(output / "runs.csv", groups, keys)

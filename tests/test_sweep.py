@@ -415,6 +415,8 @@ def test_the_report_by_hand(tmp_path):
     assert "Not finished: d." in text
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+    assert sweep.main(["--report", str(tmp_path), "--figures", "svg"]) == 0
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
     assert "(curves.png)" in text
 
 

@@ -59,6 +59,7 @@ class Setting(NamedTuple):
         range: the lowest and the highest number that are allowed.
         choices: the texts that are allowed; if it is empty, all are.
         arguments: more arguments of ``add_argument``.
+        word: the word of the flag, if it is not the name.
         name, type: the name and the type of the field.
     """
 
@@ -70,6 +71,7 @@ class Setting(NamedTuple):
     range: tuple[float, float] = (0, MAX_COUNT)
     choices: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = {}
+    word: str = ""
     name: str = ""
     type: Any = None
 
@@ -77,7 +79,8 @@ class Setting(NamedTuple):
     def flag(self) -> str:
         """The flag, such as ``--batch-size`` or ``--no-figures``; RUN for evaluate.py's positional argument."""
         no = "no-" if self.default is True else ""
-        return "RUN" if self.name == "run" else f"--{no}{self.name.replace('_', '-')}"
+        word = self.word or self.name.replace("_", "-")
+        return "RUN" if self.name == "run" else f"--{no}{word}"
 
     def convert(self, value: Any) -> Any:
         """Return a value of the command line, of JSON or of TOML in the form of the field: a list as tuple or text."""
@@ -111,6 +114,8 @@ class Setting(NamedTuple):
             text += f" (default: {self.default})"
         if get_origin(self.type) is tuple:
             options.setdefault("nargs", "+")
+        if self.word:
+            options["dest"] = self.name
         group.add_argument(self.flag.replace("RUN", "run"), metavar=self.metavar, help=text, **options)
 
 

@@ -28,13 +28,14 @@ from report.channels import name_channels
 from report.diagnosis import Diagnosis, Finding, join_advice
 from report.emergence import copy_features, is_moment
 from report.page import PAGE, write_training_page
-from report.report import compute_values
+from report.report import compute_values, list_values
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import collect_checkpoint, save_checkpoint
 from training.log import Pace, RunLog, estimate_left
 from training.plan import Plan, advise_few_labels
 from training.stopping import Stopped, StopRequest, handle_signals
+from utils import write_json
 
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
 
@@ -182,6 +183,9 @@ class Run:
         values, lost = compute_values(model, row)
         progress.history[-1] = replace(row, values=values)
         self.log.info_all(lost)
+        if values:
+            content = list_values(progress.history)
+            self.log.write("values.json", partial(write_json, self.folder / "values.json", content))
         self.log.board.log_stages(model, phase, step.wins, progress.history, self.plan.encoder)
         if settings.map_every and row.step % settings.map_every == 0:
             names = list(model.declaration)

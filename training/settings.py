@@ -3,6 +3,7 @@
 import re
 import textwrap
 from dataclasses import dataclass, replace
+from typing import Any
 
 from encoders import ENCODERS
 from engine.backends import AUTO, BACKENDS
@@ -44,6 +45,12 @@ AUGMENT_HELP = (
     "also train the decision stage on moved copies of the images: copies=8 turn=8 (degrees) shift=1.2 (pixels) "
     "scale=0.08 shear=0.08 flip, or none (default: that of the network)"
 )
+
+
+def of_formats() -> Any:
+    """Declare the setting of all commands that draw figures."""
+    about = "write the figures that matplotlib draws also as pdf, svg or both, for papers"
+    return of_output((), "FORMAT", about, affects=HARMLESS, choices=("pdf", "svg"), word="figures")
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class NetworkSettings(Settings):
     figures: bool = of_output(
         True, None, "write no figures, no pictures of activation maps and no page", affects=HARMLESS
     )
+    figure_formats: tuple[str, ...] = of_formats()
     save_maps: int = of_output(
         0,
         "N",
@@ -135,6 +143,8 @@ class NetworkSettings(Settings):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.figure_formats and not self.figures:
+            self.refuse("figure_formats", "cannot be combined with --no-figures")
         if len(self.image_size) not in (0, 2):
             self.refuse("image_size", f"must be a height and a width, not {self.image_size}")
         if self.name is not None and not NAME.fullmatch(self.name):
@@ -374,6 +384,7 @@ class SweepSettings(Settings):
         "--output at the same paths",
     )
     output: str | None = of_output(None, "DIR", "the folder in which each run creates its own folder")
+    figure_formats: tuple[str, ...] = of_formats()
     report: tuple[str, ...] = of_output(
         (), "RUN", "write tables and learning curves of these runs, or of the runs in these folders"
     )
@@ -382,7 +393,7 @@ class SweepSettings(Settings):
     def __post_init__(self):
         super().__post_init__()
         if self.report:
-            if useless := [*self.given - {"report", "output"}, *self.run_flags]:
+            if useless := [*self.given - {"report", "output", "figure_formats"}, *self.run_flags]:
                 self.refuse("report", f"reads finished runs; leave out {' '.join(useless)}")
             return
         for name in ("model", "output"):

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -64,7 +64,7 @@ def report_run(run: Run, report: Report) -> None:
     draw = plan.settings.figures
     if draw:
         run.log.info("drawing the figures")
-    report_test(report, run.folder, run.log, draw, len(run.progress.history) + 1)
+    report_test(report, run.folder, run.log, draw, len(run.progress.history) + 1, plan.settings.figure_formats)
     log_scores(run, report.evaluations)
     facts = dict(report.facts)
     maps = run.folder / report.maps
@@ -202,12 +202,14 @@ def log_scores(run: Run, evaluations: dict[str, Evaluation]) -> None:
         run.log.info(f"{split:<10} {which}  {evaluation.describe()}")
 
 
-def report_test(report: Report, folder: Path, log: RunLog, draw: bool = True, step: int = 0) -> None:
+def report_test(
+    report: Report, folder: Path, log: RunLog, draw: bool = True, step: int = 0, formats: Sequence[str] = ()
+) -> None:
     """Write the files about a test into a folder, and log the scores to TensorBoard.
 
     They are results.json, predictions.csv if the network decides, figures and activation maps.
 
-    draw: whether to draw figures and pictures of the maps. step: the step in TensorBoard.
+    draw: whether to draw figures and pictures of the maps. step: the step in TensorBoard. formats: of ``draw_figures``.
     """
     # first: no figure can cost the scores
     write_json(folder / "results.json", collect_results(report.evaluations, report.facts))
@@ -215,7 +217,7 @@ def report_test(report: Report, folder: Path, log: RunLog, draw: bool = True, st
     if report.evaluation:
         report.evaluation.write_predictions(folder / "predictions.csv", names)
     if draw:
-        log.info_all(draw_figures(folder / "figures", report))
+        log.info_all(draw_figures(folder / "figures", report, formats))
     maps = folder / report.maps
     shown = report.shown
     if len(shown):

@@ -42,6 +42,20 @@ def test_a_network_that_does_not_decide(tmp_path, features_only, make_report, im
     assert files_in(tmp_path) == {f"{name}.png" for name in ALWAYS | {"history", "moved_images"}}
 
 
+def test_figures_for_papers(tmp_path, make_report, monkeypatch):
+    """As PDF and SVG, with fonts of type 42; pictures of pixels are not."""
+    monkeypatch.setattr(figures, "DPI", 20)
+    rows = [Row(step=1, phase="s1", rule="stdp", epoch=1, images=1, convergence=0.1)]
+    draw_figures(tmp_path, make_report(build_model("mozafari2018"), history=rows), ["pdf", "svg"])
+    for suffix in (".pdf", ".svg"):
+        assert {path.stem for path in tmp_path.glob(f"*{suffix}")} == {"history", "raster", "spike_times"}
+    content = (tmp_path / "history.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert b"/Type3" not in content
+    assert b"/FontFile2" in content  # TrueType, embedded
+    assert "<svg" in (tmp_path / "history.svg").read_text()
+
+
 def test_the_moved_images_are_those_that_the_network_learns_from(make_report, images, monkeypatch):
     """Of 12 images, every second with its copies."""
     drawn = []

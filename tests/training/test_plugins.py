@@ -196,6 +196,9 @@ def test_values_after_each_epoch(tmp_path):
     rows = load_checkpoint(run / "checkpoints" / "last.safetensors").progress.history
     assert [row["values"]["pairs"] for row in rows] == [[["s1", 1]], [["s2", 1]], [["s3", 1]]]
     assert all(row["values"].keys() == {"weights", "pairs"} for row in rows)
+    written = json.loads((run / "values.json").read_text())
+    assert [(row["step"], row["phase"], row["epoch"]) for row in written] == [(1, "s1", 1), (2, "s2", 1), (3, "s3", 1)]
+    assert [row["values"] for row in written] == [row["values"] for row in rows]
     first, second, third = (row["values"]["weights"] for row in rows)
     assert {layer: sum(counts) for layer, counts in first.items()} == {"s1": 4500, "s2": 67500, "s3": 1250000}
     assert [layer for layer in first if first[layer] != second[layer]] == ["s2"]

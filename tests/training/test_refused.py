@@ -104,6 +104,7 @@ VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell l
     "--save-every": ["nan", "inf", "-1"],
     "--save-maps": ["-1"], "--map-every": ["-1", "1"], "--map-index": ["0 360", "-1", f"{HUGE}"],
     "--augment": ["twist=3", "turn=3", "copies=2.5 turn=3", "copies turn=3"],
+    "--figures": ["png", "pdf --no-figures"],
     "--labels": ["0", "9", "1319", "1.5", "few"],
 }  # fmt: skip
 FIELDS = {  # of --set; more of them are in tests/test_refusals.py
@@ -194,7 +195,7 @@ EVALUATE = {
     "one RUN": [f"{{run}} {{run}} {flag}" for flag in (
         "--nir {out}.nir", "--draw {out}.html", "--save-features",
         "--save-features c1 --predict {bad}/digit.png", "--save-maps", "--map-index 0",
-        "--predict {bad}/digit.png")],
+        "--predict {bad}/digit.png", "--figures pdf")],
     "missing": ["{bad}/missing", "{run} {bad}/missing"],
     # files for other programs
     "--nir": ["{run} --nir {out}.nir --predict {bad}/digit.png"],

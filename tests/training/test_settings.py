@@ -49,7 +49,8 @@ def example(setting):
         return not setting.default, []
     if setting.choices:
         choice = next(text for text in (*setting.choices, "2") if text != setting.default)
-        return read_value(choice), [choice]
+        value = read_value(choice)
+        return (value,) if get_origin(setting.type) is tuple else value, [choice]
     kinds = {setting.type, *(get_args(setting.type) if get_origin(setting.type) is UnionType else ())}
     return next(EXAMPLES[kind] for kind in EXAMPLES if kind in kinds)
 
@@ -92,8 +93,19 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
 
     learned = More(model="x").select(LEARNING, CODE, ROUNDING)
     assert learned["new"] == 3
-    harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "save_maps", "map_index", "test"}
-    harmless |= {"map_every", "save_every", "save_features", "characters", "references"}
+    harmless = {
+        "data_dir",
+        "threads",
+        "output",
+        "name",
+        "tensorboard",
+        "figures",
+        "figure_formats",
+        "save_maps",
+        "map_index",
+        "test",
+    }
+    harmless |= {"figures", "figure_formats", "map_every", "save_every", "save_features", "characters", "references"}
     assert learned.keys() == {*SAVED, "new"} - harmless
 
 
