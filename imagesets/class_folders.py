@@ -120,33 +120,40 @@ def _is_hidden(name: str) -> bool:
 
 
 def _read_pictures(paths: list[str], image_size: tuple[int, int] | None, ground: str | None) -> np.ndarray:
-    """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3)."""
+    """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3).
+
+    Raises InputError for pictures that need --image-size or --ground, with both flags if the first pictures show it.
+    """
     pictures = []
     largest = 0
     transparent = []
+    other_size = ""
     for path in paths:
         try:
             pixels = read_picture(path, ground)
         except TransparentError:  # all of them are counted
             transparent.append(path)
-            continue
+            pixels = read_picture(path, GROUNDS[0])  # for its size
         if image_size is not None:
             pixels = resize_image(pixels, *image_size)
         pictures.append(pixels)
         height, width = pictures[0].shape[:2]
         rows, columns = pixels.shape[:2]
-        if (rows, columns) != (height, width):
-            raise InputError(
+        if (rows, columns) != (height, width) and not other_size:
+            other_size = (
                 f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
                 f"{rows}×{columns}; add --image-size H W, the size to which all are stretched"
             )
+        if other_size and not transparent:  # the others are not read, which may take minutes
+            raise InputError(other_size)
         if pixels.size > largest:  # the first picture, or the first in colour; at the end, all are copied to one array
             largest = pixels.size
             what = f"{len(paths):,} images of {height}×{width} pixels"
             check_memory(what if image_size is None else f"--image-size: {what}", 2 * len(paths) * largest)
     if transparent:
         count = f"{len(transparent):,} of {len(paths):,} pictures are transparent in places, the first {transparent[0]}"
-        raise InputError(f"{count}; add --ground {' or --ground '.join(GROUNDS)}, the colour behind them")
+        reason = f"{count}; add --ground {' or --ground '.join(GROUNDS)}, the colour behind them"
+        raise InputError(f"{reason}; {other_size}" if other_size else reason)
     if any(pixels.ndim == 3 for pixels in pictures):
         shape = (height, width, 3)
         pictures = [np.broadcast_to(np.atleast_3d(pixels), shape) for pixels in pictures]

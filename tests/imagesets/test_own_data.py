@@ -385,6 +385,21 @@ def test_an_empty_folder_of_images_without_labels_is_refused(tmp_path):
         load(f"folder:{tmp_path}")
 
 
+def test_all_flags_that_transparent_pictures_of_several_sizes_need_are_named_together(tmp_path):
+    for number, side in enumerate((20, 24, 30)):
+        for name in "ab":
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.new("RGBA", (side, side), (200, 10 * number, 0, 128)).save(tmp_path / name / f"{number}.png")
+    with refuses("--ground") as caught:
+        load(f"folder:{tmp_path}")
+    assert "6 of 6 pictures" in str(caught.value)
+    assert "--image-size" in str(caught.value)
+    with refuses("--image-size") as caught:
+        load(f"folder:{tmp_path}", ground="white")
+    assert "--ground" not in str(caught.value)
+    assert load(f"folder:{tmp_path}", image_size=(20, 20), ground="white").image_size == (20, 20)
+
+
 @pytest.mark.parametrize(("ground", "expected"), [("white", 227), ("black", 100)])
 def test_transparent_pictures_are_put_on_a_ground(ground, expected, tmp_path):
     """Half of 200 on black, or with half of 255 on white."""
