@@ -139,24 +139,7 @@ class Evaluation:
 
         images: what was classified, such as "test images".
         """
-        metrics = self.metrics
-        balanced = measure_balance(metrics)
-        if balanced is None:
-            return
-        support = np.array(metrics["per_class"]["support"])
-        recall = np.array(metrics["per_class"]["recall"])
-        numbers = np.flatnonzero(support)
-        counts = []
-        for number in (support.argmax(), numbers[support[numbers].argmin()]):
-            counts.append(f"{support[number]:,} {class_names[number]}")
-        text = f"the classes are unequal, {' to '.join(counts)} of {metrics['count']:,} {images}: "
-        text += f"accuracy {100 * metrics['accuracy']:.2f} %, balanced accuracy {100 * balanced:.2f} %"
-        missed = numbers[recall[numbers] == 0]
-        if len(missed):
-            names = [f"{class_names[number]} ({support[number]:,})" for number in missed[:NAMED]]
-            more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
-            text += f"; no image of {', '.join(names)}{more} is correctly classified"
-        yield text
+        yield from describe_balance([self.metrics], class_names, images)
 
     def write_predictions(self, path: Path, class_names: Sequence[str]) -> None:
         """Write one row per image: index, label, prediction (or "silent"), score of the prediction."""
@@ -219,6 +202,46 @@ def measure_balance(metrics: Mapping[str, Any]) -> float | None:
     balanced = compute_balanced_accuracy(metrics)
     support = np.array([each.count for each in balanced.classes])
     return balanced.fraction if are_unequal(support) else None
+
+
+def describe_balance(runs: Sequence[Mapping[str, Any]], class_names: Sequence[str], images: str) -> Iterator[str]:
+    """Yield the balanced accuracy, and the classes of which no run classifies an image correctly, of unequal classes.
+
+    runs: metrics of ``evaluate_predictions`` of each run, of the same images. The numbers are those of the first.
+    images: what was classified, such as "test images".
+    """
+    metrics = runs[0]
+    balanced = measure_balance(metrics)
+    if balanced is None:
+        return
+    support = np.array(metrics["per_class"]["support"])
+    recall = np.max([run["per_class"]["recall"] for run in runs], axis=0)
+    numbers = np.flatnonzero(support)
+    counts = []
+    for number in (support.argmax(), numbers[support[numbers].argmin()]):
+        counts.append(f"{support[number]:,} {class_names[number]}")
+    text = f"the classes are unequal, {' to '.join(counts)} of {metrics['count']:,} {images}: "
+    text += f"accuracy {100 * metrics['accuracy']:.2f} %, balanced accuracy {100 * balanced:.2f} %"
+    missed = numbers[recall[numbers] == 0]
+    if len(missed):
+        names = [f"{class_names[number]} ({support[number]:,})" for number in missed[:NAMED]]
+        more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
+        text += f"; no image of {', '.join(names)}{more} is correctly classified"
+    yield text
+
+
+def describe_only_decision(metrics: Mapping[str, Any], class_names: Sequence[str]) -> str:
+    """Return of which class all decisions on images of several classes are; "" if they are of several, too.
+
+    metrics: of ``evaluate_predictions``.
+    """
+    matrix = np.array(metrics["confusion_matrix"])
+    images = matrix.sum(1)
+    (decided,) = np.nonzero(matrix[:, :-1].sum(0))
+    if len(decided) != 1 or np.count_nonzero(images) < 2:
+        return ""
+    largest = ", the largest class" if images[decided[0]] == images.max() else ""
+    return f"every decision is {class_names[decided[0]]}{largest}"
 
 
 def compute_balanced_accuracy(metrics: Mapping[str, Any]) -> Accuracy:

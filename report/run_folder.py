@@ -59,6 +59,12 @@ class RunFolder:
         return run.get("fingerprint") or ""
 
     @property
+    def class_names(self) -> list[str]:
+        """The names of the classes in the last checkpoint, [] if it is damaged."""
+        run = self.header.get("run") or {}
+        return run.get("class_names") or []
+
+    @property
     def flags(self) -> dict[str, Any]:
         """The flags of train.py in the last checkpoint, or else in args.json: {} if both are damaged."""
         flags = (self.header.get("run") or self.args).get("flags")

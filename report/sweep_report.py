@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 
 from errors import InputError
 from report.colors import PALETTE
-from report.evaluation import Accuracy, measure_balance
+from report.evaluation import Accuracy, describe_balance, describe_only_decision, measure_balance
 from report.figures import DASHES, create_figure, save, use_style
 from report.run_folder import RunFolder, read_record, read_rows
 from utils import write_csv, write_text
@@ -78,7 +78,8 @@ class SweptRun:
     """The content of a run's folder.
 
     ``flags``: the flags of train.py. ``scores``: {key of COLUMNS: number}, empty before the run's end. ``curves``: {key
-    of SPLITS: accuracy after each epoch with labels}. ``diagnosis``: in results.json, what the log has warned of.
+    of SPLITS: accuracy after each epoch with labels}. ``diagnosis``: in results.json, what the log has warned of,
+    without the lines on unequal classes. ``metrics``: {split: those of ``evaluate_predictions`` in results.json}.
     ``code``, ``fingerprint``: as those of ``RunFolder``. ``damage``: why the folder cannot be read, or None.
     """
 
@@ -88,6 +89,8 @@ class SweptRun:
     is_finished: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
     diagnosis: list[str] = field(default_factory=list)
+    metrics: dict[str, dict] = field(default_factory=dict)
+    class_names: list[str] = field(default_factory=list)
     code: str = ""
     fingerprint: str = ""
     damage: str | None = None
@@ -112,6 +115,8 @@ class SweptRun:
         for key in ("validation", "accuracy", "loss", "silent", "readout"):
             if key in self.scores:
                 scores.append(f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %")
+        first = [*self.metrics.values()][:1]
+        scores += filter(None, (describe_only_decision(metrics, self.class_names) for metrics in first))
         return f"{self.folder.name}: {', '.join(scores) or 'finished'}"
 
 
@@ -141,7 +146,10 @@ def read_run(folder: Path) -> SweptRun:
                 record.damage = f"{run.path / name} has other flags than the run, as if it were that of another run"
                 return record
             record.scores = _read_scores(results)
-            record.diagnosis = [str(text) for text in results.get("diagnosis", ())]
+            record.metrics = _read_metrics(results, run.class_names)
+            record.class_names = run.class_names
+            of_balance = [text for split in record.metrics for text in _describe_balance([record], split)]
+            record.diagnosis = [str(text) for text in results.get("diagnosis", ()) if text not in of_balance]
         name = "metrics.csv"
         rows = read_rows(run.path / name)
         for split in SPLITS:
@@ -152,6 +160,16 @@ def read_run(folder: Path) -> SweptRun:
     except Exception:  # the type depends on what is damaged
         record.damage = f"{run.path / name} is missing or damaged"
     return record
+
+
+def _read_metrics(results: dict, class_names: Sequence[str]) -> dict[str, dict]:
+    """Return the metrics of the best weights in results.json, {split: metrics}, {} if the names are unknown."""
+    metrics = {}
+    for split in ("validation", "test"):
+        best = results.get(split, {}).get("best", {})
+        if class_names and "confusion_matrix" in best:
+            metrics[split] = best
+    return metrics
 
 
 def _read_scores(results: dict) -> dict[str, float]:
@@ -209,7 +227,7 @@ def write_sweep_report(
             text += f"\n{explanation}\n"
     if any(differences.values()):
         text += f"\n{ABOUT_DIFFERENCES}\n"
-    text += _list_advice(readable)
+    text += _list_advice(readable, groups)
     counted = [run for group in groups.values() for run in group]
     repeated = [run.folder.name for run in readable if run not in counted]
     if repeated:
@@ -237,10 +255,11 @@ def write_sweep_report(
     return text
 
 
-def _list_advice(runs: Sequence[SweptRun]) -> str:
+def _list_advice(runs: Sequence[SweptRun], groups: Groups) -> str:
     """Return what the logs of the runs have warned of, "" if of nothing.
 
-    A text that differs between runs in its measured numbers only, not in its advice, appears once.
+    A text that differs between runs in its measured numbers only, not in its advice, appears once; a text on unequal
+    classes once for each setting.
     """
     first = {}
     names = defaultdict(list)
@@ -250,13 +269,24 @@ def _list_advice(runs: Sequence[SweptRun]) -> str:
             key = (NUMBER.sub("", measured), *advice)
             first.setdefault(key, text)
             names[key].append(run.folder.name)
-    if not first:
-        return ""
     lines = []
     for key, text in first.items():
         who = "all runs" if len(names[key]) == len(runs) else ", ".join(names[key])
         lines.append(f"* {who}: {text}\n")
+    for members in groups.values():
+        for split in ("validation", "test"):
+            scored = [run for run in members if split in run.metrics]
+            who = "all runs" if len(scored) == len(runs) else ", ".join(run.folder.name for run in scored)
+            lines += [f"* {who}: {text}\n" for text in _describe_balance(scored, split)]
+    if not lines:
+        return ""
     return f"\nThe logs of these runs contain, with the numbers of the first of them:\n\n{''.join(lines)}"
+
+
+def _describe_balance(runs: Sequence[SweptRun], split: str) -> list[str]:
+    """Return the line on unequal classes in a split for the runs of a setting, [] if there is none."""
+    metrics = [run.metrics[split] for run in runs]
+    return [*describe_balance(metrics, runs[0].class_names, f"{split} images")] if runs else []
 
 
 def _list_states(name: str, title: str, runs: Sequence[SweptRun]) -> str:

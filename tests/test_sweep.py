@@ -24,8 +24,10 @@ import sweep
 import train
 import utils
 from network_trainer import NetworkTrainer
+from report.evaluation import Evaluation
 from report.formats import FORMAT
 from report.run_folder import RunFolder
+from report.sweep_report import read_run
 from training.checkpoint import load_checkpoint
 from training.parsing import read_pairs
 from training.settings import SweepSettings
@@ -375,11 +377,11 @@ def report(folder):
     return (folder / "sweep.md").read_text(), read_csv(folder / "runs.csv")
 
 
-def record(folder, code=None, data=""):
+def record(folder, code=None, data="", class_names=()):
     """Write which code has started a run into its args.json, and on which data it learns into its checkpoint."""
     args = json.loads((folder / "args.json").read_text())
     (folder / "args.json").write_text(json.dumps({**args, "code_sha256": code}))
-    of_run = {"flags": args["flags"], "fingerprint": data}
+    of_run = {"flags": args["flags"], "fingerprint": data, "class_names": class_names}
     metadata = {"checkpoint": json.dumps({"format": FORMAT, "run": of_run})}
     save_file({"none": np.zeros(1)}, folder / "checkpoints" / "last.safetensors", metadata)
 
@@ -492,6 +494,38 @@ def test_the_report_contains_what_the_runs_advise(tmp_path):
         f"* run0, run1: {first[0]}", f"* run0: {first[1]}", f"* run0, run1: {first[2]}",
         f"* run2: {threshold.format(60, 5)}",
     ]  # fmt: skip
+
+
+def make_unequal_run(folder, seed, threshold, decisions):
+    """The folder of a run with these decisions on 20 validation images of a, 3 of b and 2 of c."""
+    labels = [0] * 20 + [1] * 3 + [2] * 2
+    evaluation = Evaluation(torch.tensor(decisions), torch.zeros(25, 3), labels)
+    text = [*evaluation.describe_balance("abc", "validation images")]
+    results = {**validate(0.8), "validation": {"best": evaluation.metrics}, "diagnosis": text}
+    record(make_run(folder, seed, threshold, [0.5], results), class_names=[*"abc"])
+    return folder
+
+
+def test_unequal_classes_are_named_once_for_each_setting(tmp_path):
+    """With the classes of which no run of the setting classifies an image correctly."""
+    some_b = [0] * 20 + [1, 0, 0] + [0, 0]
+    some_c = [0] * 20 + [0, 0, 0] + [2, 0]
+    for threshold, of_seed in {8: (some_b, some_c), 9: (some_b, [0] * 25)}.items():
+        for seed, decisions in enumerate(of_seed):
+            make_unequal_run(tmp_path / f"{threshold}{seed}", seed, threshold, decisions)
+    lines = [line for line in report(tmp_path)[0].splitlines() if "unequal, 20 a" in line]
+    assert [line.partition(": ")[0] for line in lines] == ["* 80, 81", "* 90, 91"]
+    assert ["no image of" in line for line in lines] == [False, True]
+    assert "no image of c (2) is" in lines[1]
+
+
+def test_a_run_that_decides_for_one_class_says_so(tmp_path):
+    """Silence is no decision."""
+    cases = {"a, the largest class": [-1] + [0] * 24, "b": [-1] * 20 + [1] * 5, None: [0] * 24 + [1]}
+    for seed, (text, decisions) in enumerate(cases.items()):
+        line = read_run(make_unequal_run(tmp_path / f"run{seed}", seed, 8, decisions)).describe()
+        assert line.endswith(f", every decision is {text}") == (text is not None)
+        assert ("every decision" in line) == (text is not None)
 
 
 def test_each_state_of_the_code_and_of_the_data_has_its_own_mean(tmp_path):
