@@ -83,12 +83,14 @@ def is_bug(error: BaseException) -> bool:
     if any(file in USER_FILES for file, _ in getattr(error, "places", ())):
         return False  # machine code of a user's rule leaves no frames
     root = Path(__file__).parent
-    ours = []
+    is_ours = False
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
-        if frame.filename in USER_FILES or (path.is_relative_to(root) and "site-packages" not in path.parts):
-            ours.append(frame.filename)
-    return bool(ours) and ours[-1] not in USER_FILES
+        if frame.filename in USER_FILES:
+            is_ours = False
+        elif path.is_relative_to(root) and "site-packages" not in path.parts:
+            is_ours = True
+    return is_ours
 
 
 def make_printable(text: str) -> str:

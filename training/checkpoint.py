@@ -11,6 +11,7 @@ tensors. What the checksum covers is trusted.
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,12 +222,15 @@ GROUPS = {  # of tensors in the file: the field that contains them, {name: tenso
 }
 
 
-def find_group(values: dict, field: str) -> tuple[dict, str]:
-    """Return the dict in which a field of ``GROUPS`` is a key, {} if there is none, and the key."""
-    *parents, key = field.split(".")
-    for parent in parents:
-        values = values.get(parent) or {}
-    return values, key
+def find_groups(values: dict) -> Iterator[tuple[str, dict, str]]:
+    """Yield each group of ``GROUPS`` that these values have, the dict of its field, and its key there."""
+    for group, name in GROUPS.items():
+        *parents, key = name.split(".")
+        part = values
+        for parent in parents:
+            part = part.get(parent) or {}
+        if part:
+            yield group, part, key
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -242,9 +246,8 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         for layer_name, kept in checkpoint.progress.moments.items():
             moments |= {f"{layer_name}/{images}": weight for images, weight in kept.items()}
     tensors = {}
-    for group, field_name in GROUPS.items():
-        part, key = find_group(values, field_name)
-        for name, tensor in part.pop(key, {}).items():
+    for group, part, key in find_groups(values):
+        for name, tensor in part.pop(key).items():
             tensors[f"{group}/{name}"] = tensor.detach().cpu().contiguous()
     text = json.dumps(values)
     return safetensors.torch.save(tensors, {"checkpoint": text, "sha256": compute_checksum(text, tensors)})
@@ -272,10 +275,8 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         group, _, key = name.partition("/")
         groups[group][key] = tensor
     values = check_format(json.loads(text), path)
-    for group, field_name in GROUPS.items():
-        part, key = find_group(values, field_name)
-        if part:
-            part[key] = groups[group]
+    for group, part, key in find_groups(values):
+        part[key] = groups[group]
     try:
         values["path"] = path
         values["image_size"] = tuple(values["image_size"])

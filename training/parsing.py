@@ -28,16 +28,15 @@ except ModuleNotFoundError:  # before Python 3.11
     import tomli as tomllib
 
 # What a setting affects: what is learned, unless its field declares something else.
-LEARNING = "what is learned"
+LEARNING = "what is learned, or what is tested"
 CODE = "which files are imported, and so what is learned"  # only the command line names them
 ROUNDING = "what is learned, by rounding only"  # a resumed run may change it
-SCORES = "which scores are computed"
 FILES = "which files are written"
 LOCATION = "where the run is"  # --config does not repeat it
 HARMLESS = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
-FIXED = LEARNING, CODE, SCORES, FILES  # a resumed run may not change these
+FIXED = LEARNING, CODE, FILES  # a resumed run may not change these
 
 TYPES = {
     bool: ("true or false", "true or false"),
@@ -110,7 +109,7 @@ class Setting(NamedTuple):
         text = self.help
         types = {self.type, *get_args(self.type)}
         options = {"type": read_value if types & {int, float} else str, **self.arguments}
-        if self.flag != "RUN" and isinstance(self.default, int | float | str) and "(default" not in text:
+        if isinstance(self.default, int | float | str) and "(default" not in text:
             text += f" (default: {self.default})"
         if get_origin(self.type) is tuple:
             options.setdefault("nargs", "+")

@@ -34,15 +34,6 @@ FEW_BATCHES = 200  # of the decision stage with few labels and moved copies, see
 
 
 @dataclass(frozen=True)
-class Features:
-    """The features that a run saves or reads out: of which stage, whether it saves them, C of the readout."""
-
-    stage: str
-    is_saved: bool
-    readout: float | None
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a run trains, on which data, what it writes, and where it begins.
 
@@ -56,7 +47,7 @@ class Plan:
         lengths: how many epochs the phases have.
         augmentation: the moved copies.
         map_images: indices of the images of the scored split whose activation maps are saved.
-        features: None if features are neither saved nor read out.
+        feature_stage: whose features are saved or read out; None if they are neither.
     """
 
     settings: TrainSettings
@@ -69,7 +60,7 @@ class Plan:
     lengths: Lengths
     augmentation: Augmentation
     map_images: np.ndarray
-    features: Features | None
+    feature_stage: str | None
 
     @classmethod
     def new(cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> "Plan":
@@ -128,7 +119,7 @@ def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
         "lengths": Lengths(model.phases, settings.epochs, len(splits.indices["train"]), **settings.early),
         "augmentation": augmentation,
         "map_images": choose_map_images(settings, splits.get_split(split).labels, split),
-        "features": plan_features(settings, splits, model),
+        "feature_stage": choose_feature_stage(settings, splits, model),
     }
 
 
@@ -300,18 +291,14 @@ def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
     return np.concatenate(indices)
 
 
-def plan_features(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> Features | None:
-    """Return the features that the settings request.
+def choose_feature_stage(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> str | None:
+    """Return the stage whose features are saved or read out; None if they are neither.
 
     Raises InputError if there is no such stage, or if its maps do not fit in memory.
     """
-    is_saved = settings.save_features is not None
-    readout = model.readout
-    if not is_saved and readout is None:
-        return None
-    images = max(splits.count_images().values()) if is_saved else 0
-    stage = choose_stage(model, settings.save_features or LAST_STAGE, images)
-    return Features(stage, is_saved, readout)
+    if settings.save_features:
+        return choose_stage(model, settings.save_features, max(splits.count_images().values()))
+    return None if model.readout is None else choose_stage(model, LAST_STAGE)
 
 
 def choose_stage(model: NetworkTrainer, stage: str, images: int = 0) -> str:

@@ -31,7 +31,7 @@ BYTES = 12  # of a spike in a sparse matrix: a float64 and an int32
 
 
 def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
-    """Save the features of a stage, and train a readout, as far as ``plan.features`` contains them.
+    """Save the features of a stage, and train a readout, as far as the plan contains them.
 
     The features of each split are saved in ``folder`` as ``features/SPLIT.npz``: latencies uint8 (N, C, H, W), labels
     and indices in the data set int64 (N,), the stage and the number of time steps; if phases with labels learn from
@@ -41,8 +41,8 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     dict contains the reason as "refused", because the rest of the run is finished.
     """
     model = plan.model
-    stage = plan.features.stage
-    readout = plan.features.readout
+    stage = plan.feature_stage
+    readout = model.readout
     log.info(f"features of {stage}")
     maps = {}
     for split in plan.splits.indices:
@@ -51,7 +51,7 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
             continue
         latencies = compute_maps(model, plan.encoder, chosen.images, stage)
         labelled = chosen.labelled
-        if plan.features.is_saved:
+        if plan.settings.save_features:
             save_features(folder, split, chosen, latencies, stage, model.time_steps)
         if readout is not None:
             if labelled is not None:

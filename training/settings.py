@@ -20,7 +20,6 @@ from training.parsing import (
     LOCATION,
     MAX_COUNT,
     ROUNDING,
-    SCORES,
     Settings,
     of_commands,
     of_data,
@@ -211,9 +210,7 @@ class TrainSettings(NetworkSettings):
         "phases with labels learn from N of the training images, the same number of each class, or from a fraction of "
         "them; phases without labels learn from all (default: all)",
     )
-    test: bool = of_data(
-        True, None, "do not classify the test images; report the validation images instead", affects=SCORES
-    )
+    test: bool = of_data(True, None, "do not classify the test images; report the validation images instead")
 
     epochs: tuple[int, ...] = of_training(
         (),

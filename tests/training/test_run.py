@@ -24,7 +24,7 @@ import train
 import utils
 from engine.augmentation import Augmentation
 from engine.phases import Phase
-from engine.progress import Row
+from engine.progress import COLUMNS, Row
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from imagesets.augmentation import make_copies, move_images
@@ -126,6 +126,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert all(count.get("spikes", 1) > 0 for count in operations.values())
     if with_all:
         check_tensorboard(folder, {f"report/{Path(name).stem}" for name in drawn})
+        check_columns(folder)
 
 
 def test_a_table_and_a_page_that_are_open_elsewhere_stop_no_run(undrawn, tmp_path, monkeypatch, capsys):
@@ -193,6 +194,24 @@ def check_tensorboard(folder, figures):
     for run, column in (("train", "train_loss"), ("validation", "val_loss")):
         (point,) = events[run].Scalars("loss/by_epoch")
         assert (point.step, point.value) == (1, pytest.approx(float(row[column])))
+
+
+def check_columns(folder):
+    """Each field of a row of the history is in the table and, with a value, on the page and in TensorBoard."""
+    page = (folder / "index.html").read_text()
+    events = events_of(folder)
+    rows = read_csv(folder / "metrics.csv")
+    assert rows[0].keys() == {*COLUMNS}
+    empty = {name for name in COLUMNS if not any(row[name] for row in rows)}
+    assert empty <= {"val_balanced"}
+    for name, column in COLUMNS.items():
+        if name in empty:
+            continue
+        if column.page:
+            assert f"<th>{column.page[0]}</th>" in page
+        if column.tag:
+            run, tag = column.tag
+            assert tag in events[run or "."].Tags()["scalars"]
 
 
 def check_results(folder, images):

@@ -1,5 +1,6 @@
 """The settings of the commands: what they read, refuse and save, their help, and the lists of networks."""
 
+import ast
 import dataclasses
 import hashlib
 import inspect
@@ -21,6 +22,7 @@ from support.command import DIGITS, read_csv, start, start_evaluation
 from support.refusals import refuses
 
 import train
+from engine.lengths import EARLY
 from models import network_names
 from network_trainer import NetworkTrainer
 from report.formats import FORMAT
@@ -93,19 +95,8 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
 
     learned = More(model="x").select(LEARNING, CODE, ROUNDING)
     assert learned["new"] == 3
-    harmless = {
-        "data_dir",
-        "threads",
-        "output",
-        "name",
-        "tensorboard",
-        "figures",
-        "figure_formats",
-        "save_maps",
-        "map_index",
-        "test",
-    }
-    harmless |= {"figures", "figure_formats", "map_every", "save_every", "save_features", "characters", "references"}
+    harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "figure_formats", "save_maps"}
+    harmless |= {"map_index", "map_every", "save_every", "save_features", "characters", "references"}
     assert learned.keys() == {*SAVED, "new"} - harmless
 
 
@@ -314,3 +305,22 @@ def test_lists_and_summaries(capsys):
     for name in ("mozafari2018", "Deep2024"):
         assert train.main(["--summary", "--model", name, "--dataset", "digits"]) == 0
         assert f"{name.lower()} for 6×28×28 inputs" in capsys.readouterr().out
+
+
+def find_read_settings():
+    """The names of settings that the program reads: ``settings.NAME``, ``values["NAME"]``, or the flag as a word."""
+    for path in [*ROOT.glob("*.py"), *(ROOT / "training").glob("*.py")]:
+        names = {"settings", "sweep", *(["self"] if path.stem in ("settings", "parsing") else [])}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] in names:
+                yield node.attr
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "values":
+                yield from (each.value for each in ast.walk(node.slice) if isinstance(each, ast.Constant))
+            elif isinstance(node, ast.Compare) and isinstance(node.left, ast.Constant):
+                yield str(node.left.value).removeprefix("--")
+
+
+def test_the_program_reads_every_setting():
+    read = {*find_read_settings(), *EARLY}
+    for command in (TrainSettings, EvaluateSettings, SweepSettings):
+        assert command.declared().keys() <= read
