@@ -100,9 +100,9 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
     assert learned.keys() == {*SAVED, "new"} - harmless
 
 
-LEARNED_BY_DEFAULT = {"ratio": 1.0, "converge": 0.0, "batch_size": 1000, "seed": 0, "patience": 0}
+LEARNED_BY_DEFAULT = {"ratio": 1.0, "test": True, "converge": 0.0, "batch_size": 1000, "seed": 0, "patience": 0}
 CHANGED = """
-A command without the flag would learn something else than before. If that is intended:
+A command without the flag would learn, or test, something else than before. If that is intended:
 * list it in CHANGELOG.md, under "Change your commands and scripts";
 * add the flag with the value before to the commands in README.md, docs/ and results/, whose numbers were measured with
   it, or measure them again;
