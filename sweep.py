@@ -60,12 +60,14 @@ def main(words: list[str]) -> int:
 class PlannedRun:
     """A run of the sweep.
 
-    ``words``: the command line of train.py.
+    ``words``: the command line of train.py. ``learned``: what determines the result: the settings without those that
+    are in the declaration of the network and of the encoder, and these.
     """
 
     folder: RunFolder
     words: list[str]
     settings: TrainSettings
+    learned: tuple
 
     @property
     def name(self) -> str:
@@ -90,6 +92,9 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
         for other in runs:
             if run.folder == other.folder:
                 raise InputError(f"two runs would have the folder {run.folder.path}; use two sweeps")
+            if run.learned == other.learned:
+                names = f"{other.name} and {run.name}"
+                raise InputError(f"two runs would learn the same, {names}; leave one of them out")
         check_folder(run, data[dataset])
         runs.append(run)
     return runs
@@ -143,7 +148,8 @@ def plan_run(
     plan_outputs(settings, splits, network)
     if settings.init_from:
         initialize_from(settings, splits, encoder, network)
-    return PlannedRun(RunFolder(output / name), words, settings)
+    learned = replace(settings, name=None, set=()), network.declaration, encoder
+    return PlannedRun(RunFolder(output / name), words, settings, learned)
 
 
 def check_folder(run: PlannedRun, data: DataSet) -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 from support.command import FEW_DIGITS, NO_REFERENCES, contents, read_csv, results, train_here
-from support.refusals import assert_refuses
+from support.refusals import assert_refuses, refuses
 from support.run_folders import outcome, same
 
 import sweep
@@ -335,6 +335,14 @@ def test_every_combination_is_a_separate_run():
     fields = {"s1.rule.winners": 3, "s3.kernel": 3, "s1.threshold": 8, "s3.first_weights": (0.5, 0.1)}
     assert (read_pairs(runs[0].settings.set), runs[0].settings.ratio, runs[0].settings.seed) == (fields, 0.5, 3)
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
+
+
+@pytest.mark.parametrize("grid", ["s2.threshold 10 10.0", "encoder.threshold 50 49 50.0"])
+def test_two_settings_by_which_runs_learn_the_same_are_refused(grid):
+    field, first, *_, last = grid.split()
+    with refuses(f"{field}-{first}-seed0") as caught:
+        plan(f"--model mozafari2018 --dataset digits --seeds 0 1 --grid {grid}")
+    assert f"{field}-{last}-seed0" in str(caught.value)
 
 
 def test_a_readout_alone_learns_from_labels():
