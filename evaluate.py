@@ -242,13 +242,12 @@ def split_data(settings: EvaluateSettings, network: TrainedNetwork) -> Splits:
 def draw(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write a page on which images are drawn."""
     network.check_decides()
-    data = read_tested(settings, network)
-    chosen = choose_map_images(settings, data.test_labels)
+    data, images, labels = read_test_images(settings, network)
+    chosen = choose_map_images(settings, labels)
     if not len(chosen):
-        chosen = np.linspace(0, len(data.test_labels) - 1, min(DRAWN, len(data.test_labels))).astype(int)
-    latencies = network.encoder.encode(data.test_images[chosen])
+        chosen = np.linspace(0, len(labels) - 1, min(DRAWN, len(labels))).astype(int)
     path = Path(settings.draw)
-    write_drawing_page(path, network, latencies, indices=chosen, test=data, settings=settings)
+    write_drawing_page(path, network, images, chosen, test=data, settings=settings)
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 

@@ -8,6 +8,8 @@ threshold / unit if and only if it exceeds the next lower whole number.
 """
 
 import copy
+import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.declaration import to_plain
+from engine.declaration import MAX_VALUE, to_plain
 from engine.layers import Layer
 from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from errors import InputError
@@ -74,6 +76,9 @@ def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeig
     whole_weights = {}
     for layer_name, layer in network.named_layers():
         whole = whole_weights[layer_name] = to_whole_weights(layer)
+        if MAX_VALUE < whole.threshold < math.inf:
+            largest = f"the threshold of {layer_name} must be at most {MAX_VALUE * whole.unit:g}"
+            raise InputError(f"the page of --draw computes with whole numbers: {largest}, not {layer.threshold:g}")
         weight = whole.lowest + whole.scale * torch.from_numpy(whole.steps).long()
         dtype = torch.float32 if weight[0].numel() * int(weight.abs().max()) < EXACT else torch.float64
         layer.weight = nn.Parameter(weight.to(layer.weight.device, dtype), requires_grad=False)
@@ -81,14 +86,14 @@ def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeig
     return network, whole_weights
 
 
-def write_drawing_page(path: Path, network: Any, latencies: torch.Tensor, **more: object) -> None:
+def write_drawing_page(path: Path, network: Any, images: np.ndarray, indices: np.ndarray, **more: object) -> None:
     """Write a page on which images are drawn. The network answers in the browser, by ``draw.js``.
 
     Args:
         network: a ``TrainedNetwork`` that decides.
-        latencies: of the test images of the page, uint8 (N, C, H, W).
-        more: what the template ``draw.html`` also reads: ``indices`` of these images in ``test``, the data set;
-            ``settings``: those of the command.
+        images: test images, uint8 (N, H, W). The page contains how many of them are decided as with the floats.
+        indices: of the images that the page shows.
+        more: what the template ``draw.html`` also reads: ``test``, the data set; ``settings``: those of the command.
 
     Raises InputError if the page cannot compute the network, or if the file cannot be written.
     """
@@ -109,8 +114,11 @@ def write_drawing_page(path: Path, network: Any, latencies: torch.Tensor, **more
         weights[layer_name] = {**fields, "shape": whole.steps.shape, "bytes": encode(whole.steps)}
     (encoder_fields,) = to_plain(encoder).values()
     description = {"decision": model.decision, "encoder": encoder_fields, "stages": describe_stages(computed)}
+    expected, _ = network.classify(images)
+    decisions, _ = replace(network, model=computed).classify(images)
     more |= {"data": collect_data(network), "network": network, "encode": encode, "weights": weights}
-    more |= {"description": description, "decisions": computed.predict(latencies.to(model.device)).tolist()}
+    more |= {"description": description, "indices": indices, "decisions": decisions[indices].tolist()}
+    more |= {"tested": len(images), "equal": int((decisions == expected).sum())}
     write_text(path, load_template("exports/draw.html").render(more))
 
 

@@ -117,12 +117,11 @@ def digits():
 def write(path, model, encoder, images):
     """Write the page of a network, with these images."""
     run = RunRecord(class_names=NAMES, characters=True)
-    checkpoint = SimpleNamespace(path=Path("best.safetensors"), record=run)
+    checkpoint = SimpleNamespace(path=Path("best.safetensors"), record=run, picture_size=images.shape[1:3])
     network = TrainedNetwork(checkpoint, model, encoder)
     test = SimpleNamespace(name="digits", test_images=images, test_labels=np.arange(len(images)) % 10)
     settings = SimpleNamespace(command_line="evaluate.py latest --draw <page>.html")
-    more = {"indices": np.arange(len(images)), "test": test, "settings": settings}
-    write_drawing_page(path, network, encoder.encode(images), **more)
+    write_drawing_page(path, network, images, np.arange(len(images)), test=test, settings=settings)
 
 
 def test_it_is_whole_and_loads_nothing(tmp_path, digits):
@@ -143,15 +142,29 @@ def test_networks_that_it_cannot_compute_are_refused(tmp_path, digits):
     for name, kind in (("inception2024", "Branches"), ("majority2024", "Vote")):
         with refuses(kind):
             write(path, build_model(name), S1C1(), digits[:1])
+    with refuses("s2"):
+        write(path, build_model("mozafari2018", overrides={"s2.threshold": 4000}), S1C1(), digits[:1])
     with refuses("S1C1"):
         coloured = np.repeat(digits[:1, ..., None], 3, 3)
         write(path, build_model("mozafari2018", in_channels=18), S1C1(colours=3), coloured)
     assert not path.exists()
 
 
+def test_it_contains_how_many_decisions_are_equal(tmp_path, digits):
+    """Rounding changes decisions of an untrained network, but not the silence for a black image."""
+    model = build_model("mozafari2018", seed=1)
+    network, _ = quantize(model)
+    images = np.concatenate([digits[:5], np.zeros_like(digits[:3])])
+    latencies = S1C1().encode(images)
+    equal = int((model.predict(latencies) == network.predict(latencies)).sum())
+    assert 3 <= equal < 8
+    write(tmp_path / "page.html", model, S1C1(), images)
+    assert f"{equal} of 8 test images" in " ".join((tmp_path / "page.html").read_text(encoding="utf-8").split())
+
+
 def test_the_command(tmp_path, capsys):
     path = tmp_path / "page.html"
-    words = ["--map-index", "3", "7", "--threads", "1"]
+    words = ["--map-index", "3", "7", "--threads", "1", "--dry-run"]
     assert evaluate.main([str(TRAINED), "--draw", str(path), *words]) == 0
     assert str(path) in capsys.readouterr().out
     assert 1e6 < path.stat().st_size < 2e6
