@@ -10,6 +10,7 @@ if __name__ == "__main__":
     prepare_start()
 
 import json
+import os
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -28,7 +29,7 @@ from report.exports.nir import write_nir
 from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results
-from report.run_folder import LATEST, write_start
+from report.run_folder import LATEST, RunFolder, write_start
 from training.checkpoint import Checkpoint, RunRecord
 from training.data import DRY_RUN_IMAGES, Split, Splits, load_data, load_data_of_run
 from training.log import RunLog
@@ -36,7 +37,7 @@ from training.parsing import to_text
 from training.plan import choose_map_images, choose_stage, count_neurons, describe, prepare_machine
 from training.readout import save_features
 from training.settings import EvaluateSettings, TrainSettings
-from training.testing import report_test
+from training.testing import record_test, report_test
 from training.together import check_alike, compare_networks
 from training.trained import TrainedNetwork, compute_maps, load_network
 from utils import check_memory, claim_folder, put_in_place, to_folder_name, write_json
@@ -72,7 +73,11 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     data, images, labels = read_test_images(settings, network)
     indices = choose_map_images(settings, labels)
     check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT))
-    folder, log, facts = begin_test(settings, data, model.name, {"checkpoint": str(checkpoint.path)}, [network])
+    run = RunFolder(checkpoint.path.resolve().parent.parent)
+    name = f"{model.name}-{data.name}"
+    if run.last.is_file():
+        name = run.path.name if data.name == checkpoint.record.dataset else f"{run.path.name}-{data.name}"
+    folder, log, facts = begin_test(settings, data, name, {"checkpoint": str(checkpoint.path)}, [network])
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(*model.decide(latencies), labels)
     title = f"{model.name}, {data.name}"
@@ -84,6 +89,9 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
     )
+    if is_first_test(settings, run, network, data):
+        record_first_test(run, network, data, report)
+        log.info(f"the first test of {run.path}, which is now in its results.json")
     report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
@@ -93,13 +101,31 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     log.info(f"see {folder}")
 
 
+def is_first_test(settings: EvaluateSettings, run: RunFolder, network: TrainedNetwork, data: DataSet) -> bool:
+    """Return whether this is the test of a finished run that was trained with --no-test, on its own data."""
+    checkpoint = network.checkpoint
+    is_own = checkpoint.path.name == run.best.name and checkpoint.record.fingerprint == data.fingerprint
+    is_whole = is_own and run.is_finished and not settings.dry_run
+    return is_whole and not run.is_tested and os.access(run.path, os.W_OK)
+
+
+def record_first_test(run: RunFolder, network: TrainedNetwork, data: DataSet, tested: Report) -> None:
+    """Record the first test of a run in its folder. tested: the report on the test images."""
+    trained = read_settings(network.checkpoint)
+    best = run.results.get("best_epoch")
+    weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
+    title = f"{trained.title(dataset=data.name)}, {weights}"
+    validation = Splits(trained, data).get_split("validation")
+    record_test(run, replace(tested, images=validation.images, labels=validation.labels, title=title))
+
+
 def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:
     """Test several networks alone and together on the test images of a data set, and write the scores in a folder."""
     check_alike(networks)
     data, images, labels = read_test_images(settings, networks[0])
     name = f"{len(networks)} networks together"
     paths = [str(network.checkpoint.path) for network in networks]
-    folder, log, facts = begin_test(settings, data, name, {"checkpoints": paths}, networks)
+    folder, log, facts = begin_test(settings, data, f"{name}-{data.name}", {"checkpoints": paths}, networks)
     evaluation, comparison, lines = compare_networks(networks, images, labels)
     diagnosis = [*evaluation.describe_balance(data.class_names, "test images")]
     facts |= {**comparison, "diagnosis": diagnosis}
@@ -122,11 +148,11 @@ def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tup
 def begin_test(
     settings: EvaluateSettings, data: DataSet, name: str, facts: dict, networks: list[TrainedNetwork]
 ) -> tuple[Path, RunLog, dict]:
-    """Create the folder of a test, with the record of the command, and begin its log.
+    """Create the folder of a test, with the record of the command, and begin its log. name: what is tested.
 
     Returns the folder, the log, and ``facts`` with those of the data set, for results.json.
     """
-    folder_name = f"{to_folder_name(name)}-{to_folder_name(data.name)}-evaluation"
+    folder_name = f"{to_folder_name(name)}-evaluation"
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
         folder = put_in_place(claimed)
     summaries = [describe(network.model, read_settings(network.checkpoint)) for network in networks]

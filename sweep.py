@@ -32,14 +32,15 @@ from imagesets import DataSet
 from models import model_class
 from report.run_folder import RunFolder, is_run, list_runs
 from report.sweep_report import read_run, write_sweep_report
+from training.checkpoint import load_checkpoint
 from training.data import Splits, check_unchanged, load_data
 from training.initial import initialize_from
 from training.log import RunLog
 from training.parsing import COMMAND, FILES, FIXED, HARMLESS, LOCATION, ROUNDING, make_parser
 from training.plan import plan_outputs, prepare_machine, resolve
-from training.settings import MAX_NAME, SweepSettings, TrainSettings
+from training.settings import MAX_NAME, EvaluateSettings, SweepSettings, TrainSettings
 from training.stopping import Stopped, StopRequest, handle_signals, stop_now
-from utils import ROOT, lock_folder, write_text
+from utils import ROOT, join_words, lock_folder, write_text
 
 WAIT = 0.1  # seconds between two looks at a process
 # Runs in one row of the report may differ in these settings
@@ -51,9 +52,11 @@ SET_BY_SWEEP |= {"output": "output", "name": "output", "labels": "labels"}
 
 @command_line
 def main(words: list[str]) -> int:
-    """Train or report, as the words of a command line request. Returns the exit code."""
+    """Train, test or report, as the words of a command line request. Returns the exit code."""
     settings = SweepSettings.parse(words)
-    return report_runs(settings) if settings.report else sweep(settings)
+    if settings.report:
+        return report_runs(settings)
+    return test(settings) if settings.test else sweep(settings)
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,9 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
     for name, value in run.settings.select(*FIXED).items():
         if value != getattr(before, name):
             changed.append(declared[name].flag)
+    if changed == ["--no-test"] and not before.test:
+        command = join_words(["python", "sweep.py", "--test", str(path.parent)])
+        raise InputError(f"{path} was trained with --no-test: add it, or test the finished runs by {command}")
     if changed:
         raise InputError(f"{path} was begun with another {' '.join(changed)}; use another --output")
     if record.fingerprint:  # damaged runs lack it
@@ -250,29 +256,73 @@ def sweep(settings: SweepSettings) -> int:
     runs = plan_runs(settings)
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output, inside=True):  # the folder beside it may belong to others
-        return train_runs(settings, runs, output)
+        unfinished = [run for run in runs if not run.folder.is_finished]
+        jobs = [(str(run.folder.path), *write_commands(run, settings)) for run in unfinished]
+        note = f"{len(runs)} runs, {len(runs) - len(unfinished)} of them finished"
+        return run_jobs(settings, jobs, output, note, [run.folder for run in runs], runs[0].settings.figures)
 
 
-def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) -> int:
-    """Train the runs that are not finished, and write the report. Returns the exit code."""
+def test(settings: SweepSettings) -> int:
+    """Test the finished runs of ``--test`` that are untested, and write the report. Returns the exit code."""
+    output = Path(settings.test).resolve()
+    runs = [RunFolder(path) for path in list_runs(output)] if output.is_dir() else []
+    if not runs:
+        settings.refuse("test", f"{settings.test} is not a folder of runs")
+    flags = EvaluateSettings.parse([str(output), *settings.run_flags])  # imports the plugins
+    if useless := flags.given - {"run", "plugin", "data_dir", "device", "backend", "figures", "traceback"}:
+        settings.refuse("test", f"tests runs on their own data; leave out {' '.join(useless)}")
+    with lock_folder(output, inside=True):
+        untested = [run for run in runs if run.is_finished and not run.is_tested]
+        for run in untested[:1]:
+            load_checkpoint(run.best)  # a missing --plugin is refused once
+        draw = flags.figures and runs[0].flags.get("figures", True)
+        options = ["--threads", str(settings.threads), "--output", str(output)]
+        if not draw:
+            options.append("--no-figures")
+        elif settings.figure_formats:
+            options += ["--figures", *settings.figure_formats]
+        jobs = []
+        for run in untested:
+            words = [sys.executable, str(ROOT / "evaluate.py"), str(run.path), *settings.run_flags, *options]
+            jobs.append((str(run.path), words, words))
+        tested = sum(run.is_tested for run in runs)
+        note = f"{len(runs)} runs, {tested} of them tested, {len(runs) - tested - len(untested)} not finished"
+        code = run_jobs(settings, jobs, output, note, runs, draw)
+        lost = [run.path.name for run in untested if not run.is_tested]
+        if code == 0 and lost:
+            warn(f"not recorded, because the data set has changed since the training: {', '.join(lost)}")
+        return code or int(bool(lost))
+
+
+def run_jobs(
+    settings: SweepSettings,
+    jobs: list[tuple[str, list[str], list[str]]],
+    output: Path,
+    note: str,
+    runs: list[RunFolder],
+    draw: bool = True,
+) -> int:
+    """Run commands, several at a time, and write the report on the runs. Returns the exit code.
+
+    Args:
+        jobs: the first three arguments of ``train_one`` of each command.
+        output: the folder of the runs.
+        note: a line for the log.
+        runs: all runs of the report.
+        draw: whether the report has learning curves.
+    """
     stop = StopRequest()
     log = RunLog()
-    unfinished = [run for run in runs if not run.folder.is_finished]
-    tasks = []
-    for run in unfinished:
-        is_stopped = None if settings.scheduler else lambda: stop.asked
-        commands = write_commands(run, settings)
-        arguments = str(run.folder.path), *commands, os.getcwd(), settings.threads, is_stopped
-        tasks.append(joblib.delayed(train_one)(*arguments))
-    jobs = settings.jobs or (-1 if settings.scheduler else max(1, joblib.cpu_count() // settings.threads))
-    note = f"{len(runs)} runs, {len(runs) - len(unfinished)} of them finished"
-    log.info(f"{note}; {jobs} at a time" if jobs > 0 else f"{note}; on {settings.scheduler}")
+    is_stopped = None if settings.scheduler else lambda: stop.asked
+    tasks = [joblib.delayed(train_one)(*job, os.getcwd(), settings.threads, is_stopped) for job in jobs]
+    count = settings.jobs or (-1 if settings.scheduler else max(1, joblib.cpu_count() // settings.threads))
+    log.info(f"{note}; {count} at a time" if count > 0 else f"{note}; on {settings.scheduler}")
     failed = {}
     codes = set()
     options = {"total": len(tasks), "disable": None, "leave": False, "dynamic_ncols": True, "file": sys.stdout}
     try:
         with choose_workers(settings), handle_signals(stop_now if settings.scheduler else stop.note):
-            ends = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
+            ends = joblib.Parallel(n_jobs=count, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
             for number, (name, code, errors) in enumerate(tqdm(ends(tasks), **options), start=1):
                 codes.add(code)
                 path = output / f"{name}.error.txt"
@@ -286,14 +336,14 @@ def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) ->
                     log.info(f"{number}/{len(tasks)}  {read_run(output / name).describe()}")
     except Stopped as stopped:
         codes.add(stopped.code)
-    records = [read_run(run.folder.path) for run in runs if run.folder.last.is_file()]
+    records = [read_run(run.path) for run in runs if run.last.is_file()]
     for name, reason in failed.items():
         warn(f"failed: {name}: {reason}")
     if codes & {130, 143}:
         warn(f"stopped; continue with\n    python {settings.command_line}")
         return 130
     if records:
-        write_sweep_report(output, records, IGNORED, runs[0].settings.figures, settings.figure_formats)
+        write_sweep_report(output, records, IGNORED, draw, settings.figure_formats)
         log.info(f"see {output / 'sweep.md'}")
     return int(bool(failed))
 

@@ -77,10 +77,20 @@ class RunFolder:
         return bool(run.get("flags", {}).get("dry_run"))
 
     @property
+    def results(self) -> dict[str, Any]:
+        """The content of results.json: {} if it is missing or damaged."""
+        return read_record(self.path / "results.json")
+
+    @property
     def is_finished(self) -> bool:
         """Whether all files of the run exist, and belong to its last epoch."""
-        finished = read_record(self.path / "results.json").get("finished")
+        finished = self.results.get("finished")
         return finished is not None and finished == self.flags.get("epochs", finished)
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the test images were classified, at the end of the run or by the first test after it."""
+        return "test" in self.results
 
     @property
     def resume_words(self) -> list[str]:

@@ -235,6 +235,9 @@ def write_sweep_report(
     unfinished = [run.folder.name for run in readable if not run.is_finished]
     if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
+    untested = [run.folder.name for run in readable if run.is_finished and "accuracy" not in run.scores]
+    if untested and "accuracy" in keys:
+        text += f"\nFinished, but not tested: {', '.join(untested)}.\n"
     text += _list_states("code", "The runs were started by different code", readable)
     of_data = defaultdict(list)
     for run in readable:

@@ -148,7 +148,7 @@ def test_the_columns_of_metrics_csv():
 def test_every_sweep_runs(tmp_path, monkeypatch):
     """With one seed, two values of each setting, a few digits and no figures, one after another in this process."""
     found = commands("sweep")
-    assert {"--grid", "--set", "--seeds", "--report"} <= {word for _, command in found for word in command}
+    assert {"--grid", "--set", "--seeds", "--test", "--report"} <= {word for _, command in found for word in command}
 
     monkeypatch.setattr(sweep, "train_one", train_here)
     monkeypatch.setattr("training.data.DRY_RUN_IMAGES", FEW)
@@ -158,8 +158,8 @@ def test_every_sweep_runs(tmp_path, monkeypatch):
         words = shlex.split(fewer)
         words = [re.sub("^runs/", f"{tmp_path}/", word) for word in words]
         shorter = ["--jobs", "1", "--dataset", "digits", "--dry-run", "--no-figures"]
-        assert sweep.main(words if "--report" in words else [*words, *shorter]) == 0
-    runs = {folder.name: list(folder.glob("*/results.json")) for folder in tmp_path.iterdir()}
+        assert sweep.main(words if {"--test", "--report"} & {*words} else [*words, *shorter]) == 0
+    runs = {folder.name: list(folder.glob("*/checkpoints")) for folder in tmp_path.iterdir()}
     counts = {name: len(found) for name, found in runs.items()}
     assert counts == {"features": 1, "decision": 2, "rules": 2, "sweep": 4, "curve": 2}
 

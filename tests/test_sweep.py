@@ -23,6 +23,7 @@ from support.run_folders import outcome, same
 import sweep
 import train
 import utils
+from engine.plugins import PLUGINS
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
 from report.formats import FORMAT
@@ -358,6 +359,114 @@ def test_a_long_name_of_a_run_is_shortened():
     assert len(names) == 8
     assert {len(name) for name in names} == {200}
     assert all(name.endswith("-seed3") for name in names)
+
+
+# The test
+
+
+def begin_untested(output, seeds, data=FEW_DIGITS):
+    """The words of a sweep that is not tested."""
+    words = f"--model mozafari2018 --dataset {data} --epochs 0 0 1 --no-figures {NO_REFERENCES} --jobs 1"
+    return f"{words} --output {output} --no-test --seeds {seeds}"
+
+
+def test_a_sweep_is_tested_once(tmp_path, here, capsys):
+    """The scores are those of runs that are tested when they are trained; later runs are tested by the same command."""
+    output, alone = tmp_path / "runs", tmp_path / "alone"
+    words = begin_untested(output, "0 1")
+    assert sweep.main(words.split()) == 0
+    assert "test %" not in (output / "sweep.md").read_text()
+    before = contents(output)
+    capsys.readouterr()
+    assert_refuses(sweep.main, words.replace("--no-test ", ""), f"--test {output}", capsys)
+    assert contents(output) == before
+
+    assert sweep.main(["--test", str(output), "--jobs", "1"]) == 0
+    assert sweep.main(begin_untested(alone, "0 1").replace("--no-test ", "").split()) == 0
+    runs = sorted(output.glob("*-seed[01]"))
+    for run, other in zip(runs, sorted(alone.glob("*-seed[01]")), strict=True):
+        tested, expected = results(run), results(other)
+        assert tested["test"]["best"] == expected["test"]["best"]
+        assert tested["validation"]["best"] == expected["validation"]["best"]
+        assert tested["test_reads"] == 1
+        assert [path.name.startswith(run.name) for path in output.glob(f"{run.name}-evaluation-*")] == [True]
+    tables = [read_table((folder / "sweep.md").read_text())[""] for folder in (output, alone)]
+    assert tables[0]["test %"] == tables[1]["test %"] != "–"
+
+    assert sweep.main(begin_untested(output, "0 1 2").split()) == 0
+    assert "not tested: " in (output / "sweep.md").read_text()
+    assert sweep.main(["--test", str(output)]) == 0
+    assert sweep.main(["--test", str(output)]) == 0
+    assert len(list(output.glob("*-evaluation-*"))) == 3
+    text, rows = report(output)
+    assert read_table(text)[""]["seeds"] == "3"
+    assert all(row["accuracy"] for row in rows)
+    assert "not tested: " not in text
+
+
+def test_a_run_that_is_trained_longer_is_tested_again(tmp_path, here):
+    assert sweep.main(begin_untested(tmp_path, "0").split()) == 0
+    assert sweep.main(["--test", str(tmp_path)]) == 0
+    (run,) = tmp_path.glob("*-seed0")
+    assert train.main(["--resume", str(run), "--epochs", "0", "0", "2"]) == 0
+    assert not RunFolder(run).is_tested
+    assert results(run)["test_reads"] == 1
+    assert sweep.main(["--test", str(tmp_path)]) == 0
+    assert results(run)["test_reads"] == 2
+
+
+def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys):
+    """A run that is not finished is not tested; neither is one on other data, which is named."""
+    data, output = tmp_path / "few.npz", tmp_path / "runs"
+    shutil.copy(FEW_DIGITS, data)
+    assert sweep.main(begin_untested(output, "0 1", data).split()) == 0
+    first, second = sorted(output.glob("*-seed*"))
+    whole = (first / "results.json").read_text()
+    (first / "results.json").unlink()
+    with np.load(FEW_DIGITS) as few:
+        np.savez(data, **{**few, "x_test": few["x_test"][::-1]})
+    capsys.readouterr()
+    assert sweep.main(["--test", str(output)]) == 1
+    assert second.name in capsys.readouterr().err
+    assert not RunFolder(second).is_tested
+    shutil.copy(FEW_DIGITS, data)
+    assert sweep.main(["--test", str(output)]) == 0
+    assert RunFolder(second).is_tested
+    assert not (first / "results.json").exists()
+    assert f"Not finished: {first.name}" in (output / "sweep.md").read_text()
+    (first / "results.json").write_text(whole)
+    assert sweep.main(["--test", str(output)]) == 0
+    assert RunFolder(first).is_tested
+
+
+def test_the_test_of_runs_with_a_plugin(tmp_path, here, capsys):
+    """A missing flag is refused once, before the first test."""
+    own, output = tmp_path / "own.py", tmp_path / "runs"
+    own.write_text("")
+    assert sweep.main([*begin_untested(output, "0 1").split(), "--plugin", str(own)]) == 0
+    PLUGINS.clear()
+    capsys.readouterr()
+    assert_refuses(sweep.main, f"--test {output}", "--plugin", capsys)
+    assert sweep.main(["--test", str(output), "--plugin", str(own)]) == 0
+    assert [RunFolder(run).is_tested for run in output.glob("*-seed[01]")] == [True, True]
+
+
+def test_what_cannot_be_tested(tmp_path, here, capsys):
+    run = make_run(tmp_path / "runs" / "one", 0, 8, [0.5])
+    (tmp_path / "empty").mkdir()
+    before = contents(tmp_path)
+    for words, about in (
+        (f"--test {tmp_path / 'missing'}", "missing"),
+        (f"--test {tmp_path / 'empty'}", "empty"),
+        (f"--test {run}", run),
+        (f"--test {run.parent} --model mozafari2018", "model"),
+        (f"--test {run.parent} --report {run.parent}", "--report"),
+        (f"--test {run.parent} --predict x.png", "predict"),
+        (f"--test {run.parent} --name same", "name"),
+        (f"--test {run.parent} --nonsense", "--nonsense"),
+    ):
+        assert_refuses(sweep.main, words, about, capsys)
+    assert contents(tmp_path) == before
 
 
 # The report

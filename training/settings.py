@@ -276,7 +276,8 @@ class TrainSettings(NetworkSettings):
 class EvaluateSettings(NetworkSettings):
     """Test a trained network, classify image files with it, or export it for other simulators.
 
-    A test writes a folder NETWORK-DATA-evaluation-TIME with the scores, figures and page.
+    A test writes a folder RUN-evaluation-TIME with the scores, figures and page. The first test of a run that was
+    trained with --no-test is also added to the results.json of the run.
     """
 
     program = "evaluate.py"
@@ -351,7 +352,8 @@ class SweepSettings(Settings):
 
     program = "sweep.py"
     usage = (
-        "python sweep.py --model NAME … --output DIR [flags]\n       python sweep.py --report RUN … --output DIR\n\n"
+        "python sweep.py --model NAME … --output DIR [flags]\n       python sweep.py --test DIR [flags]\n"
+        "       python sweep.py --report RUN … --output DIR\n\n"
         "example: python sweep.py --model mozafari2018 --seeds 0 1 2 \\\n"
         "             --grid s2.threshold 8 10 12 --output runs/sweep"
     )
@@ -382,6 +384,12 @@ class SweepSettings(Settings):
     )
     output: str | None = of_output(None, "DIR", "the folder in which each run creates its own folder")
     figure_formats: tuple[str, ...] = of_formats()
+    test: str | None = of_output(
+        None,
+        "DIR",
+        "classify the test images by the finished runs in this folder that were trained with --no-test, each once, and "
+        "add their scores to the report",
+    )
     report: tuple[str, ...] = of_output(
         (), "RUN", "write tables and learning curves of these runs, or of the runs in these folders"
     )
@@ -392,6 +400,10 @@ class SweepSettings(Settings):
         if self.report:
             if useless := [*self.given - {"report", "output", "figure_formats"}, *self.run_flags]:
                 self.refuse("report", f"reads finished runs; leave out {' '.join(useless)}")
+            return
+        if self.test:
+            if useless := self.given - {"test", "jobs", "threads", "figure_formats", "run_flags"}:
+                self.refuse("test", f"reads finished runs; leave out {' '.join(useless)}")
             return
         for name in ("model", "output"):
             if not getattr(self, name):

@@ -22,6 +22,7 @@ from report.evaluation import Evaluation
 from report.operations import count_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results, draw_figures
+from report.run_folder import RunFolder
 from training.checkpoint import restore_state
 from training.log import RunLog
 from training.readout import read_features
@@ -30,12 +31,13 @@ from training.run import Run
 from utils import describe_environment, get_peak_memory, write_json
 
 NO_SCORES = "no stage of this network decides; see its convergence"
+MAPS = "maps/end"  # in the folder of a run, the activation maps at its end
 
 
 def finish(run: Run) -> None:
     """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
     split = run.plan.settings.scored_split
-    reads = run.known.test_reads + (split == "test")
+    reads = max(run.known.test_reads, RunFolder(run.folder).results.get("test_reads", 0)) + (split == "test")
     run.known = replace(run.known, test_reads=reads)
     run.save()
     tested = run.encode_split(split)
@@ -111,7 +113,7 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
         evaluations=evaluations,
         facts={"diagnosis": run.known.diagnosis, "operations": operations, **collect_facts(run)},
         shown=plan.map_images,
-        maps="maps/end",
+        maps=MAPS,
         history=run.progress.history,
         copies=run.make_copies(),
         moments=run.progress.moments,
@@ -200,6 +202,19 @@ def log_scores(run: Run, evaluations: dict[str, Evaluation]) -> None:
     for key, evaluation in evaluations.items():
         split, which = key.split(".")
         run.log.info(f"{split:<10} {which}  {evaluation.describe()}")
+
+
+def record_test(run: RunFolder, report: Report) -> None:
+    """Add the first test of a run to its results.json, where other runs have their test, and write its page again.
+
+    report: on the best weights and on the validation images of the run, with the evaluation of the test images.
+    """
+    results = run.results
+    results["test"] = {"best": report.evaluations["test"].metrics}
+    results["test_reads"] = results.get("test_reads", 0) + 1
+    write_json(run.path / "results.json", results)
+    if (run.path / PAGE).is_file():
+        write_page(run.path, report, run.path / MAPS)
 
 
 def report_test(

@@ -35,8 +35,9 @@ def start_evaluation(words, output):
 
 def train_here(run, start, resume, here, threads, is_stopped=None):
     """``sweep.train_one`` in this process."""
-    words = resume if Path(run).is_dir() else start
-    return Path(run).name, train.main(words[2:]), ""
+    _, program, *words = resume if Path(run).is_dir() else start
+    main = {"train": train, "evaluate": evaluate}[Path(program).stem].main
+    return Path(run).name, main(words), ""
 
 
 def read_csv(path):

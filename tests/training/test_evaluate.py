@@ -1,12 +1,13 @@
 """evaluate.py: it tests a trained network and classifies image files."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import MACHINE, contents, read_csv, results, start_evaluation
+from support.command import FEW_DIGITS, MACHINE, SMALL, TRAINED, contents, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.run_folders import curves
 
@@ -35,6 +36,38 @@ def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, ca
         assert results(folder)["operations"] == results(trained)["operations"]
         assert (folder / "predictions.csv").read_text() == (trained / "predictions.csv").read_text()
     assert contents(trained) == before
+
+
+def test_the_first_test_of_a_run_is_recorded_in_its_folder(tmp_path, undrawn):
+    """On its own data, with its best weights; the page shows it. A later test changes nothing."""
+    assert start(f"{SMALL} --epochs 0 0 1 --no-test --save-maps --name run", tmp_path / "runs") == 0
+    run, output = tmp_path / "runs" / "run", tmp_path / "tests"
+    trained = results(run)
+    page = (run / "index.html").read_text()
+    before = contents(run)
+    for words in (f"{run / 'checkpoints' / 'last.safetensors'}", f"{run} --dry-run", f"{run} --dataset digits"):
+        assert start_evaluation(f"{words} {MACHINE} --no-figures", output) == 0
+    assert contents(run) == before
+    assert start_evaluation(f"{run} {MACHINE} --no-figures --name first", output) == 0
+    tested = results(run)
+    assert tested.pop("test") == {"best": results(output / "first")["test"]}
+    assert tested == {**trained, "test_reads": 1}
+    shown = (run / "index.html").read_text()
+    assert "test, best epoch" in shown
+    assert "test, best epoch" not in page
+    data = re.search(r'<script type="application/json" id="data">.*', page)[0]
+    assert data in shown  # the maps of validation images
+    before = contents(run)
+    assert start_evaluation(f"{run} {MACHINE} --no-figures", output) == 0
+    assert contents(run) == before
+
+
+def test_the_folder_of_a_test_has_the_name_of_the_run(trained, tmp_path, undrawn):
+    for words in (trained, f"{trained} --dataset {FEW_DIGITS}", TRAINED):
+        assert start_evaluation(f"{words} {MACHINE} --no-figures --dry-run", tmp_path) == 0
+    names = sorted(re.sub("-[0-9]{8}-[0-9]{6}$", "", folder.name) for folder in tmp_path.iterdir())
+    own = [f"{trained.name}-evaluation", f"{trained.name}-{FEW_DIGITS.name}-evaluation"]
+    assert names == sorted([*own, "mozafari2018-mnist-evaluation"])
 
 
 def test_an_evaluation_has_its_own_folder_in_tensorboard(trained, tmp_path, undrawn):
