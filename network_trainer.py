@@ -41,7 +41,7 @@ from s1c1 import S1C1
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
 
-MAX_UNLABELLED = 500  # images of a batch without labels, so that a run can record how features emerge
+MAX_UNLABELLED = 500  # images of a batch in a first epoch without labels: a run records how features emerge
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,7 @@ class NetworkTrainer(StageGraph):
             train, validation: data sets; ``validation`` may be None. Phases with labels learn from ``train.labelled``.
             epochs: one number for each phase; 0 skips the phase.
             batch_size: number of images between two adaptations of the R-STDP rates. Weights change after each image.
-                Without labels, a batch has at most 500 images, and its size changes no weight.
+                In the first epoch of a phase without labels, a batch has at most 500 images. That changes no weight.
             seed: the seed of the order of the images, which differs in every epoch.
             progress: where the training continues; it is updated in place. None: at the beginning.
             copies: moved copies of the training images that have labels, latencies uint8 (N, C, H, W) that are read by
@@ -359,7 +359,7 @@ class NetworkTrainer(StageGraph):
                 images = len(train if indices is None else indices)
                 order = np.random.default_rng(seeds).permutation(images)
                 size = batch_size
-                if not phase.needs_labels:
+                if not phase.needs_labels and progress.epoch == 0:
                     size = min(size, MAX_UNLABELLED)
                 batches = torch.from_numpy(order).split(size)
                 while progress.batch < len(batches):
