@@ -6,8 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from report.colors import BLUE, GREY, INK, ORANGE, TRAINING, VALIDATION
+from report.sheets import make_mosaic
 
 plt.rcParams.update({"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -41,6 +43,13 @@ def show_features(weight, titles: Sequence[str] = (), **kwargs) -> Figure:
     """Draw kernels (F, 6, 5, 5) of s1: the weights of the on-centre minus those of the off-centre maps."""
     difference = weight[:, 0::2].sum(1) - weight[:, 1::2].sum(1)
     return show(difference, titles, bar="on − off", cmap="gray", vmin=-3, vmax=3, **kwargs)
+
+
+def show_kernels(weight) -> Image.Image:
+    """Draw kernels as ``show_features``, in one mosaic: that takes a hundredth of the time."""
+    difference = weight[:, 0::2].sum(1) - weight[:, 1::2].sum(1)
+    levels = ((difference / 3 + 1) * 127.5).clip(0, 255).astype(np.uint8).repeat(10, 1).repeat(10, 2)
+    return Image.fromarray(make_mosaic(np.repeat(levels[..., None], 3, 3), columns=10))
 
 
 def show_potential(potential, threshold: float, fired: int) -> Figure:
