@@ -44,7 +44,4 @@ for seed in 0 1 2; do
         --augment copies=1 flip --set s1.rule.decay=0.9
     run "cifar-control2026-plain-$seed" "${alone[@]}" "${colour[@]}" --encoder whitening
     run "cifar-colour2026-counts-$seed" --model colour2026_counts "${colour[@]}"
-    # by version 1.3.0, the last with this network
-    run "cifar-colour2026-$seed" --model colour2026 "${colour[@]}"
-    run "cifar-colour2026-plain-$seed" --model colour2026 "${colour[@]}" --augment none
 done
