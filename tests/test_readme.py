@@ -120,15 +120,17 @@ def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
     dont_draw(monkeypatch)
     for command in (words for program, words in COMMANDS if program == "train" and "mine.py" in words):
         name = command[command.index("--dataset") + 1]
+        name = "homeostatic" if "s1.rule=homeostatic" in command else name
         words = [re.sub("^mine.py$", str(own), word) for word in command]
         assert train.main([*words, "--output", str(tmp_path), "--name", name]) == 0
         scores[name] = json.loads((tmp_path / name / "results.json").read_text())
     assert scores["bars"]["test"]["last"]["accuracy"] > 0.9
-    assert scores["digits"]["test"]["last"]["accuracy"] > 0.6  # chance: 0.1
-    with open(tmp_path / "digits" / "metrics.csv", newline="") as file:
-        last = [row for row in csv.DictReader(file) if row["phase"] == "s1"][-1]
-    assert float(last["convergence"]) < 0.05
-    assert int(last["dead_features"]) <= 1
+    for name in ("digits", "homeostatic"):
+        assert scores[name]["test"]["last"]["accuracy"] > 0.6  # chance: 0.1
+        with open(tmp_path / name / "metrics.csv", newline="") as file:
+            last = [row for row in csv.DictReader(file) if row["phase"] == "s1"][-1]
+        assert float(last["convergence"]) < 0.05
+        assert int(last["dead_features"]) <= 1
 
 
 @pytest.mark.slow
