@@ -8,20 +8,9 @@ from utils import ROOT, list_code
 
 COMMANDS = "train", "evaluate", "sweep"
 MODULES = [  # from the lowest, each a file or a folder at the root
-    *(
-        "errors",
-        "utils",
-        "SpykeTorch",
-        "engine",
-        "s1c1",
-        "imagesets",
-        "encoders",
-        "network_trainer",
-        "models",
-        "report",
-    ),
-    *("training", *COMMANDS),
-]
+    "errors", "utils", "SpykeTorch", "engine", "s1c1", "imagesets", "encoders", "network_trainer", "models", "report",
+    "training", *COMMANDS,
+]  # fmt: skip
 CORE = "engine", "s1c1", "network_trainer", "models"  # what a reader of the method reads; it imports no other part …
 BELOW = {"errors", "utils", "SpykeTorch"}  # … than these, and models name their encoders
 FILES = {
@@ -32,13 +21,13 @@ FILES = {
 
 
 def imports(path):
-    """The names of the modules that a file imports, also within its functions or by ``import_module("name")``."""
+    """The names of the modules that a file imports, also within its functions or by their names in strings."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             yield from (each.value for each in node.args if isinstance(each, ast.Constant))
 
 
