@@ -114,7 +114,7 @@ def test_a_run_with_it(tmp_path, capsys):
     assert evaluate.main([str(tmp_path / "run"), "--plugin", str(PLUGIN), "--threads", "1"]) == 0
     capsys.readouterr()
     with mock.patch.dict(PLUGINS, clear=True):
-        assert_refuses(evaluate.main, [str(tmp_path / "run"), "--threads", "1"], "--plugin mean_pool.py", capsys)
+        assert_refuses(evaluate.main, [str(tmp_path / "run"), "--threads", "1"], f"--plugin {PLUGIN}", capsys)
     page = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
     assert "the mean time of the spikes of each 2×2 window" in page
 
