@@ -27,6 +27,7 @@ from utils import write_atomically
 
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
+MAX_DOTS = 30_000  # of a panel of a raster: more would be black
 MAX_CURVES = len(PALETTE) * len(DASHES)
 STYLE = {
     "font.size": 10,
@@ -301,6 +302,7 @@ def draw_raster(
     """Draw the spikes of images as dots, neurons against time steps: a panel for each layer, the images side by side.
 
     The cell of a feature and a time step shows the map of the feature: the dot of a neuron is at its place in it.
+    Of more than ``MAX_DOTS`` spikes, a random part is drawn.
 
     Args:
         maps: {layer: uint8 (N, F, H, W)}; ``steps`` for silence.
@@ -318,14 +320,18 @@ def draw_raster(
         times = starts[images] + latencies[images, features, rows, columns]
         x = times + (columns + 0.5) / width - 0.5
         y = features + (rows + 0.5) / height - 0.5
+        every = math.ceil(len(times) / MAX_DOTS)
+        is_drawn = np.random.default_rng(0).random(len(times)) * every < 1
         for color in np.unique(colors):
-            part = colors[features] == color
+            part = is_drawn & (colors[features] == color)
             axes.plot(x[part], y[part], ",", color=color, rasterized=True)
         for image, start in enumerate(starts):
             early = np.quantile(times[images == image], EARLY, method="lower") if (images == image).any() else np.nan
             axes.plot([early, early], [-0.5, count - 0.5], color=YELLOW, lw=2, alpha=0.8)
             axes.axvspan(start - 1.5, start - 0.5, color=PALE, lw=0)
         axes.set(ylabel=f"{layer_name}\nfeature", ylim=(count - 0.5, -0.5))
+        if every > 1:
+            axes.set_title(f"one of {every} spikes is drawn", fontsize=8, loc="right", color=GREY, pad=2)
         if layer_name == INPUT:
             every = math.ceil(count / 8)
             axes.set_yticks(range(0, count, every), channels[::every])

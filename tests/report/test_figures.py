@@ -86,7 +86,7 @@ def test_histories_of_other_shapes():
     assert [line.get_ydata().tolist() for line in axes.lines[:2]] == [[1e-3, 3e-8, 2e-11], [0.1, 0, 0]]
 
 
-def test_raster(tmp_path):
+def test_raster(tmp_path, monkeypatch):
     """Two images. A dot is in the cell of its feature and time step, and at its neuron's place in the cell."""
     maps = {"input": np.full((2, 2, 4, 4), 15, np.uint8), "s1": np.full((2, 3, 4, 4), 15, np.uint8)}
     maps["input"][0, 0, 0, 3] = 2  # on-centre, at the upper right
@@ -101,6 +101,11 @@ def test_raster(tmp_path):
     assert len(of_s1.lines[0].get_xydata()) == 16
     assert texts_of(of_input.get_yticklabels()) == ["on", "off"]
     assert of_s1.get_ylim() == (2.5, -0.5)  # the first feature is at the top
+    monkeypatch.setattr(figures, "MAX_DOTS", 100)
+    dense = {"s1": np.zeros((2, 3, 40, 40), np.uint8)}
+    (axes,) = figures.draw_raster(dense, 15, ["one", "two"], (1, -1), ["on", "off"], "title").axes
+    assert 50 < len(axes.lines[0].get_xdata()) < 150
+    assert axes.get_title(loc="right") == "one of 96 spikes is drawn"
     picture = render(figure, tmp_path)
     assert has_color(picture, BLUE, 40)
     assert has_color(picture, ORANGE, 40)
