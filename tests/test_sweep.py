@@ -161,7 +161,7 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
 
 
 def test_a_sweep_is_not_continued_on_other_data(tmp_path, here, monkeypatch, capsys):
-    """A run of an older version, whose data are unknown, is accepted."""
+    """A run whose checkpoint is damaged is planned, although its data are unknown: train.py reports the damage."""
     data = tmp_path / "d.npz"
     shutil.copy(FEW_DIGITS, data)
     words = f"--model control2026 --dataset {data} --epochs 1 --no-figures {NO_REFERENCES} --jobs 1"
