@@ -34,6 +34,11 @@ WORTH_ROWS = (
 TABULATED = "mnist", "fashion-mnist", "kannada"  # the data of the table of few labels, with three seeds or more
 NOISES = "0.0", "0.1", "0.2", "0.3"  # the columns of the table of noisy images
 NOISE_COLUMNS = "STDP − imprinted, noise:", *NOISES
+# the rows of the table of noisy images, of each experiment: {network: title}
+NOISY = (
+    {"8": "8 features (1.3)", "32": "32 features (1.3)"},
+    {"mozafari2018_margin": "mozafari2018_margin (2.0)"},
+)
 SIGNIFICANT = 0.05
 
 Kinds = dict[str, dict[str, float]]  # {kind of features: {seed: accuracy in %}}
@@ -157,13 +162,20 @@ def make_control_table() -> list[list[str]]:
 
 
 def make_noise_table() -> list[list[str]]:
-    """Return the rows of the table of noisy images: for each number of features, the lead over imprinted ones."""
+    """Return the rows of the table of noisy images: for each network, the lead over imprinted features.
+
+    Holm's correction is for the comparisons of an experiment.
+    """
     found = read("noise.tsv", ("noise", "network", "strength"), "accuracy")
-    compared = [("gaussian", network, strength) for network in ("8", "32") for strength in NOISES]
-    rows = [found[each] for each in compared]
-    leads = [[subtract(kinds["STDP"], kinds["imprinted"])] for kinds in rows]
-    cells = [text for (text,) in format_columns(leads, [len(kinds["STDP"]) for kinds in rows])]
-    return [[f"{network} features", *cells[first : first + 4]] for network, first in (("8", 0), ("32", 4))]
+    table = []
+    for networks in NOISY:
+        rows = [found["gaussian", network, strength] for network in networks for strength in NOISES]
+        leads = [[subtract(kinds["STDP"], kinds["imprinted"])] for kinds in rows]
+        cells = [text for (text,) in format_columns(leads, [len(kinds["STDP"]) for kinds in rows])]
+        for title in networks.values():
+            table.append([title, *cells[: len(NOISES)]])
+            del cells[: len(NOISES)]
+    return table
 
 
 def make_worth_table() -> list[list[str]]:

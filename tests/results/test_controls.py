@@ -10,7 +10,7 @@ from support.command import FEW_DIGITS, MACHINE, contents, read_csv, results, st
 from engine.layers import Layer
 from engine.rules import STDP
 from engine.stages import SpikingConv
-from results.scripts import controls, features
+from results.scripts import controls, features, noise
 from training.trained import load_network
 
 
@@ -150,3 +150,33 @@ def test_the_table_of_few_labels_compares_with_the_best_classifier_of_pixels(tmp
     assert cells["− imprinted"].startswith("+3.00 ± ")
     assert cells["− pixels"].startswith("+6.00 ± ")
     assert (cells["− none"], cells["alone"]) == ("", "(84.08)")
+
+
+def test_noisy_images_of_two_experiments_are_corrected_apart(tmp_path, monkeypatch):
+    """A lead of t = 10.4 (p = 0.009) is significant among 4 comparisons (0.0125), but not among 12 (0.004)."""
+    lines = ["noise\tnetwork\tstrength\tfeatures\tseed\taccuracy"]
+    for network in ("8", "32", "mozafari2018_margin"):
+        for strength in features.NOISES:
+            leads = (1.0, 1.2, 1.4) if (network, strength) == ("mozafari2018_margin", "0.3") else (1.0, -1.0, 0.5)
+            for seed, lead in enumerate(leads):
+                lines.append(f"gaussian\t{network}\t{strength}\timprinted\t{seed}\t50")
+                lines.append(f"gaussian\t{network}\t{strength}\tSTDP\t{seed}\t{50 + lead}")
+    monkeypatch.setattr(features, "RESULTS", tmp_path)
+    (tmp_path / "noise.tsv").write_text("\n".join(lines) + "\n")
+    table = features.make_noise_table()
+    assert [len(row) for row in table] == [5, 5, 5]
+    assert table[2][4] == "**+1.20 ± 0.50**"
+    assert not any("**" in cell for row in table for cell in row[:4])
+
+
+def test_noise_is_added_to_images_by_their_positions():
+    """Its standard deviation is the given one if nothing is clipped. Training and test images have different noise."""
+    images = np.full((20, 28, 28), 128, np.uint8)
+    noisy = noise.add_noise(images, 0.1, 0)
+    deviates = noisy - 128.0
+    assert deviates.std() == pytest.approx(25.5, rel=0.02)
+    assert abs(deviates.mean()) < 1
+    assert (noise.add_noise(images[:3], 0.1, 0) == noisy[:3]).all()
+    assert (noise.add_noise(images, 0.1, 1) != noisy).mean() > 0.9
+    assert (noise.add_noise(images, 0.0, 0) == images).all()
+    assert {0, 255} <= set(noise.add_noise(images, 0.9, 0).ravel().tolist())
