@@ -241,15 +241,19 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     networks = read_table(README, "networks")
     (choice,) = re.findall(r"^\| choose a network .*", README, re.MULTILINE)
     found = re.findall(r"`(\w+)( --augment none)?` \(([\d.]+) %", choice)
-    assert len(found) == 3
+    assert len(found) == 4
     for name, plain, shown in found:
         rows = [row for row in networks if f"[`{name}`]" in row[0] and bool(plain) == ("--augment none" in row[1])]
         assert f"{float(rows[0][3].split()[0]):.1f}" == shown, name
-    assert re.search(r"paper ([\d.]+) %", choice)[1] in [row[3] for row in networks if "the paper" in row[1]]
+    with open(ROOT / "results" / "quoted.csv", encoding="utf-8", newline="") as file:
+        quoted = {row["network"].split(" et al.")[0]: row["value"] for row in csv.DictReader(file)}
+    papers = re.findall(r"`([a-z]+)2018` \([\d.]+ %, paper ([\d.]+) %", choice)
+    assert papers == [(name, quoted[name.title()]) for name in ("kheradpisheh", "mozafari")]
 
     learning = (ROOT / "docs" / "learning.md").read_text()
     few, _, many, *_ = read_table(learning, "features")  # of MNIST: 100, 1,000, all labels
-    points = [re.findall(r"\+([\d.]+) ± [\d.]+", cell) for row in (few, many) for cell in (row[5], row[2])]
+    cells = [row[column] for row in (few, many) for column in (5, 2, 3)]  # STDP, random, patch
+    points = [re.findall(r"\+([\d.]+) ± [\d.]+", cell) for cell in cells if cell]
     (helps,) = re.findall(r"^\| know whether STDP helps .*", README, re.MULTILINE)
     assert re.findall(r"\d+\.\d", helps) == [f"{float(number):.1f}" for (number,) in points]
 

@@ -306,14 +306,14 @@ def make_paper_rows() -> list[tuple[str, ...]]:
     hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
     return [
         (
-            f"[…](results/{log.relative_to(HERE)})",
+            f"[`mozafari2018`](results/{log.relative_to(HERE)})",
             *("the same from all 60,000 images, last epoch", ""),
             f"{whole:.2f} (1)",
             f"{format_time(measured.wall)}, {shorten(measured.model)}",
         ),
-        ("…", "quoted from the paper, another program", "", paper, ""),
+        ("quoted", "from the paper, another program", "", paper, ""),
         (
-            *("…", "quoted for SpykeTorch's script, 60,000 images", "[a][a], [b][b]"),
+            *("quoted", "SpykeTorch's script of `mozafari2018`, 60,000 images", "[a][a], [b][b]"),
             *(f"{min(script)} to {max(script)}", f"{min(hours):g} to {max(hours):g} h"),
         ),
     ]
@@ -325,7 +325,7 @@ def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def make_first_commands() -> str:
-    """Return the README's two commands, with the accuracy and the time of the example."""
+    """Return the README's two commands, a block for each, with the accuracy and the time of the example."""
     accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)[1]
     times = read_times(EXAMPLE)
     minutes = f"{times.wall / 60:.0f} minutes"
@@ -334,6 +334,9 @@ def make_first_commands() -> str:
         f"# install and train: {accuracy} % of the test images; {minutes} on one thread of an {shorten(times.model)}",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
         "    && .venv/bin/python train.py --model mozafari2018_margin --save-maps",
+        "```",
+        "",
+        "```bash",
         "# install and pass the tests (--slow: more)",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && .venv/bin/python -m pytest",
         "```",
