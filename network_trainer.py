@@ -317,7 +317,8 @@ class NetworkTrainer(StageGraph):
             train, validation: data sets; ``validation`` may be None. Phases with labels learn from ``train.labelled``.
             epochs: one number for each phase; 0 skips the phase.
             batch_size: number of images between two adaptations of the R-STDP rates. Weights change after each image.
-                In the first epoch of a phase without labels, a batch has at most 500 images. That changes no weight.
+                In the first epoch of a phase without labels, a batch has at most 500 images. That changes no weight,
+                except in a phase of one's own that depends on the size of a batch.
             seed: the seed of the order of the images, which differs in every epoch.
             progress: where the training continues; it is updated in place. None: at the beginning.
             copies: moved copies of the training images that have labels, latencies uint8 (N, C, H, W) that are read by

@@ -201,16 +201,16 @@ class Phase(nn.Module):
 
 
 def make_phase(stages: tuple[str, ...], rules: Mapping[str, Rule]) -> Phase:
-    """Return the phase of these stages and rules, of the class that the rules name.
+    """Return the phase of these stages and rules, of the class that the rules name; of a class and its subclass, this.
 
-    Raises InputError if they name different classes, or anything else.
+    Raises InputError if they name other classes, or anything else.
     """
     kinds = [rule.phase for rule in rules.values() if rule.phase is not None]
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Phase)):
             raise InputError(f"the phase of a rule must be a subclass of engine.phases.Phase, not {kind!r}")
-    first, *_ = *kinds, Phase
-    return first(stages, rules)
+    chosen = max([Phase, *kinds], key=lambda kind: len(kind.mro()))
+    return chosen(stages, rules)
 
 
 def list_winners(winners: torch.Tensor) -> torch.Tensor:

@@ -78,6 +78,10 @@ class First(Phase):
     pass
 
 
+class OfFirst(First):
+    pass
+
+
 class Second(Phase):
     pass
 
@@ -92,6 +96,12 @@ class FirstSTDP(STDP):
 class FirstRSTDP(RSTDP):
     name: ClassVar[str] = "rewarded_first"
     phase: ClassVar[type] = First
+
+
+@dataclass(frozen=True)
+class OfFirstRSTDP(RSTDP):
+    name: ClassVar[str] = "rewarded_of_first"
+    phase: ClassVar[type] = OfFirst
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,8 @@ PLAIN = STDP(winners=1, radius=0), RSTDP(), RSTDP()
         ({}, [Phase, Phase]),
         ({0: FirstSTDP(1, 0), 1: SecondRSTDP()}, [First, Second]),
         ({2: FirstRSTDP()}, [Phase, First]),
+        ({1: FirstRSTDP(), 2: OfFirstRSTDP()}, [Phase, OfFirst]),
+        ({1: OfFirstRSTDP(), 2: FirstRSTDP()}, [Phase, OfFirst]),
     ],
 )
 def test_the_rules_of_a_phase_choose_its_class(changed, kinds):
