@@ -30,7 +30,7 @@ from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results
 from report.run_folder import LATEST, RunFolder, write_start
-from training.checkpoint import Checkpoint, RunRecord
+from training.checkpoint import Checkpoint, RunRecord, load_checkpoint
 from training.data import DRY_RUN_IMAGES, Split, Splits, load_data, load_data_of_run
 from training.log import RunLog
 from training.parsing import to_text
@@ -116,7 +116,9 @@ def record_first_test(run: RunFolder, network: TrainedNetwork, data: DataSet, te
     weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
     title = f"{trained.title(dataset=data.name)}, {weights}"
     validation = Splits(trained, data).get_split("validation")
-    record_test(run, replace(tested, images=validation.images, labels=validation.labels, title=title))
+    moments = load_checkpoint(run.last).progress.moments
+    shown = {"images": validation.images, "labels": validation.labels, "title": title, "moments": moments}
+    record_test(run, replace(tested, **shown))
 
 
 def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:

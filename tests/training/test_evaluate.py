@@ -39,8 +39,8 @@ def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, ca
 
 
 def test_the_first_test_of_a_run_is_recorded_in_its_folder(tmp_path, undrawn):
-    """On its own data, with its best weights; the page shows it. A later test changes nothing."""
-    assert start(f"{SMALL} --epochs 0 0 1 --no-test --save-maps --name run", tmp_path / "runs") == 0
+    """On its own data, with its best weights; the page adds it to what it shows. A later test changes nothing."""
+    assert start(f"{SMALL} --epochs 1 1 1 --no-test --save-maps --name run", tmp_path / "runs") == 0
     run, output = tmp_path / "runs" / "run", tmp_path / "tests"
     trained = results(run)
     page = (run / "index.html").read_text()
@@ -56,7 +56,7 @@ def test_the_first_test_of_a_run_is_recorded_in_its_folder(tmp_path, undrawn):
     assert "test, best epoch" in shown
     assert "test, best epoch" not in page
     data = re.search(r'<script type="application/json" id="data">.*', page)[0]
-    assert data in shown  # the maps of validation images
+    assert data in shown  # the maps of validation images, and the features that emerged
     before = contents(run)
     assert start_evaluation(f"{run} {MACHINE} --no-figures", output) == 0
     assert contents(run) == before
