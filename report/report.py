@@ -61,7 +61,7 @@ class Report:
         shown: indices in ``images`` of the images whose activation maps are saved.
         maps: the folder of the activation maps, in the folder of the run.
         history: rows of the run. ``row["values"]`` contains the values of functions with ``@after_epoch``, by their
-            names; it is missing if there are none.
+            names; it is {} if there are none.
         copies: the moved copies of the training images, from which the network learned.
         moments: weights in the first epochs of the layers, see ``report/emergence.py``.
     """
