@@ -101,7 +101,9 @@ def claim_folder(
 
 
 def _claim(folder: Path, temporary: Path, is_replaced: Callable[[Path], bool] | None = None) -> "FileLock | None":
-    """Lock a folder that does not exist, and create it under a temporary name, without what a killed process has left.
+    """Lock a folder that does not exist or is replaced, and create it under a temporary name.
+
+    What a killed process has left there is deleted.
 
     Returns the lock; None if the folder exists and is not replaced, or if it is locked. Without locks, it is also None
     if either folder exists, because another process may fill it.

@@ -55,7 +55,8 @@ def is_finite(values: Tensor) -> bool:
 def shares_memory(values: Tensor) -> bool:
     """Return whether numbers of a tensor share memory, as in a view of ``expand``, so that to write one changes others.
 
-    They do not, if in each dimension the stride reaches beyond all numbers of the dimensions with smaller strides.
+    They do not share memory if, in each dimension, the stride reaches beyond all numbers of the dimensions with smaller
+    strides.
     """
     reach = 0
     for stride, size in sorted(zip(values.stride(), values.shape, strict=True)):

@@ -231,7 +231,7 @@ def describe_balance(runs: Sequence[Mapping[str, Any]], class_names: Sequence[st
 
 
 def describe_only_decision(metrics: Mapping[str, Any], class_names: Sequence[str]) -> str:
-    """Return of which class all decisions on images of several classes are; "" if they are of several, too.
+    """Return a sentence if all decisions are for one class although the images are of several classes, else "".
 
     metrics: of ``evaluate_predictions``.
     """

@@ -130,7 +130,7 @@ def load_data(settings: NetworkSettings) -> DataSet:
 
 
 def load_data_of_run(settings: NetworkSettings, paths: Mapping[str, Any]) -> DataSet:
-    """Load the data set that a run has named, and maybe another folder, or before it was moved.
+    """Load the data set of a run. Its path may be relative to another folder, or the images may have been moved since.
 
     paths: those of the run's record. Raises InputError as ``load_data``; if there are no such files, with the flag that
     names them.

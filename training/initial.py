@@ -60,7 +60,7 @@ def find_source(settings: TrainSettings) -> Path:
         of_seed = [run for run in runs if run.flags.get("seed") == settings.seed]
         if len(of_seed) != 1:
             names = ", ".join(run.path.name for run in of_seed) or "none"
-            settings.refuse("init_from", f"{path} must contain one run of seed {settings.seed}; there is {names}")
+            settings.refuse("init_from", f"{path} must contain one run of seed {settings.seed}; it contains {names}")
         path = of_seed[0].path
         if not of_seed[0].is_finished:
             settings.refuse("init_from", f"{path} is not finished")

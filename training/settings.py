@@ -48,7 +48,7 @@ AUGMENT_HELP = (
 
 def of_formats() -> Any:
     """Declare the setting of all commands that draw figures."""
-    about = "write the figures that matplotlib draws also as pdf, svg or both, for papers"
+    about = "also write the figures as pdf, svg or both, for papers"
     return of_output((), "FORMAT", about, affects=HARMLESS, choices=("pdf", "svg"), word="figures")
 
 
@@ -184,8 +184,8 @@ class TrainSettings(NetworkSettings):
     init_from: str | None = of_network(
         None,
         "RUN",
-        "start with the weights and rates of a trained network, for all stages that fit; of a folder of runs, that of "
-        "the run with the seed",
+        "start with the weights and rates of a trained network, for all stages that fit; if RUN is a folder of runs, "
+        "start from its run with the same --seed",
     )
 
     characters: bool = of_data(
