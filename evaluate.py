@@ -30,6 +30,7 @@ from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results
 from report.run_folder import LATEST, RunFolder, write_start
+from training.changes import digest_code
 from training.checkpoint import Checkpoint, RunRecord, load_checkpoint
 from training.data import DRY_RUN_IMAGES, Split, Splits, load_data, load_data_of_run
 from training.log import RunLog
@@ -158,7 +159,8 @@ def begin_test(
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
         folder = put_in_place(claimed)
     summaries = [describe(network.model, read_settings(network.checkpoint)) for network in networks]
-    write_start(folder, {"command_line": settings.command_line, **facts}, "\n\n".join(summaries))
+    record = {"command_line": settings.command_line, "code_sha256": digest_code(), **facts}
+    write_start(folder, record, "\n\n".join(summaries))
     log = RunLog(folder, settings.tensorboard)
     log.info_all(data.notes)
     for network in networks:
@@ -244,7 +246,8 @@ def write_features(
     """Compute and save the features of some splits. title: of the folder. more: arrays that are saved beside them."""
     model = network.model
     choose_stage(model, stage, max(map(len, splits.values())))
-    record = {"command_line": settings.command_line, "checkpoint": str(network.checkpoint.path)}
+    record = {"command_line": settings.command_line, "code_sha256": digest_code()}
+    record["checkpoint"] = str(network.checkpoint.path)
     folder_name = f"{model.name}-{to_folder_name(title)}-features"
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
         write_start(claimed, record, describe(model, read_settings(network.checkpoint)))

@@ -16,6 +16,7 @@ from engine.lengths import EARLY
 from models import model_class
 from report.run_folder import LATEST, RunFolder, find_run, write_start
 from report.summary import list_models
+from training.changes import digest_code
 from training.checkpoint import collect_checkpoint, load_run, save_checkpoint
 from training.data import load_data
 from training.parsing import to_text
@@ -61,7 +62,7 @@ def train(settings: TrainSettings) -> None:
     with claim_folder(settings.output, name, settings.name, lambda path: RunFolder(path).is_dry_run) as folder:
         (folder / "checkpoints").mkdir()
         record = {"command_line": settings.command_line, "flags": plan.record.flags, "paths": plan.record.paths}
-        record |= plan.record.origin
+        record |= {**plan.record.origin, "code_sha256": digest_code()}
         write_start(folder, record, describe(plan.model, plan.settings))
         last = RunFolder(folder).last
         save_checkpoint(collect_checkpoint(last, plan.model, plan.encoder, plan.record, plan.progress))

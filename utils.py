@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import hashlib
 import json
 import os
 import platform
@@ -293,7 +292,6 @@ def describe_environment() -> dict:
     return {
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "git_commit": find_commit(),
-        "code_sha256": digest_code(),
         "platform": platform.platform(),
         "processor": find_processor(),
         "cores": os.cpu_count(),
@@ -309,25 +307,6 @@ def find_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None
-
-
-def list_code(root: Path = ROOT) -> list[Path]:
-    """Return the Python files of the program, sorted: those in its folder, and in the packages that a run imports.
-
-    Other folders, such as tests or a virtual environment, are not packages. No run imports ``benchmarks``.
-    """
-    packages = {path.parent for path in root.glob("*/__init__.py")} - {root / "benchmarks"}
-    paths = [*root.glob("*.py"), *(path for package in packages for path in package.rglob("*.py"))]
-    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))  # editors' locks
-
-
-def digest_code(root: Path = ROOT) -> str:
-    """Return the SHA-256 of the names and contents of the files of ``list_code``."""
-    digest = hashlib.sha256()
-    for path in list_code(root):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
 
 
 def find_processor() -> str:

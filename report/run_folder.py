@@ -49,7 +49,7 @@ class RunFolder:
 
     @property
     def code(self) -> str:
-        """The SHA-256 of the code that has started the run, see ``utils.digest_code``; "" if args.json is damaged."""
+        """The SHA-256 of the code that has started the run, see ``digest_code``; "" if args.json is damaged."""
         return self.args.get("code_sha256") or ""
 
     @property

@@ -4,9 +4,9 @@ import ast
 from graphlib import TopologicalSorter
 
 import training
-from utils import ROOT, list_code
+from training import COMMANDS, ROOT
+from training.changes import list_code
 
-COMMANDS = "train", "evaluate", "sweep"
 MODULES = [  # from the lowest, each a file or a folder at the root
     "errors", "utils", "SpykeTorch", "engine", "s1c1", "imagesets", "encoders", "network_trainer", "models", "report",
     "training", *COMMANDS,

@@ -22,7 +22,6 @@ from support.run_folders import outcome, same
 
 import sweep
 import train
-import utils
 from engine.plugins import PLUGINS
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
@@ -680,7 +679,7 @@ def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):
     words += f" --output {tmp_path} --seeds"
     assert sweep.main(f"{words} 0 1".split()) == 0
     assert "different code" not in (tmp_path / "sweep.md").read_text()
-    monkeypatch.setattr(utils, "digest_code", lambda: "01234567" * 8)
+    monkeypatch.setattr(train, "digest_code", lambda: "01234567" * 8)
     assert sweep.main(f"{words} 2".split()) == 0
     make_run(tmp_path / "old", 1, 8, [0.5, 0.8], {})
     text, _ = report(tmp_path)

@@ -19,7 +19,6 @@ from utils import (
     check_memory,
     choose_device,
     claim_folder,
-    digest_code,
     find_temporaries,
     get_peak_memory,
     put_in_place,
@@ -38,29 +37,6 @@ def test_a_gpu_is_used_if_it_is_asked_for(monkeypatch):
     assert choose_device("cuda:0").index == 0
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto", "torch").type == "cpu"
-
-
-CODE = "train.py", "engine/__init__.py", "engine/event/fast.py"
-NO_CODE = "README.md", "tests/test_train.py", "venv/lib/torch/__init__.py", "benchmarks/__init__.py", "engine/notes.txt"
-
-
-@pytest.mark.unix
-def test_a_change_of_the_code_is_one_of_the_python_files_of_the_program(tmp_path):
-    """Not one of a page, a test or a virtual environment. A lock of Emacs is a hidden link to nothing."""
-    for name in (*CODE, *NO_CODE):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("1")
-    (tmp_path / ".#train.py").symlink_to("user@host.1234")
-    known = {digest_code(tmp_path)}
-    for name in NO_CODE:
-        (tmp_path / name).write_text("2")
-    assert {digest_code(tmp_path)} == known
-    for name in CODE:
-        (tmp_path / name).write_text("2")
-        known.add(digest_code(tmp_path))
-    (tmp_path / "train.py").rename(tmp_path / "learn.py")
-    known.add(digest_code(tmp_path))
-    assert len(known) == 2 + len(CODE)
 
 
 def create(output, name=None):

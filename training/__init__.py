@@ -13,6 +13,7 @@ NAMES = (
     "SpykeTorch", "encoders", "engine", "errors", "imagesets", "models", "network_trainer", "report", "s1c1",
     "training", "utils",
 )  # fmt: skip
+COMMANDS = "train", "evaluate", "sweep"
 
 
 def check_names() -> None:

@@ -1,9 +1,33 @@
 """What has changed since a run was interrupted, and may change its result."""
 
+import hashlib
+from pathlib import Path
+
 from engine.backends import choose_backend
 from report.run_folder import RunFolder
+from training import COMMANDS, NAMES, ROOT
 from training.settings import TrainSettings
-from utils import digest_code, find_commit
+from utils import find_commit
+
+
+def list_code(root: Path = ROOT) -> list[Path]:
+    """Return the Python files of the program, sorted: its modules, and all files in those that are folders.
+
+    Other files and folders beside them, such as a script of a user's or a virtual environment, are no part of it.
+    """
+    paths = []
+    for name in (*NAMES, *COMMANDS):
+        paths += [root / f"{name}.py", *(root / name).rglob("*.py")]
+    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))  # editors' locks
+
+
+def digest_code(root: Path = ROOT) -> str:
+    """Return the SHA-256 of the names and contents of the files of ``list_code``."""
+    digest = hashlib.sha256()
+    for path in list_code(root):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def compare_code(folder: RunFolder) -> list[str]:
