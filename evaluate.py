@@ -10,7 +10,6 @@ if __name__ == "__main__":
     prepare_start()
 
 import json
-import os
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -41,7 +40,7 @@ from training.settings import EvaluateSettings, TrainSettings
 from training.testing import record_test, report_test
 from training.together import check_alike, compare_networks
 from training.trained import TrainedNetwork, compute_maps, load_network
-from utils import check_memory, claim_folder, put_in_place, to_folder_name, write_json
+from utils import check_memory, claim_folder, lock_folder, put_in_place, to_folder_name, write_json
 
 
 @command_line
@@ -90,9 +89,8 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
     )
-    if is_first_test(settings, run, network, data):
-        record_first_test(run, network, data, report)
-        log.info(f"the first test of {run.path}, which is now in its results.json")
+    if not run.flags.get("test", True) and not run.is_tested:
+        log.info(record_first_test(settings, run, network, data, report))
     report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
@@ -102,24 +100,42 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     log.info(f"see {folder}")
 
 
-def is_first_test(settings: EvaluateSettings, run: RunFolder, network: TrainedNetwork, data: DataSet) -> bool:
-    """Return whether this is the test of a finished run that was trained with --no-test, on its own data."""
-    checkpoint = network.checkpoint
-    is_own = checkpoint.path.name == run.best.name and checkpoint.record.fingerprint == data.fingerprint
-    is_whole = is_own and run.is_finished and not settings.dry_run
-    return is_whole and not run.is_tested and os.access(run.path, os.W_OK)
+def record_first_test(
+    settings: EvaluateSettings, run: RunFolder, network: TrainedNetwork, data: DataSet, tested: Report
+) -> str:
+    """Record the first test of a run that was trained with --no-test in its folder, unless it is another kind of test.
 
-
-def record_first_test(run: RunFolder, network: TrainedNetwork, data: DataSet, tested: Report) -> None:
-    """Record the first test of a run in its folder. tested: the report on the test images."""
+    tested: the report on the test images. Returns a line for the log: that the test is recorded, or why it is not.
+    """
     trained = read_settings(network.checkpoint)
-    best = run.results.get("best_epoch")
-    weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-    title = f"{trained.title(dataset=data.name)}, {weights}"
-    validation = Splits(trained, data).get_split("validation")
-    moments = load_checkpoint(run.last).progress.moments
-    shown = {"images": validation.images, "labels": validation.labels, "title": title, "moments": moments}
-    record_test(run, replace(tested, **shown))
+    try:
+        with lock_folder(run.path):
+            check_first_test(settings, run, network, data)
+            best = run.results.get("best_epoch")
+            weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
+            title = f"{trained.title(dataset=data.name)}, {weights}"
+            validation = Splits(trained, data).get_split("validation")
+            moments = load_checkpoint(run.last).progress.moments
+            shown = {"images": validation.images, "labels": validation.labels, "title": title, "moments": moments}
+            record_test(run, replace(tested, **shown))
+    except InputError as error:
+        return f"this is not recorded as the first test of {run.path}: {error}"
+    return f"this is recorded as the first test of {run.path}, in its results.json"
+
+
+def check_first_test(settings: EvaluateSettings, run: RunFolder, network: TrainedNetwork, data: DataSet) -> None:
+    """Raise InputError unless this tests a finished and untested run on its own data, with its best weights."""
+    checkpoint = network.checkpoint
+    if settings.dry_run:
+        raise InputError("a dry run tests a few images")
+    if checkpoint.path.name != run.best.name:
+        raise InputError(f"{checkpoint.path.name} is tested, not {run.best.name}")
+    if checkpoint.record.fingerprint != data.fingerprint:
+        raise InputError("the data set is not that of the training, or it has changed since")
+    if not run.is_finished:
+        raise InputError("the run is not finished")
+    if run.is_tested:
+        raise InputError("another test was recorded at the same time")
 
 
 def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:

@@ -290,7 +290,8 @@ def test(settings: SweepSettings) -> int:
         code = run_jobs(settings, jobs, output, note, runs, draw)
         lost = [run.path.name for run in untested if not run.is_tested]
         if code == 0 and lost:
-            warn(f"not recorded, because the data set has changed since the training: {', '.join(lost)}")
+            names = ", ".join(lost)
+            warn(f"the tests of these runs are not recorded; log.txt in the folder of each test states why: {names}")
         return code or int(bool(lost))
 
 

@@ -189,7 +189,7 @@ def lock_folder(folder: Path, inside: bool = False, advice: str = "wait for it o
     except OSError as error:
         raise InputError(f"cannot lock {folder}: {error.strerror or error}: {error.filename}") from error
     if lock is None:
-        raise InputError(f"another process is training in {folder}; {advice}")
+        raise InputError(f"another process works in {folder}; {advice}")
     try:
         yield
     finally:

@@ -415,20 +415,34 @@ def test_a_run_that_is_trained_longer_is_tested_again(tmp_path, here):
 
 
 def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys):
-    """A run that is not finished is not tested; neither is one on other data, which is named."""
+    """A run that is not finished is not tested; a test on other data, or beside another process, is not recorded.
+
+    The run is named, and the log of its test states the reason.
+    """
     data, output = tmp_path / "few.npz", tmp_path / "runs"
     shutil.copy(FEW_DIGITS, data)
     assert sweep.main(begin_untested(output, "0 1", data).split()) == 0
     first, second = sorted(output.glob("*-seed*"))
+
+    def refuse_record():
+        """Test the second run, which is not recorded. Returns the log of the test."""
+        capsys.readouterr()
+        assert sweep.main(["--test", str(output)]) == 1
+        assert second.name in capsys.readouterr().err
+        assert not RunFolder(second).is_tested
+        (folder,) = output.glob("*-evaluation-*")
+        text = (folder / "log.txt").read_text()
+        shutil.rmtree(folder)
+        return text
+
     whole = (first / "results.json").read_text()
     (first / "results.json").unlink()
     with np.load(FEW_DIGITS) as few:
         np.savez(data, **{**few, "x_test": few["x_test"][::-1]})
-    capsys.readouterr()
-    assert sweep.main(["--test", str(output)]) == 1
-    assert second.name in capsys.readouterr().err
-    assert not RunFolder(second).is_tested
+    assert "data set" in refuse_record()
     shutil.copy(FEW_DIGITS, data)
+    with utils.lock_folder(second):
+        assert "another process" in refuse_record()
     assert sweep.main(["--test", str(output)]) == 0
     assert RunFolder(second).is_tested
     assert not (first / "results.json").exists()

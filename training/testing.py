@@ -213,9 +213,9 @@ def record_test(run: RunFolder, report: Report) -> None:
     results = run.results
     results["test"] = {"best": report.evaluations["test"].metrics}
     results["test_reads"] = results.get("test_reads", 0) + 1
-    write_json(run.path / "results.json", results)
     if (run.path / PAGE).is_file():
-        write_page(run.path, report, run.path / MAPS)
+        write_page(run.path, report, run.path / MAPS, results)
+    write_json(run.path / "results.json", results)
 
 
 def report_test(

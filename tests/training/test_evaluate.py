@@ -19,7 +19,7 @@ from models import build_model
 from s1c1 import S1C1
 from training.checkpoint import collect_checkpoint, load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network
-from utils import ROOT
+from utils import ROOT, lock_folder
 
 
 def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, capsys):
@@ -47,6 +47,9 @@ def test_the_first_test_of_a_run_is_recorded_in_its_folder(tmp_path, undrawn):
     before = contents(run)
     for words in (f"{run / 'checkpoints' / 'last.safetensors'}", f"{run} --dry-run", f"{run} --dataset digits"):
         assert start_evaluation(f"{words} {MACHINE} --no-figures", output) == 0
+    with lock_folder(run):  # as by --resume, or by another test
+        assert start_evaluation(f"{run} {MACHINE} --no-figures --name beside", output) == 0
+    assert results(output / "beside")["test"]
     assert contents(run) == before
     assert start_evaluation(f"{run} {MACHINE} --no-figures --name first", output) == 0
     tested = results(run)
