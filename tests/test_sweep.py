@@ -31,7 +31,7 @@ from report.sweep_report import read_run
 from training.checkpoint import load_checkpoint
 from training.parsing import read_pairs
 from training.settings import SweepSettings
-from utils import ROOT, try_lock, unlock
+from utils import ROOT, lock_folder, try_lock, unlock
 
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
 FLAGS += [NO_REFERENCES]
@@ -441,7 +441,7 @@ def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys)
         np.savez(data, **{**few, "x_test": few["x_test"][::-1]})
     assert "data set" in refuse_record()
     shutil.copy(FEW_DIGITS, data)
-    with utils.lock_folder(second):
+    with lock_folder(second):
         assert "another process" in refuse_record()
     assert sweep.main(["--test", str(output)]) == 0
     assert RunFolder(second).is_tested
