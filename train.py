@@ -5,6 +5,7 @@ engine/torch_backend.py, which ``--backend torch`` runs, and the compiled kernel
 """
 
 import sys
+from pathlib import Path
 
 from errors import InputError
 from training.command import command_line, prepare_start, print_output
@@ -59,7 +60,8 @@ def train(settings: TrainSettings) -> None:
     name = f"{plan.model.name}-{to_folder_name(plan.splits.data.name)}-seed{settings.seed}"
     if settings.dry_run:
         name += "-dry"
-    with claim_folder(settings.output, name, settings.name, lambda path: RunFolder(path).is_dry_run) as folder:
+    replaces = bool(settings.name) and is_replaced(Path(settings.output, settings.name))
+    with claim_folder(settings.output, name, settings.name, is_replaced) as folder:
         (folder / "checkpoints").mkdir()
         record = {"command_line": settings.command_line, "flags": plan.record.flags, "paths": plan.record.paths}
         record |= {**plan.record.origin, "code_sha256": digest_code()}
@@ -69,8 +71,20 @@ def train(settings: TrainSettings) -> None:
         folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(folder):
             run = Run(plan, folder)
+            if replaces:
+                run.log.info(f"replaces the dry run in {folder}")
             learn(run)
             finish(run)
+
+
+def is_replaced(path: Path) -> bool:
+    """Return whether a new run replaces a folder: that of a dry run. Raises InputError if it has files of others."""
+    folder = RunFolder(path)
+    if not folder.is_dry_run:
+        return False
+    if others := folder.others:
+        raise InputError(f"the dry run {path} would be replaced, but contains {others[0]}; choose another --name")
+    return True
 
 
 def learn(run: Run) -> None:

@@ -76,7 +76,7 @@ def claim_folder(
     is_replaced: whether an existing folder ``output/name``, but no link, is deleted, so that its name is free; None: it
         is not.
 
-    Raises InputError if the folder exists, if another process creates it, or if it cannot be created.
+    Raises InputError if the folder exists, if another process creates it, if it cannot be created, or from is_replaced.
     """
     output = Path(output)
     stamped = f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -124,7 +124,7 @@ def _claim(folder: Path, temporary: Path, is_replaced: Callable[[Path], bool] | 
         if not os.path.lexists(temporary) and not os.path.lexists(folder):
             temporary.mkdir()
             return lock
-    except OSError:
+    except (OSError, InputError):
         unlock(lock)
         raise
     unlock(lock)

@@ -14,6 +14,11 @@ from errors import InputError
 from report.formats import FORMAT, check_format
 from utils import describe_environment, join_words, write_json, write_text
 
+WRITTEN = (  # what train.py writes in the folder of a run, as patterns; the last line is TensorBoard's
+    "args.json", "checkpoints", "features", "figures", "index.html", "log.txt", "maps", "metrics.csv",
+    "predictions.csv", "results.json", "summary.txt", "values.json", ".*.tmp.*",
+    "emergence", "events.out.tfevents.*", "train", "train_within_epochs", "validation",
+)  # fmt: skip
 LATEST = "latest"  # in place of a run: the newest, see ``find_run``
 
 
@@ -75,6 +80,12 @@ class RunFolder:
         """Whether a dry run has saved the last checkpoint. A damaged checkpoint is that of a run."""
         run = self.header.get("run") or {}
         return bool(run.get("flags", {}).get("dry_run"))
+
+    @property
+    def others(self) -> list[str]:
+        """The names in the folder that are not those of a run's files, sorted, and those of runs."""
+        paths = self.path.iterdir()
+        return sorted(path.name for path in paths if is_run(path) or not any(map(path.match, WRITTEN)))
 
     @property
     def results(self) -> dict[str, Any]:

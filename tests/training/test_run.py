@@ -31,6 +31,7 @@ from imagesets.augmentation import make_copies, move_images
 from models import MODELS, build_model
 from network_trainer import NetworkTrainer
 from report import figures
+from report.run_folder import RunFolder
 from report.sweep_report import read_run
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
@@ -42,7 +43,7 @@ DRY = "mozafari2018", "inception2024", "majority2024", "multiscale2026"
 
 
 def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys):
-    """It replaces nothing else: no run, no folder of other files, no link, and no dry run that a process trains."""
+    """It replaces nothing else: no run, no other files, also in a dry run, no link, and no dry run that is trained."""
     words = f"{SMALL} --epochs 0 0 1 --save-every 1000 --output {tmp_path}"
     for _ in range(2):
         assert start(f"{SMALL} --dry-run --name mine", tmp_path) == 0
@@ -51,20 +52,25 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
     (tmp_path / "thesis").mkdir()
     shutil.copy(dry / "args.json", tmp_path / "thesis")  # for --config
     (tmp_path / "link").symlink_to(dry)
-    before = contents(tmp_path)
     capsys.readouterr()
     with lock_folder(dry):
         assert_refuses(train.main, f"{words} --name locked", "--name", capsys)
-    for name in ("run", "thesis", "link"):
+    shutil.copytree(dry, tmp_path / "noted")
+    (tmp_path / "noted" / "notes.txt").write_text("mine")
+    shutil.copytree(dry, tmp_path / "nesting")
+    shutil.copytree(trained, tmp_path / "nesting" / "train")
+    before = contents(tmp_path)
+    for name in ("run", "thesis", "link", "noted", "nesting"):
         assert_refuses(train.main, f"{words} --name {name}", "--name", capsys)
     assert contents(tmp_path) == before
 
     assert start(f"{words} --name mine", tmp_path) == 0
     assert results(tmp_path / "mine")["images"]["train"] == 138
-    log = (tmp_path / "mine" / "log.txt").read_text()
-    assert log.startswith("run folder")
-    assert "dry run" not in log
-    assert {path.name for path in tmp_path.iterdir()} == {"mine", "locked", "run", "thesis", "link"}
+    replaced, *log = (tmp_path / "mine" / "log.txt").read_text().splitlines()
+    assert "dry run" in replaced
+    assert log[0].startswith("run folder")
+    assert "dry run" not in str(log)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "locked", "run", "thesis", "link", "noted", "nesting"}
     capsys.readouterr()
     assert_refuses(train.main, f"{words} --dry-run --name mine", "--name", capsys)
 
@@ -87,6 +93,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "runs"]
     assert not list((tmp_path / "elsewhere").iterdir())
 
+    assert RunFolder(folder).others == []
     files = files_in(folder)
     model = build_model(name)
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
