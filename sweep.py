@@ -270,7 +270,8 @@ def test(settings: SweepSettings) -> int:
         settings.refuse("test", f"{settings.test} is not a folder of runs")
     flags = EvaluateSettings.parse([str(output), *settings.run_flags])  # imports the plugins
     if useless := flags.given - {"run", "plugin", "data_dir", "device", "backend", "figures", "traceback"}:
-        settings.refuse("test", f"tests runs on their own data; leave out {' '.join(useless)}")
+        names = sorted(EvaluateSettings.declared()[name].flag for name in useless)
+        settings.refuse("test", f"tests runs on their own data; leave out {' '.join(names)}")
     with lock_folder(output, inside=True):
         untested = [run for run in runs if run.is_finished and not run.is_tested]
         for run in untested[:1]:

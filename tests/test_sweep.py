@@ -476,6 +476,7 @@ def test_what_cannot_be_tested(tmp_path, here, capsys):
         (f"--test {run.parent} --report {run.parent}", "--report"),
         (f"--test {run.parent} --predict x.png", "predict"),
         (f"--test {run.parent} --name same", "name"),
+        (f"--test {run.parent} --tensorboard --save-maps 1 --dry-run", "--dry-run --save-maps --tensorboard"),
         (f"--test {run.parent} --nonsense", "--nonsense"),
     ):
         assert_refuses(sweep.main, words, about, capsys)
