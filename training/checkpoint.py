@@ -10,6 +10,7 @@ tensors. What the checksum covers is trusted.
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -155,7 +156,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     for plugin in checkpoint.record.flags.get("plugin", ()):
         name, _, _ = plugin.rpartition(" ")
         if name not in imported:
-            place = next((path for path in checkpoint.record.paths.get("plugin", ()) if Path(path).name == name), name)
+            recorded = [path for path in checkpoint.record.paths.get("plugin", ()) if Path(path).name == name]
+            place = next(filter(os.path.isfile, recorded), name)
             add = f'{join_words(["--plugin", place])}, in Python plugin="{place}"'
             raise InputError(f"{path} was trained with a user's own file: add {add}")
     return checkpoint

@@ -125,6 +125,9 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     own.write_text(OWN + "# changed")
     assert_refuses(train.main, f"--resume {run} --plugin {own}", "--plugin", capsys)
+    own.unlink()
+    PLUGINS.clear()
+    assert f"{own}" not in assert_refuses(train.main, f"--resume {run}", "--plugin own.py", capsys)  # it was moved
 
 
 def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
