@@ -137,8 +137,9 @@ def put_in_place(temporary: Path) -> Path:
 
 
 def to_folder_name(name: str) -> str:
-    """Return a name as part of a folder's name: "my digits.npz" → "my-digits.npz"."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "data"
+    """Return a name as part of a folder's name, at most 150 of its 255 bytes: "my digits.npz" → "my-digits.npz"."""
+    dashed = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    return dashed.encode()[:150].decode(errors="ignore").strip("-.") or "data"
 
 
 def try_lock(folder: Path, inside: bool = False) -> "FileLock | None":

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -36,6 +37,13 @@ def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, ca
         assert results(folder)["operations"] == results(trained)["operations"]
         assert (folder / "predictions.csv").read_text() == (trained / "predictions.csv").read_text()
     assert contents(trained) == before
+
+
+@pytest.mark.parametrize("letter", ["d", "数"])
+def test_long_names_of_a_run_and_of_a_data_set(letter, trained, tmp_path, undrawn):
+    run = shutil.copytree(trained, tmp_path / "runs" / ("r" * 200))
+    data = shutil.copy(FEW_DIGITS, tmp_path / f"{letter * 70}.npz")
+    assert start_evaluation(f"{run} --dataset {data} --dry-run --no-figures {MACHINE}", tmp_path / "tests") == 0
 
 
 def test_the_first_test_of_a_run_is_recorded_in_its_folder(tmp_path, undrawn):
