@@ -273,7 +273,11 @@ def test(settings: SweepSettings) -> int:
         names = sorted(EvaluateSettings.declared()[name].flag for name in useless)
         settings.refuse("test", f"tests runs on their own data; leave out {' '.join(names)}")
     with lock_folder(output, inside=True):
-        untested = [run for run in runs if run.is_finished and not run.is_tested]
+        finished = [run for run in runs if run.is_finished]
+        left_out = [run.path.name for run in finished if not run.is_tested and not run.decides]
+        if left_out:
+            print_output(f"not tested, because their networks have no decision stage: {', '.join(left_out)}")
+        untested = [run for run in finished if not run.is_tested and run.decides]
         for run in untested[:1]:
             load_checkpoint(run.best)  # a missing --plugin is refused once
         draw = flags.figures and runs[0].flags.get("figures", True)
@@ -287,7 +291,7 @@ def test(settings: SweepSettings) -> int:
             words = [sys.executable, str(ROOT / "evaluate.py"), str(run.path), *settings.run_flags, *options]
             jobs.append((str(run.path), words, words))
         tested = sum(run.is_tested for run in runs)
-        note = f"{len(runs)} runs, {tested} of them tested, {len(runs) - tested - len(untested)} not finished"
+        note = f"{len(runs)} runs, {tested} of them tested, {len(runs) - len(finished)} not finished"
         code = run_jobs(settings, jobs, output, note, runs, draw)
         lost = [run.path.name for run in untested if not run.is_tested]
         if code == 0 and lost:

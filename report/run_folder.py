@@ -100,8 +100,14 @@ class RunFolder:
 
     @property
     def is_tested(self) -> bool:
-        """Whether the test images were classified, at the end of the run or by the first test after it."""
-        return "test" in self.results
+        """Whether test images were classified: at the run's end, by its readout, or by the first test after it."""
+        results = self.results
+        return "test" in results or "test" in results.get("readout", {})
+
+    @property
+    def decides(self) -> bool:
+        """Whether the network of a finished run has a decision stage. If not, the ``scores`` are the reason."""
+        return "scores" not in self.results
 
     @property
     def resume_words(self) -> list[str]:

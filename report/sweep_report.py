@@ -87,6 +87,7 @@ class SweptRun:
     flags: dict = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     is_finished: bool = False
+    is_tested: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
     diagnosis: list[str] = field(default_factory=list)
     metrics: dict[str, dict] = field(default_factory=dict)
@@ -138,6 +139,7 @@ def read_run(folder: Path) -> SweptRun:
         record.code = run.code
         record.fingerprint = run.fingerprint
         record.is_finished = run.is_finished
+        record.is_tested = run.is_tested
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         if record.is_finished:
             name = "results.json"
@@ -235,8 +237,8 @@ def write_sweep_report(
     unfinished = [run.folder.name for run in readable if not run.is_finished]
     if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
-    untested = [run.folder.name for run in readable if run.is_finished and "accuracy" not in run.scores]
-    if untested and "accuracy" in keys:
+    untested = [run.folder.name for run in readable if run.is_finished and not run.is_tested]
+    if untested and any(run.is_tested for run in readable):
         text += f"\nFinished, but not tested: {', '.join(untested)}.\n"
     text += _list_states("code", "The runs were started by different code", readable)
     of_data = defaultdict(list)

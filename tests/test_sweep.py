@@ -452,6 +452,24 @@ def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys)
     assert RunFolder(first).is_tested
 
 
+def test_networks_without_a_decision_are_tested_by_their_readout(tmp_path, here, capsys):
+    """A readout that has read the test images is a test; a run without it is left out and named."""
+    output = tmp_path / "runs"
+    assert sweep.main(begin_untested(output, "0").split()) == 0
+    words = f"--model kheradpisheh2018 --dataset {FEW_DIGITS} --epochs 0 0 --no-figures {NO_REFERENCES} --name"
+    for name in ("tested", "untested --no-test"):
+        assert train.main(f"{words} {name} --output {output}".split()) == 0
+    before = contents(output / "tested"), contents(output / "untested")
+    capsys.readouterr()
+    assert sweep.main(["--test", str(output)]) == 0
+    out, err = capsys.readouterr()
+    assert (contents(output / "tested"), contents(output / "untested")) == before
+    assert [line.split(": ")[-1] for line in out.splitlines() if line.startswith("not tested")] == ["untested"]
+    assert err == ""
+    assert len(list(output.glob("*-evaluation-*"))) == 1  # of the network that decides
+    assert "not tested: untested." in report(output)[0]
+
+
 def test_the_test_of_runs_with_a_plugin(tmp_path, here, capsys):
     """A missing flag is refused once, before the first test."""
     own, output = tmp_path / "own.py", tmp_path / "runs"
