@@ -71,12 +71,17 @@ def find_place(error: BaseException) -> str | None:
     return error.__cause__ and find_place(error.__cause__)
 
 
+def is_known(error: BaseException) -> bool:
+    """Return whether an exception is of a kind that one line explains: a wrong input, a file, too little memory."""
+    return isinstance(error, InputError | OSError) or is_out_of_memory(error)
+
+
 def is_bug(error: BaseException) -> bool:
     """Return whether an exception may be a bug of this program, also if a user's own file has called it.
 
     Then the last file that it has passed, beside libraries, is of this program, and not the user's own.
     """
-    if isinstance(error, InputError | OSError) or is_out_of_memory(error):
+    if is_known(error):
         return False
     if error.__cause__:
         return is_bug(error.__cause__)

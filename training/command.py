@@ -22,7 +22,7 @@ from errors import (
     discard_output,
     find_place,
     is_bug,
-    is_out_of_memory,
+    is_known,
     make_printable,
     warn,
 )
@@ -93,8 +93,7 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
             warn("stopped immediately")
             return 130
         except BaseException as error:
-            is_known = isinstance(error, InputError | OSError) or is_out_of_memory(error)
-            if not is_known and find_place(error) is None:
+            if not is_known(error) and find_place(error) is None:
                 raise
             if "--traceback" in words or is_bug(error):
                 warn(traceback.format_exc())
