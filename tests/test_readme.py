@@ -240,11 +240,12 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     """Of its own table of networks, and of two tables of docs/learning.md, rounded."""
     networks = read_table(README, "networks")
     (choice,) = re.findall(r"^\| choose a network .*", README, re.MULTILINE)
-    found = re.findall(r"`(\w+)( --augment none)?` \(([\d.]+) %", choice)
-    assert len(found) == 4
-    for name, plain, shown in found:
-        rows = [row for row in networks if f"[`{name}`]" in row[0] and bool(plain) == ("--augment none" in row[1])]
-        assert f"{float(rows[0][3].split()[0]):.1f}" == shown, name
+    found = re.findall(r"`(\w+)` \(([\d.]+) %(?:, (\d+) minutes)?", choice)
+    assert len(found) == 5
+    for name, shown, minutes in found:
+        accuracy, training = next(row[3:5] for row in networks if f"[`{name}`]" in row[0])  # the first is of its defaults
+        assert f"{float(accuracy.split()[0]):.1f}" == shown, name
+        assert not minutes or f"{float(training.removesuffix(' min')):.0f}" == minutes, name
     with open(ROOT / "results" / "quoted.csv", encoding="utf-8", newline="") as file:
         quoted = {row["network"].split(" et al.")[0]: row["value"] for row in csv.DictReader(file)}
     papers = re.findall(r"`([a-z]+)2018` \([\d.]+ %, paper ([\d.]+) %", choice)

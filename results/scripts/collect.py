@@ -87,10 +87,10 @@ SHOWN = (
     ("mnist", "multiscale2026 with augmentation", "2 4 4 2 55", "four STDP scales; the margin rule decides", OURS),
     ("mnist", "multiscale2026", "2 4 4 2 30", "the same, `--augment none`, other settings", ""),
     ("mnist", "control2026 with augmentation", "55", "no features, only the margin rule", OURS),
-    ("mnist", "control2026", "25", "`--augment none --epochs 25 --set s1.rule.decay=0.85`", ""),
+    ("mnist", "control2026", "25", "the same, `--augment none`, other settings", ""),
     (
         "cifar",
-        "colour2026 counts with augmentation",
+        "colour2026_counts with augmentation",
         "1 1 24",
         "colour: two STDP scales; the margin rule decides",
         OURS,
@@ -268,7 +268,7 @@ def make_network_table() -> str:
     rows = []
     for data, name, epochs, text, source in SHOWN:
         (group,) = (each for each in GROUPS if each[:3] == (data, name, epochs))
-        network = name.removesuffix(" with augmentation").replace(" ", "_")
+        network = name.removesuffix(" with augmentation")
         accuracy = f"{format_mean(group.tested)} ({len(group.runs)})"
         if data != "mnist":
             accuracy = f"{TITLES[data].partition(',')[0]}: {accuracy}"

@@ -64,6 +64,7 @@ def read_groups() -> list[Group]:
         words = LEFT_OUT.sub("", path.stem).split("-")
         data = next((word for word in words if word in TITLES), "mnist")
         name = " ".join(word for word in words if word != data)
+        name = name.replace(flags["model"].replace("_", " "), flags["model"])  # the logs of colour2026-counts
         name += ", intensity" * (flags.get("encoder") == "intensity")
         name += " with augmentation" * (flags.get("augment", "none") not in ("none", ["none"]))
         key = list(TITLES).index(data), name, flags["epochs"]
