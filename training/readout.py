@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from engine.graph import CHUNK
 from errors import InputError
 from report.evaluation import evaluate_predictions
 from training.data import Split
@@ -61,7 +62,10 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     if readout is None:
         return {}
     try:
-        inputs = {split: (find_spikes(part, model.time_steps), labels) for split, (part, labels) in maps.items()}
+        inputs = {}
+        for split in tuple(maps):
+            latencies, labels = maps.pop(split)  # frees those that are converted
+            inputs[split] = find_spikes(latencies, model.time_steps), labels
         result = train_readout(readout, inputs, model.num_classes, log)
         note = "" if result["converged"] else ", not converged"
         split = "test" if "test" in result else "validation"
@@ -102,10 +106,12 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     """
     from scipy import sparse
 
-    spiked = (latencies < time_steps).flatten(1).numpy()
-    ones = np.count_nonzero(spiked)
+    ones = np.count_nonzero((latencies < time_steps).numpy())
     check_memory(f"a readout of {len(latencies):,} images with {ones:,} spikes", COPIES * BYTES * ones)
-    return sparse.csr_matrix(spiked, dtype=float)
+    parts = []
+    for part in latencies.split(CHUNK):  # scipy converts the indices of all spikes of a matrix at once, as int64
+        parts.append(sparse.csr_matrix((part < time_steps).flatten(1).numpy(), dtype=float))
+    return sparse.vstack(parts, format="csr")
 
 
 def train_readout(c: float, splits: dict[str, tuple], num_classes: int, log: RunLog) -> dict:
