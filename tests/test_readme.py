@@ -243,7 +243,8 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     found = re.findall(r"`(\w+)` \(([\d.]+) %(?:, (\d+) minutes)?", choice)
     assert len(found) == 5
     for name, shown, minutes in found:
-        accuracy, training = next(row[3:5] for row in networks if f"[`{name}`]" in row[0])  # the first is of its defaults
+        row = next(row for row in networks if f"[`{name}`]" in row[0])  # of several, the first has its default settings
+        accuracy, training = row[3:5]
         assert f"{float(accuracy.split()[0]):.1f}" == shown, name
         assert not minutes or f"{float(training.removesuffix(' min')):.0f}" == minutes, name
     with open(ROOT / "results" / "quoted.csv", encoding="utf-8", newline="") as file:
@@ -261,7 +262,7 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     assert re.findall(r"\d+\.\d", helps) == [f"{float(number):.1f}" for (number,) in points]
 
     section = README.partition("## Does STDP help?")[2].partition("\n## ")[0]
-    repeated = re.findall(r"[\d.]+\s±\s[\d.]+", section)
+    repeated = re.findall(r"\d+\.\d+\s±\s\d+\.\d+", section)
     assert repeated
     tables = [read_table(learning, name) for name in ("features", "controls")]
     cells = " ".join(cell for table in tables for row in table for cell in row[2:])
