@@ -331,7 +331,7 @@ def make_first_commands() -> str:
     minutes = f"{times.wall / 60:.0f} minutes"
     lines = (
         "```bash",
-        f"# install and train: {accuracy} % of the test images; {minutes} on one thread of an {shorten(times.model)}",
+        f"# install and train: test accuracy {accuracy} % (seed 0); {minutes} on one thread of an {shorten(times.model)}",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
         "    && .venv/bin/python train.py --model mozafari2018_margin --save-maps",
         "```",
