@@ -247,6 +247,14 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
         accuracy, training = row[3:5]
         assert f"{float(accuracy.split()[0]):.1f}" == shown, name
         assert not minutes or f"{float(training.removesuffix(' min')):.0f}" == minutes, name
+    (published,) = re.findall(r"--model mozafari2018` \(([^)]+)\)", README)
+    (longest,) = re.findall(r"--epochs 2 4 680 .*# at most (.+) on an Intel Xeon", TEXT)
+    trained = next(row for row in networks if "[`mozafari2018`]" in row[0])
+    assert (published, longest) == (trained[4], trained[4])
+    log = (ROOT / "results" / "times" / "deep2024-10-epochs.log").read_text()
+    (accuracy,) = re.findall(r"^test +best +accuracy ([\d.]+) %", log, re.MULTILINE)
+    (seconds,) = re.findall(r"^([\d,]+) s, [\d,]+ MB at most", log, re.MULTILINE)
+    assert f"--epochs 2 4 4 10 --tensorboard  # {accuracy} %, {seconds} s on an Intel Xeon" in README
     with open(ROOT / "results" / "quoted.csv", encoding="utf-8", newline="") as file:
         quoted = {row["network"].split(" et al.")[0]: row["value"] for row in csv.DictReader(file)}
     (paper,) = re.findall(r"`mozafari2018` \([\d.]+ %, paper ([\d.]+) %", choice)
