@@ -9,7 +9,8 @@ cd "$(dirname "$0")/../.."
 export LOGS=results/times
 if [[ $# == 0 ]]; then
     set -- deep2024-10-epochs {mozafari2018,deep2024,inception2024,majority2024}-10-epochs-seed0 deepr2024-seed0 \
-        deepr2024_greedy-4-epochs-seed0 mozafari2018_margin-seed0 multiscale2026-seed0
+        deepr2024_greedy-4-epochs-seed0 {deep2024,inception2024,majority2024}-100-epochs-seed0 kheradpisheh2018-seed0 \
+        mozafari2018_margin-seed0 {control2026,multiscale2026}{-plain,}-seed0 mozafari2018-680-epochs-seed0
 fi
 git diff --quiet HEAD -- . ':!results' || echo "the working tree differs from the commit, so the logs will say so" >&2
 for name in "$@"; do
