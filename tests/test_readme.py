@@ -345,7 +345,8 @@ def test_the_python_examples_run(runs, monkeypatch):
     monkeypatch.setattr("engine.lengths.MAX_PRESENTATIONS", 0)
     namespace = {}
     for block in EXAMPLE.findall(TEXT):
-        exec(re.sub(r"\[:\d+00\]", "[:20]", block).replace("runs/", f"{runs}/"), namespace)
+        code = re.sub(r"\[:\d+00\]", "[:20]", block)
+        exec(re.sub(r'(?<=")(runs/|(?=mine\.safetensors"))', f"{runs}/", code), namespace)
     assert models.MODELS["shallow"] is namespace["Shallow"]
     namespace["maps"].close()
     shallow = namespace["Shallow"](in_channels=6, num_classes=10)
