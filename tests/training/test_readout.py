@@ -65,6 +65,15 @@ def test_what_can_be_separated_is_read_without_an_error():
     assert (found["C"], found["converged"], found["test"]["accuracy"]) == (1, True, 1)
 
 
+@pytest.mark.parametrize("images", [0, 1, 2001])
+def test_the_inputs_are_the_neurons_that_have_spiked(images):
+    """Also of more images than are converted together."""
+    latencies = torch.arange(images * 6).remainder(16).byte().reshape(images, 3, 2, 1)
+    inputs = readout.find_spikes(latencies, 15)
+    assert (inputs.format, inputs.dtype) == ("csr", np.float64)
+    np.testing.assert_array_equal(inputs.toarray(), latencies.flatten(1).numpy() < 15)
+
+
 def test_it_is_trained_by_the_threads_of_the_run(fit_threads):
     torch.set_num_threads(1)
     inputs = readout.find_spikes(torch.eye(2, dtype=torch.uint8)[:, :, None, None], 1)
