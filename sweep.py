@@ -269,6 +269,8 @@ def test(settings: SweepSettings) -> int:
     if not runs:
         settings.refuse("test", f"{settings.test} is not a folder of runs")
     flags = EvaluateSettings.parse([str(output), *settings.run_flags])  # imports the plugins
+    if len(flags.run) > 1:
+        settings.refuse("test", f"takes one folder of runs; leave out {' '.join(flags.run[1:])}")
     if useless := flags.given - {"run", "plugin", "data_dir", "device", "backend", "figures", "traceback"}:
         names = sorted(EvaluateSettings.declared()[name].flag for name in useless)
         settings.refuse("test", f"tests runs on their own data; leave out {' '.join(names)}")

@@ -28,7 +28,8 @@ from utils import write_atomically
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
 MAX_DOTS = 30_000  # of a panel of a raster: more would be black
-MAX_CURVES = len(PALETTE) * len(DASHES)
+CURVES = [{"color": color, "ls": dash} for dash in DASHES for color in PALETTE]  # styles, in their order
+MAX_CURVES = len(CURVES)
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -152,8 +153,7 @@ def draw_history(rows: Sequence[Row], title: str) -> Figure:
 def _draw_convergence(axes, rows):
     values = np.array([row.convergence for row in rows], np.float64)  # None becomes nan
     for (phase, epochs), dash in zip(_epochs_of_phases(rows), cycle(DASHES)):
-        style = {"color": INK, "ls": dash, "markersize": 5}
-        axes.plot(epochs - epochs[0] + 1, values[epochs - 1], marker="o", label=phase, **style)
+        axes.plot(epochs - epochs[0] + 1, values[epochs - 1], marker="o", label=phase, color=INK, ls=dash, markersize=5)
     axes.set_yscale("symlog", linthresh=values[values > 0].min(initial=1e-3))  # it has a place for 0
     axes.yaxis.set_major_formatter(FuncFormatter(format_power))
     axes.set(title=f"{_rules(rows)} phases", xlabel="epoch of the phase")
@@ -256,10 +256,8 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
     columns = math.ceil(len(named) / 15)  # of the legend
     figure = create_figure(5 + columns * (0.9 + 0.09 * NAME_LENGTH), 4.8, title)
     axes = figure.add_subplot()
-    for position, (name, false_positives, true_positives, area) in enumerate(named):
-        dash, color = divmod(position, len(PALETTE))
-        style = {"color": PALETTE[color], "ls": DASHES[dash], "lw": 1.6}
-        axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", **style)
+    for (name, false_positives, true_positives, area), style in zip(named, cycle(CURVES)):
+        axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", lw=1.6, **style)
     if side > 50:  # otherwise it is outside
         axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
     axes.grid()

@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from engine.graph import LatencyMap
 from engine.layers import Layer
@@ -53,22 +54,20 @@ def count_spikes(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np
     for images in latencies.split(COUNTED_TOGETHER):
         for name, latency in model.walk({INPUT: images}, names):
             fired = latency < model.time_steps
-            spikes[name] = spikes[name] + fired.sum(0).numpy(force=True)
+            spikes[name] += fired.sum(0).numpy(force=True)
     return spikes
 
 
 def count_reached(layer: Layer, spikes: np.ndarray) -> int:
     """Count the output positions that spikes below a convolution reach, int64 (C, H, W)."""
-    pad = layer.stage.padding
     kernel = layer.stage.kernel
-    _, rows, columns = layer.stage.shape([spikes.shape])
-    padded = np.pad(spikes, ((0, 0), (pad, pad), (pad, pad)))
-    return sum(padded[:, y : y + rows, x : x + columns].sum() for y, x in np.ndindex(kernel, kernel))
+    padded = F.pad(torch.from_numpy(spikes), 4 * (layer.stage.padding,))
+    return int(padded.unfold(1, kernel, 1).unfold(2, kernel, 1).sum())
 
 
 def describe_operations(stages: dict[str, dict[str, float]]) -> str:
     """Return a line with the counts of all stages for an image."""
-    spikes, additions = (
-        sum(counts.get(name, 0) for counts in stages.values()) for name in ("spikes", "synaptic_additions")
-    )
-    return f"per image: {spikes:,.0f} spikes, {additions:,.0f} additions of weights"
+    total = Counter()
+    for counts in stages.values():
+        total.update(counts)
+    return f"per image: {total['spikes']:,.0f} spikes, {total['synaptic_additions']:,.0f} additions of weights"

@@ -158,7 +158,10 @@ def read_figures(folder: Path) -> list[tuple[str, str, str, int]]:
     """Return (name, caption, data URI, width on the page) of the figures."""
     figures = []
     for name, draw in FIGURES.items():
+        others = tuple(f"{other}_" for other in FIGURES if other.startswith(f"{name}_"))
         for path in sorted([*folder.glob(f"{name}.png"), *folder.glob(f"{name}_*.png")]):
+            if f"{path.stem}_".startswith(others):  # of a figure with a longer name
+                continue
             stage = path.stem.removeprefix(name).strip("_")
             with Image.open(path) as picture:
                 width = picture.width * CSS_DPI // DPI
@@ -262,25 +265,16 @@ def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict
     """
     regions = find_neurons(model, height, width)
     shapes = model.shapes(height, width)
-    layer_names = {INPUT: [INPUT]}
-    kernels = {INPUT: [0]}
-    meanings = {INPUT: "the spikes of the encoder"}
+    parts = {INPUT: [describe_part(INPUT, 0, *regions[INPUT])]}
+    facts = {INPUT: {"what": "the spikes of the encoder", "inputs": [], "decides": False}}
     for name, stage in model.declaration.items():
-        below = model.inputs_of(name)[0]
-        layer_names[name] = [layer_name for layer_name, _ in model.named_layers([name])]
-        kernels[name] = [conv.kernel for conv in stage.convs]
-        if not stage.convs:
-            layer_names[name] = [name + of_branch.removeprefix(below) for of_branch in layer_names[below]]
-            kernels[name] = [0] * len(layer_names[name])
-        meanings[name] = stage.explain()
-    stages = []
-    for name, what in meanings.items():
-        parts = [describe_part(*part) for part in zip(layer_names[name], kernels[name], regions[name], strict=True)]
-        decides = name != INPUT and not model.declaration[name].fires
-        inputs = [] if name == INPUT else model.inputs_of(name)
-        facts = {"name": name, "what": what, "inputs": inputs, "decides": decides}
-        stages.append({**facts, "size": shapes[name][1:], "parts": parts})
-    return stages
+        inputs = model.inputs_of(name)
+        layers = [(layer_name, layer.stage.kernel) for layer_name, layer in model.named_layers([name])]
+        if not layers:
+            layers = [(name + part["label"].removeprefix(inputs[0]), 0) for part in parts[inputs[0]]]
+        parts[name] = [describe_part(*layer, region) for layer, region in zip(layers, regions[name], strict=True)]
+        facts[name] = {"what": stage.explain(), "inputs": inputs, "decides": not stage.fires}
+    return [{"name": name, **facts[name], "size": shapes[name][1:], "parts": parts[name]} for name in facts]
 
 
 def describe_part(layer_name: str, kernel: int, region: Region) -> dict:

@@ -228,6 +228,8 @@ def spike_wave(report, caption):
 @figure("Filters of")
 def filters(report, caption):
     layer_name, layer = next(report.model.named_layers())
+    if layer.stage.sees_whole_maps:  # a weight for each neuron, not for each channel
+        return
     weight = layer.weight.numpy(force=True)
     title = f"{caption} {layer_name}\n{report.title}"
     encoder = report.encoder

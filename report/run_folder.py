@@ -130,8 +130,8 @@ def is_run(folder: Path) -> bool:
 
 
 def list_runs(folder: Path) -> list[Path]:
-    """Return the runs in a folder, sorted by name."""
-    return sorted(filter(is_run, folder.iterdir()))
+    """Return the runs in a folder, sorted by name, without those that are not in place yet, see ``claim_folder``."""
+    return sorted(filter(is_run, folder.glob("[!.]*")))
 
 
 def write_start(folder: Path, record: dict[str, Any], summary: str) -> None:

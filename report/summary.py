@@ -5,7 +5,6 @@ import textwrap
 from collections import defaultdict
 from typing import NamedTuple
 
-from engine.layers import Layer
 from engine.stages import INPUT, Shape
 from models import MODELS
 from network_trainer import NetworkTrainer
@@ -16,7 +15,7 @@ WIDTH = 100
 class Row(NamedTuple):
     """A row of the table; all are texts, ``weights`` is a number."""
 
-    name: str
+    stage: str
     rule: str
     kernel: str = ""
     threshold: str = ""
@@ -47,7 +46,6 @@ def _describe(cls):
 
 def summarize(model: NetworkTrainer, height: int, width: int) -> str:
     """Return the table of a network's stages for images of height × width, its rules and its phases."""
-    header = ("stage", "rule", "kernel", "threshold", "output", "field", "weights")
     shapes = model.shapes(height, width)
     fields_of = {INPUT: (1, 1)}
     lines = []
@@ -59,7 +57,7 @@ def summarize(model: NetworkTrainer, height: int, width: int) -> str:
     return "\n".join(
         [
             f"{model.name} for {model.in_channels}×{height}×{width} inputs of {model.time_steps} time steps",
-            _table(header, rows), f"total {total:,} weights", "", "rules", *describe_rules(model), "", "phases",
+            _table(Row._fields, rows), f"total {total:,} weights", "", "rules", *describe_rules(model), "", "phases",
             *describe_phases(model),
         ]
     )  # fmt: skip
@@ -84,7 +82,8 @@ def _make_rows(model: NetworkTrainer, name: str, shapes: dict[str, Shape], field
             output = _to_size(conv.shape([below]))
             field = _to_square(conv.receptive_field(*field_below)[0])
         weights = math.prod(conv.weight_shape(below[0]))
-        rows.append(Row(layer_name + source, rule, kernel, describe_thresholds(layer), output, field, weights))
+        threshold = f"{layer.threshold:.4g}" if conv.fires else "∞"
+        rows.append(Row(layer_name + source, rule, kernel, threshold, output, field, weights))
     if len(rows) == 1:
         return rows
     kernel = _to_square(stage.window) if stage.window > 1 else ""
@@ -99,11 +98,6 @@ def _to_square(side: int) -> str:
 
 def _to_size(shape: Shape) -> str:
     return "×".join(map(str, shape))
-
-
-def describe_thresholds(layer: Layer) -> str:
-    """Return the threshold of a layer."""
-    return f"{layer.threshold:.4g}" if layer.stage.fires else "∞"
 
 
 def describe_rules(model: NetworkTrainer) -> list[str]:
@@ -136,9 +130,9 @@ def describe_phases(model: NetworkTrainer) -> list[str]:
 
 
 def _table(header, rows):
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = []
-    for row in (header, tuple("-" * w for w in widths), *rows):
-        cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    columns = []
+    for name, *cells in zip(header, *rows, strict=True):
+        width = max(map(len, (name, *cells)))
+        adjust = str.ljust if len(columns) < 2 else str.rjust
+        columns.append([adjust(cell, width) for cell in (name, "-" * width, *cells)])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))

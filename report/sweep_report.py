@@ -7,7 +7,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
 from errors import InputError
-from report.colors import PALETTE
 from report.evaluation import Accuracy, describe_balance, describe_only_decision, measure_balance
-from report.figures import DASHES, create_figure, save, use_style
+from report.figures import CURVES, create_figure, save, use_style
 from report.run_folder import RunFolder, read_record, read_rows
 from utils import write_csv, write_text
 
@@ -267,16 +266,16 @@ def _list_advice(runs: Sequence[SweptRun], groups: Groups) -> str:
     classes once for each setting.
     """
     first = {}
-    names = defaultdict(list)
+    names = defaultdict(dict)
     for run in runs:
         for text in run.diagnosis:
-            measured, *advice = text.partition(" try ")
+            measured, *advice = text.partition("try --")
             key = (NUMBER.sub("", measured), *advice)
             first.setdefault(key, text)
-            names[key].append(run.folder.name)
+            names[key][run.folder] = run.folder.name  # once, also if two phases of the run have this text
     lines = []
     for key, text in first.items():
-        who = "all runs" if len(names[key]) == len(runs) else ", ".join(names[key])
+        who = "all runs" if len(names[key]) == len(runs) else ", ".join(names[key].values())
         lines.append(f"* {who}: {text}\n")
     for members in groups.values():
         for split in ("validation", "test"):
@@ -334,11 +333,6 @@ def _find_varying(runs: Sequence[SweptRun]) -> set[str]:
     return {name for name in names if len({run.settings.get(name) for run in runs}) > 1}
 
 
-def _collect_scores(members: Sequence[SweptRun], key: str) -> list[float]:
-    """Return a score of all runs that have it."""
-    return [run.scores[key] for run in members if key in run.scores]
-
-
 def _compare_settings(groups: Groups, score: str) -> dict[Setting, str]:
     """Return the difference of a score, a key of COLUMNS, of each setting to the first setting on the same data.
 
@@ -360,14 +354,13 @@ def _compare_settings(groups: Groups, score: str) -> dict[Setting, str]:
 
 def _format_difference(values: Sequence[float]) -> str:
     """Return mean, half width of the 95 % interval and number of differences."""
-    mean, deviation = _statistics(values)
-    if mean is None:
+    if not values:
         return NONE
     interval = ""
-    if deviation is not None:
+    if len(values) > 1:
         quantile = stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)
-        interval = f" ± {100 * quantile * deviation / math.sqrt(len(values)):.2f}"
-    return f"{100 * mean:+.2f}{interval} ({len(values)})"
+        interval = f" ± {100 * quantile * statistics.stdev(values) / math.sqrt(len(values)):.2f}"
+    return f"{100 * statistics.fmean(values):+.2f}{interval} ({len(values)})"
 
 
 def _make_table(groups: Groups, keys: Sequence[str], differences: dict[str, dict[Setting, str]]) -> str:
@@ -387,7 +380,7 @@ def _make_table(groups: Groups, keys: Sequence[str], differences: dict[str, dict
         cells = []
         for key in columns:
             if key in keys:
-                cells.append(_format_mean(key, _collect_scores(members, key)))
+                cells.append(_format_mean(key, members))
             else:
                 cells.append(differences[key][setting])
         lines.append([*setting, count, *cells])
@@ -413,21 +406,15 @@ def _to_text(value: object) -> str:
     return " ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
 
 
-def _statistics(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Return mean and standard deviation, None if there are not enough values."""
-    mean = statistics.fmean(values) if values else None
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return mean, deviation
-
-
-def _format_mean(key: str, values: Sequence[float]) -> str:
-    mean, deviation = _statistics(values)
-    if mean is None:
+def _format_mean(key: str, members: Sequence[SweptRun]) -> str:
+    """Return mean and standard deviation of a score over the runs that have it."""
+    values = [run.scores[key] for run in members if key in run.scores]
+    if not values:
         return NONE
-    text = _format(key, mean)
-    if deviation is None or key == "error":
+    text = _format(key, statistics.fmean(values))
+    if len(values) == 1 or key == "error":
         return text
-    return f"{text} ± {_format(key, deviation)}"
+    return f"{text} ± {_format(key, statistics.stdev(values))}"
 
 
 def _format(key: str, value: float) -> str:
@@ -457,8 +444,8 @@ def _draw_curves(groups: Groups) -> Figure | None:
     figure = create_figure(9, sum(heights), title)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):
-        for number, (label, curves) in enumerate(panel.items()):
-            _draw_line(axis, number, label, curves)
+        for (label, curves), style in zip(panel.items(), cycle(CURVES)):
+            _draw_line(axis, style, label, curves)
         axis.set(title=name, ylabel="accuracy, %", xlabel="epoch of the phase with labels")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="y")
@@ -466,14 +453,13 @@ def _draw_curves(groups: Groups) -> Figure | None:
     return figure
 
 
-def _draw_line(axis: Axes, number: int, label: str, curves: Sequence[Sequence[float]]) -> None:
-    """Draw the mean of curves with their deviation and each single curve, in the colour of this number."""
-    color = PALETTE[number % len(PALETTE)]
-    dashes = DASHES[number // len(PALETTE) % len(DASHES)]
+def _draw_line(axis: Axes, style: dict, label: str, curves: Sequence[Sequence[float]]) -> None:
+    """Draw the mean of curves in a style of ``CURVES``, with their deviation and each single curve in its colour."""
+    color = style["color"]
     mean, deviation = average_curves(curves)
     x = np.arange(1, 1 + len(mean))
     marker = "o" if len(x) <= 30 else None
-    axis.plot(x, mean, label=label, color=color, ls=dashes, marker=marker, ms=3.5)
+    axis.plot(x, mean, label=label, marker=marker, ms=3.5, **style)
     if len(curves) > 1:
         for curve in curves:
             axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, lw=0.6, alpha=0.6)
@@ -484,6 +470,7 @@ def average_curves(curves: Sequence[Sequence[float]]) -> np.ndarray:
     """Return mean and standard deviation (0 for a single value) in percent, (2, epochs), of curves of any lengths."""
     averages = []
     for column in zip_longest(*curves):
-        mean, deviation = _statistics([value for value in column if value is not None])
-        averages.append((mean, deviation or 0))
+        values = [value for value in column if value is not None]
+        deviation = statistics.stdev(values) if len(values) > 1 else 0
+        averages.append((statistics.fmean(values), deviation))
     return 100 * np.array(averages).T

@@ -491,6 +491,7 @@ def test_what_cannot_be_tested(tmp_path, here, capsys):
         (f"--test {tmp_path / 'empty'}", "empty"),
         (f"--test {run}", run),
         (f"--test {run.parent} --model mozafari2018", "model"),
+        (f"--test {run.parent} {run}", run),
         (f"--test {run.parent} --report {run.parent}", "--report"),
         (f"--test {run.parent} --predict x.png", "predict"),
         (f"--test {run.parent} --name same", "name"),
@@ -643,6 +644,28 @@ def test_the_report_contains_what_the_runs_advise(tmp_path):
         f"* run0, run1: {first[0]}", f"* run0: {first[1]}", f"* run0, run1: {first[2]}",
         f"* run2: {threshold.format(60, 5)}",
     ]  # fmt: skip
+
+
+def test_advice_is_that_of_its_run(tmp_path):
+    """Also of a run that has a text twice, of two phases with the same layer."""
+    silent = "s3 is silent for {} % of the images"
+    texts = [silent.format(41), silent.format(55)], []
+    for seed, value in enumerate([4.1, 9.7]):
+        diagnosis = [*texts[seed], f"try --set s2.threshold={value}"]
+        make_run(tmp_path / f"run{seed}", seed, 8, [0.5], {"diagnosis": diagnosis})
+    assert [line for line in report(tmp_path)[0].splitlines() if line.startswith("* ")] == [
+        f"* run0: {silent.format(41)}",
+        "* run0: try --set s2.threshold=4.1",
+        "* run1: try --set s2.threshold=9.7",
+    ]
+
+
+def test_a_run_that_is_not_in_place_is_not_reported(tmp_path):
+    """Its folder begins with a dot until its first checkpoint exists, and keeps this name after a kill."""
+    make_run(tmp_path / "run0", 0, 8, [0.5], {})
+    (tmp_path / ".run1.new" / "checkpoints").mkdir(parents=True)
+    text, _ = report(tmp_path)
+    assert ".new" not in text
 
 
 def make_unequal_run(folder, seed, threshold, decisions):

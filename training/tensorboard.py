@@ -105,7 +105,7 @@ class Board:
                 writer.add_histogram(f"{tag}/wins_per_feature", wins[layer_name], step)
             self.log_scalars(run, scalars, step)
             writer.add_histogram(f"{tag}/weights", layer.weight.flatten(), step)
-            if layer_name == next(model.named_layers())[0]:
+            if layer_name == next(model.named_layers())[0] and not layer.stage.sees_whole_maps:
                 self.log_filters(run, layer_name, layer, step, encoder)
 
     def log_filters(self, run: str, layer_name: str, layer: Layer, step: int, encoder: Encoder) -> None:

@@ -63,7 +63,10 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
     *_, last = model.declaration
     stage = model.declaration[last]
     shape = (stage.out_channels,) if stage.sees_whole_maps else graph.shapes[last]
-    graph.add("output", nir.Output({"output": np.array(shape)}), graph.ends[last])
+    end = "output"
+    while end in graph.nodes:  # a stage has this name
+        end += "_"
+    graph.add(end, nir.Output({"output": np.array(shape)}), graph.ends[last])
     metadata = {"time_steps": model.time_steps, "dt": DT}
     if model.decision:
         metadata |= {"classes": list(class_names), "class_of_feature": model.class_of_feature()}

@@ -328,10 +328,10 @@ def make_first_commands() -> str:
     """Return the README's two commands, a block for each, with the accuracy and the time of the example."""
     accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)[1]
     times = read_times(EXAMPLE)
-    minutes = f"{times.wall / 60:.0f} minutes"
+    where = f"{times.wall / 60:.0f} minutes on one thread of an {shorten(times.model)}"
     lines = (
         "```bash",
-        f"# install and train: test accuracy {accuracy} % (seed 0); {minutes} on one thread of an {shorten(times.model)}",
+        f"# install and train: test accuracy {accuracy} % (seed 0); {where}",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
         "    && .venv/bin/python train.py --model mozafari2018_margin --save-maps",
         "```",

@@ -11,11 +11,13 @@ import torch
 from support.command import TRAINED, start_evaluation
 from support.kernel_programs import limit_files
 from support.refusals import assert_refused, refuses
+from support.registries import forgetting
 from support.tiers import slow_except
 from torch.nn import functional as F
 
 import imagesets
 from models import build_model
+from models.mozafari2018 import Mozafari2018
 from report.exports.nir import write_nir
 from SpykeTorch.functional import latency_to_wave
 from training.trained import load_network
@@ -125,6 +127,20 @@ def test_the_threshold_is_strict_and_in_float32_as_declared(tmp_path):
     node = nir.read(tmp_path / "network.nir").nodes["s1_neurons"]
     assert (node.v_threshold > 15).all()
     assert (node.v_threshold.astype(np.float32) == 15).all()
+
+
+def test_a_stage_may_be_called_output(tmp_path):
+    with forgetting():
+
+        class Named(Mozafari2018, name="named"):
+            def build(self, num_classes):
+                stages = super().build(num_classes)
+                decision = stages.pop("s3")
+                return {**stages, "output": decision}
+
+        write_nir(tmp_path / "network.nir", Named(in_channels=6, num_classes=10), CLASSES)
+    nodes = nir.read(tmp_path / "network.nir").nodes.values()
+    assert sum(isinstance(node, nir.Output) for node in nodes) == 1
 
 
 @pytest.mark.slow

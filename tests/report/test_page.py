@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from PIL import Image
+from support.registries import forgetting
 
 from engine import plugins
 from models import build_model
@@ -16,7 +17,7 @@ from report import page
 from report.activation_maps import save_activation_maps
 from report.evaluation import evaluate_predictions
 from report.formats import FORMAT
-from report.report import Report
+from report.report import FIGURES, Report, figure
 from s1c1 import S1C1
 
 NAMES = ("T-shirt/top", "<u>", "</script>", "&amp;", '"', *"56789")
@@ -120,6 +121,20 @@ def test_the_balanced_accuracy_of_unequal_classes(tmp_path, read):
         assert ("50.00 %" in reader.texts) == expected
         shutil.rmtree(tmp_path)
         tmp_path.mkdir()
+
+
+def test_a_figure_of_your_own_has_its_own_caption(tmp_path):
+    """Also if its name begins with that of another figure."""
+    for name in ("errors", "errors_by_class"):
+        Image.new("L", (8, 8)).save(tmp_path / f"{name}.png")
+    with forgetting():
+
+        @figure("Errors of each class")
+        def errors_by_class(report, caption):
+            yield "", None
+
+        found = [caption for _, caption, *_ in page.read_figures(tmp_path)]
+    assert found == [FIGURES["errors"].caption, "Errors of each class"]
 
 
 def test_a_whole_run(tmp_path, read, images):

@@ -105,6 +105,11 @@ def test_errors_of_all_classes_are_shown_in_proportion(make_report, monkeypatch)
     assert counts.tolist() == [30, 0, 10]
 
 
+def test_weights_of_whole_maps_are_no_filters(make_report):
+    report_on_control = make_report(build_model("control2026"))
+    assert list(report.filters(report_on_control, "Filters of")) == []
+
+
 def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypatch):
     monkeypatch.setattr(report, "FIGURES", {})
 
