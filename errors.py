@@ -103,6 +103,11 @@ def make_printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def abbreviate(value: object) -> str:
+    """Return the representation of a value in one line of at most 80 characters, for a message."""
+    return " ".join(repr(value).split())[:80]
+
+
 def warn(text: str) -> None:
     """Print a line on stderr, unless it is closed or full."""
     if sys.stderr is not None:

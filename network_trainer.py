@@ -30,7 +30,7 @@ from engine.latency_dataset import LatencyDataset
 from engine.layers import Layer
 from engine.lengths import Lengths
 from engine.packed import open_storage
-from engine.phases import Phase, find_stages, make_phase
+from engine.phases import Phase, make_phase
 from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Progress, Row, Step
 from engine.registry import register
 from engine.rules import Rule
@@ -38,7 +38,7 @@ from engine.stages import INPUT, Stage, set_fields
 from errors import InputError
 from s1c1 import S1C1
 
-# The networks by name and by alias. Every class that has a name is registered when it is declared.
+# The networks by name and by alias, in lower case. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
 
 MAX_UNLABELLED = 500  # images of a batch in a first epoch without labels: a run records how features emerge
@@ -97,7 +97,7 @@ class NetworkTrainer(StageGraph):
             return
         cls.name = name
         cls.aliases = tuple(aliases)
-        register(MODELS, (name, *aliases), cls)
+        register(MODELS, [each.lower() for each in (name, *aliases)], cls)
 
     def __init__(
         self,
@@ -153,13 +153,6 @@ class NetworkTrainer(StageGraph):
         if supervised_stages:
             phases.append(make_phase(tuple(supervised_stages), supervised_rules))
         return phases
-
-    def find_phase(self, name: str) -> int:
-        """Return the number of the phase with this name, from 0. Raises InputError if there is none."""
-        names = [phase.name for phase in self.phases]
-        if name not in names:
-            raise InputError(f"{self.name} has no phase {name!r}; choose from {', '.join(names)}")
-        return names.index(name)
 
     @property
     def device(self) -> torch.device:
@@ -392,8 +385,8 @@ class NetworkTrainer(StageGraph):
     @property
     def learns_from_copies(self) -> bool:
         """Whether the network can learn from moved copies: their maps have no spike times."""
-        supervised = find_stages(phase for phase in self.phases if phase.needs_labels)
-        return supervised == {self.decision} and not self.declaration[self.decision].fires
+        supervised = {phase.stages for phase in self.phases if phase.needs_labels}
+        return supervised == {(self.decision,)} and not self.declaration[self.decision].fires
 
     def _check_data(self, train, validation, copies) -> None:
         """Raise InputError if data sets do not fit the network."""

@@ -117,8 +117,10 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     resumed = apply_changes(before, settings)
     was_trained = checkpoint.progress.phase == len(resumed.epochs)
     if was_trained and resumed.epochs == before.epochs and folder.is_finished:
-        epochs = to_text((*resumed.epochs[:-1], resumed.epochs[-1] + 1))
-        hint = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
+        hint = "none of its stages learns"
+        if resumed.epochs:
+            epochs = to_text((*resumed.epochs[:-1], resumed.epochs[-1] + 1))
+            hint = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
         ended_by = checkpoint.progress.ended_by
         if ended_by in EARLY:
             hint = f"{before.describe(ended_by)} ended it"

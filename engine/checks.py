@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.compiled import compiled
-from errors import InputError
+from errors import InputError, abbreviate
 
 MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``stages.pool_latency``)
 WEIGHT_TYPES = (torch.float32, torch.float64)
@@ -42,8 +42,9 @@ def check_fired(latencies: Any, shape: tuple[int, ...], time_steps: int, kind: s
     """Return the map that a kind of stage has computed. Raises InputError unless it is a latency map of this shape."""
     is_map = isinstance(latencies, Tensor) and (latencies.dtype, latencies.shape) == (torch.uint8, shape)
     if not is_map or (latencies.numel() and latencies.max() > time_steps):
-        given = " ".join(repr(latencies).split())
-        raise InputError(f"fire of {kind} must return uint8 {shape}, from 0 to {time_steps}, not {given:.80}")
+        raise InputError(
+            f"fire of {kind} must return uint8 {shape}, from 0 to {time_steps}, not {abbreviate(latencies)}"
+        )
     return latencies
 
 
@@ -114,8 +115,7 @@ def check_left_out(values: Any, images: int, features: int) -> np.ndarray:
     """
     array = cast(values, bool)
     if array.shape not in ((features,), (images, features)):
-        given = " ".join(repr(values).split())
-        raise InputError(f"left_out must be bool ({features},) or ({images}, {features}), not {given:.80}")
+        raise InputError(f"left_out must be bool ({features},) or ({images}, {features}), not {abbreviate(values)}")
     return np.array(np.broadcast_to(array, (images, features)), order="C")  # kernels are compiled for each layout
 
 
@@ -145,8 +145,7 @@ def to_array(values: Any, dtype: Any, shape: tuple[int, ...], source: str) -> np
     """
     array = cast(values, dtype)
     if array.shape != shape or not np.isfinite(array).all():
-        given = " ".join(repr(values).split())
-        raise InputError(f"{source} must return finite numbers {shape}, not {given:.80}")
+        raise InputError(f"{source} must return finite numbers {shape}, not {abbreviate(values)}")
     return array
 
 

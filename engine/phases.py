@@ -5,7 +5,7 @@ weights of the winners change by the rule, and the next image is computed with t
 begin at ``learn_features`` in ``engine/torch_backend.py``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,8 +217,3 @@ def list_winners(winners: torch.Tensor) -> torch.Tensor:
     """Return the features that have won, int64 (wins,), of winners (…, 3) or (…, 4) whose feature is -1 for none."""
     features = winners[..., 0]
     return features[features >= 0].long()
-
-
-def find_stages(phases: Iterable[Phase]) -> set[str]:
-    """Return the names of the stages that learn in these phases."""
-    return set().union(*(phase.stages for phase in phases))

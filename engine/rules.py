@@ -32,7 +32,7 @@ from engine.checks import cast
 from engine.decision import Outcome, strongest, tolerance
 from engine.declaration import MAX_VALUE, Changes, Declared, ranged
 from engine.registry import register
-from errors import InputError
+from errors import InputError, abbreviate
 
 MAX_WINNERS = 2**15 - 1  # of an image; also the largest radius
 # The methods of a plasticity and their parameters
@@ -367,8 +367,9 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     first_rates = rule.first_rates()
     rates = cast(first_rates, np.float64)
     if rates.shape[-1:] != (2,) or rates.ndim > 2 or not rates.size or not (abs(rates) <= MAX_VALUE).all():
-        given = " ".join(repr(first_rates).split())
-        raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {given:.80}")
+        raise InputError(
+            f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {abbreviate(first_rates)}"
+        )
     if is_firing and rule.rewards_firing and rates.shape != (2, 2):
         raise InputError(f"{rule.name!r} rewards a firing stage, so it needs two rows of rates, not {rates.shape}")
     plasticity = rule.plasticity()

@@ -15,7 +15,6 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
     But each class of two or more images has at least one image in both sets, at the expense of the classes with the
     most images there. A single image is a training image. Raises InputError if the sets are too small for that.
     """
-    labels = np.asarray(labels)
     total = len(labels)
     is_count = isinstance(held_out, Integral)
     limit = total if is_count else 1
@@ -42,7 +41,6 @@ def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
 
     Raises InputError for another ratio, and if a class would lose its last image.
     """
-    labels = np.asarray(labels)
     if 0 < ratio <= 1:
         _, sizes = np.unique(labels, return_counts=True)
         shares = _share(sizes, round(ratio * len(labels)))
@@ -64,7 +62,6 @@ def choose_labelled(labels: np.ndarray, count: int | float, seed: int) -> np.nda
 
     Raises InputError if there are fewer images, and if a class would have none.
     """
-    labels = np.asarray(labels)
     classes, sizes = np.unique(labels, return_counts=True)
     is_count = isinstance(count, Integral)
     if not 0 < count <= (len(labels) if is_count else 1):

@@ -29,8 +29,7 @@ def build_model(name: str, **kwargs: Any) -> NetworkTrainer:
 
 def model_class(name: str) -> type[NetworkTrainer]:
     """Return the class of a network, by its name or alias, ignoring case. Raises InputError for an unknown name."""
-    name = str(name)
-    known = {model.lower(): cls for model, cls in MODELS.items()}
-    if name.lower() not in known:
-        raise InputError(f"unknown --model {name!r}; choose from {', '.join(network_names())}")
-    return known[name.lower()]
+    cls = MODELS.get(str(name).lower())
+    if cls is None:
+        raise InputError(f"unknown --model {str(name)!r}; choose from {', '.join(network_names())}")
+    return cls

@@ -115,7 +115,7 @@ class Diagnosis:
         if convergence <= UNLEARNED or not stops_at_bounds(phase.main_rule):
             return
         text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won)"
-        number = self.model.find_phase(phase.name)
+        number = list(self.model.phases).index(phase)
         if row.epoch >= self.lengths.most(number):  # --converge trains no longer
             yield Finding(text, {f"epochs.{number}": LONGER * row.epoch})
         elif not self.lengths.converge:

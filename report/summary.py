@@ -28,7 +28,7 @@ def list_models() -> str:
     """Return a paragraph about each network: description, stages, phases and default epochs."""
     paragraphs = []
     for name, cls in MODELS.items():
-        if name == cls.name:
+        if name == cls.name.lower():
             paragraphs.append(_describe(cls))
     return "\n".join(paragraphs)
 

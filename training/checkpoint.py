@@ -46,6 +46,7 @@ class RunRecord:
         characters: whether the training images are characters in the form of MNIST.
         test_reads: how often the run has classified the test images.
         diagnosis, advice: what was wrong, and what the user can try, see ``report/diagnosis.py``.
+        earlier: both as they were before the end of the last phase, from where a run that trains it longer goes on.
     """
 
     flags: dict = field(default_factory=dict)
@@ -60,6 +61,7 @@ class RunRecord:
     test_reads: int = 0
     diagnosis: list[str] = field(default_factory=list)
     advice: dict[str, Any] = field(default_factory=dict)
+    earlier: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]
     prefix = f"stages.{name}."
     own = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(prefix)}
     fitting = [key for key in own if key in state and state[key].shape == own[key].shape]
-    weights = [key for key in own if "weight" in key]
+    weights = [key for key in own if key.endswith("weight")]
     if not weights or not set(weights) <= set(fitting):
         return False
     for key in fitting:

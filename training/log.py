@@ -35,7 +35,7 @@ class RunLog:
         self.is_live = not self.quiet and sys.stdout.isatty()
         self.board = NoBoard()
         self.printed_at = time.monotonic()
-        if tensorboard and folder is not None:
+        if tensorboard:
             from training.tensorboard import Board  # the import takes a second
 
             self.board = Board(folder)

@@ -8,6 +8,7 @@ a resumed run may change.
 import argparse
 import ast
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -334,6 +335,8 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     for key, value in content.items():
         if key not in names:
             raise InputError(f"--config {path}: unknown setting {key!r}; choose from {', '.join(sorted(names))}")
+        if isinstance(value, str):
+            value = os.path.expanduser(value)  # as the shell does in a command line
         is_negated = key.startswith("no-") and isinstance(value, bool)
         values[names[key]] = not value if is_negated else value
     return values

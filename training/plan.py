@@ -101,6 +101,8 @@ class Plan:
         record = describe_run(settings, splits, record)
         if progress.phase == len(model.phases) and before.epochs != settings.epochs:
             progress = continue_last_phase(settings, model, progress, outputs["lengths"])
+            if progress.epoch:  # what was wrong after these epochs may not be wrong after more of them
+                record = replace(record, **record.earlier)
         return cls(settings, splits, encoder, model, record, progress, notes, **outputs)
 
     @property
@@ -181,7 +183,7 @@ def resolve(
         backend=settings.backend,
         time_steps=encoder.time_steps,
         overrides=overrides,
-        image_size=encoder.shape(*data.image_size[:2]),
+        image_size=encoder.shape(*data.image_size),
     )
     epochs = settings.epochs or model.epochs
     model.check_epochs(epochs)
@@ -243,9 +245,11 @@ def check_characters(settings: TrainSettings, data: DataSet) -> bool:
 def advise_few_labels(plan: Plan) -> Iterator[Finding]:
     """Yield the advice to train the decision stage for more epochs, if it learns from few labels and moved copies."""
     settings = plan.settings
-    phase = plan.model.phases[-1]
+    if plan.splits.labelled is None or not plan.augmentation:
+        return
+    phase = plan.model.phases[-1]  # only networks that learn with labels have moved copies
     decay = getattr(phase.main_rule, "decay", None)
-    if plan.splits.labelled is None or not plan.augmentation or decay is None:
+    if decay is None:
         return
     labels = len(plan.splits.labelled)
     number = len(plan.model.phases) - 1

@@ -19,7 +19,8 @@ from errors import InputError
 from report.evaluation import evaluate_predictions
 from training.data import Split
 from training.log import RunLog
-from training.plan import Plan
+from training.plan import Plan, choose_stage
+from training.settings import LAST_STAGE
 from training.trained import compute_maps
 from utils import check_memory, write_atomically
 
@@ -44,6 +45,7 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     model = plan.model
     stage = plan.feature_stage
     readout = model.readout
+    last = None if readout is None else choose_stage(model, LAST_STAGE)
     log.info(f"features of {stage}")
     maps = {}
     for split in plan.splits.indices:
@@ -55,6 +57,8 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
         if plan.settings.save_features:
             save_features(folder, split, chosen, latencies, stage, model.time_steps)
         if readout is not None:
+            if stage != last:  # --save-features names another stage than the readout reads
+                latencies = compute_maps(model, plan.encoder, chosen.images, last)
             if labelled is not None:
                 latencies = latencies[labelled]
                 chosen = chosen[labelled]
@@ -73,8 +77,8 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     except InputError as error:
         result = {"refused": str(error)}
         text = f"none: {error}"
-    log.info(f"readout    svm on {stage}, {text}")
-    return {"readout": {"name": "svm", "stage": stage, **result}}
+    log.info(f"readout    svm on {last}, {text}")
+    return {"readout": {"name": "svm", "stage": last, **result}}
 
 
 def save_features(

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from encoders import encode_chunks
 from engine.rules import RSTDP
 from engine.stages import INPUT
+from errors import InputError
 from models import build_model
 from models.control2026 import LEVELS
 from network_trainer import LatencyDataset, NetworkTrainer
@@ -85,15 +86,19 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> I
         sets.append(LatencyDataset(torch.cat(chunks), part.labels))
     train, scored = sets
     levels = tuple(level for level in LEVELS if level < plan.encoder.time_steps)
-    control = build_model(
-        CONTROL,
-        in_channels=plan.encoder.channels,
-        num_classes=plan.model.num_classes,
-        seed=plan.settings.seed,
-        time_steps=plan.encoder.time_steps,
-        overrides={"s1.rule.decay": CONTROL_DECAY, "s1.levels": levels},
-        image_size=plan.model.image_size,
-    )
+    try:
+        control = build_model(
+            CONTROL,
+            in_channels=plan.encoder.channels,
+            num_classes=plan.model.num_classes,
+            seed=plan.settings.seed,
+            time_steps=plan.encoder.time_steps,
+            overrides={"s1.rule.decay": CONTROL_DECAY, "s1.levels": levels},
+            image_size=plan.model.image_size,
+        )
+    except InputError as error:  # it reads whole maps: of large images, its weights are too many
+        yield Finding(f"for reference, {CONTROL} cannot be trained on these images: {error}")
+        return
     control.fit(train, None, (CONTROL_EPOCHS,), seed=plan.settings.seed)
     outcome = control.evaluate(scored.maps[INPUT], scored.labels)
     count = len(scored)
@@ -171,9 +176,7 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
     from sklearn.neighbors import KNeighborsClassifier
 
     split, parts = choose_images(plan)
-    (pixels, labels), (scored, classes) = (
-        (np.asarray(part.images).reshape(len(part), -1), part.labels) for part in parts
-    )
+    (pixels, labels), (scored, classes) = ((part.images.reshape(len(part), -1), part.labels) for part in parts)
     if len(np.unique(labels)) < 2:
         return {}
     accuracies = {"largest class": float((classes == np.bincount(labels).argmax()).mean())}

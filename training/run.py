@@ -102,7 +102,7 @@ class Run:
         self.seconds["encoding"] = time.perf_counter() - start
         if not plan.settings.dry_run:
             self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.lengths)
-            if not self.is_resumed:
+            if not self.known.diagnosis:  # also after a kill before the first checkpoint that would contain it
                 self.log_diagnosis(self.diagnosis.diagnose_border(self.known.border or 0.0))
                 self.log_diagnosis(advise_few_labels(plan))
         with handle_signals(self.stop.note):
@@ -208,9 +208,10 @@ class Run:
     def diagnose(self, phase: Phase, row: Row) -> None:
         """Log what is wrong after a phase, and what can be tried. ``row``: of its last epoch in the history."""
         if self.diagnosis:
-            before = self.known.advice
+            before = self.known
+            self.known = replace(before, earlier={"diagnosis": before.diagnosis, "advice": before.advice})
             self.log_diagnosis(self.diagnosis.diagnose(phase, row))
-            if self.known.advice != before:
+            if self.known.advice != before.advice:
                 self.log.info_all(f"up to now: {advice.text}" for advice in self.list_advice())
 
     def log_diagnosis(self, findings: Iterable[Finding]) -> None:

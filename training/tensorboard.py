@@ -36,7 +36,7 @@ class Board:
     """
 
     def __init__(self, folder: Path):
-        self.folder = Path(folder)
+        self.folder = folder
         self._writers = {}
 
     def get_writer(self, run: str, step: int) -> SummaryWriter:

@@ -15,7 +15,7 @@ from encoders import encode_chunks
 from engine.encoder import Encoder
 from engine.plugins import PLUGINS, digest_plugin, import_plugin
 from engine.stages import INPUT
-from errors import InputError, make_printable, warn
+from errors import InputError, abbreviate, make_printable, warn
 from imagesets.image_files import read_image
 from imagesets.pictures import GROUNDS, find_border
 from network_trainer import NetworkTrainer
@@ -210,8 +210,7 @@ def load_script_weights(
             raise InputError(f"names contains {layer_name} twice; a convolution has the weights of one other")
         is_dense = isinstance(weight, torch.Tensor) and weight.layout == torch.strided and not weight.is_meta
         if not is_dense or weight.is_complex():
-            given = " ".join(repr(weight).split())
-            raise InputError(f"{conv}.weight must be a tensor of real numbers, not {given:.80}")
+            raise InputError(f"{conv}.weight must be a tensor of real numbers, not {abbreviate(weight)}")
         own = layers[layer_name].weight
         shape = tuple(own.shape)
         if tuple(weight.shape) != shape or not weight.to(own.dtype).isfinite().all():

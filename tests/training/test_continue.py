@@ -8,13 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, start
+from support.command import DIGITS, FEW_DIGITS, SMALL, results, start
 from support.refusals import assert_refuses
+from support.registries import forgetting
 from support.run_folders import only_run, same
 
 import train
 from engine.phases import Phase
+from engine.stages import Pool, SpikingConv
 from imagesets import load
+from network_trainer import NetworkTrainer
+from report.diagnosis import Diagnosis, Finding
 from training.checkpoint import RunRecord, encode_checkpoint, load_checkpoint
 from training.plan import resolve
 from training.settings import TrainSettings
@@ -117,6 +121,29 @@ def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, un
     assert learned == ["s2"] * 3
     capsys.readouterr()
     assert_refuses(train.main, f"--resume {tmp_path / 'run'} --epochs 0 2", "--converge 0.2", capsys)
+
+
+def test_a_longer_run_has_only_the_diagnosis_of_its_end(tmp_path, undrawn, monkeypatch):
+    monkeypatch.setattr(Diagnosis, "diagnose", lambda self, phase, row: [Finding(f"{phase.name} {row.epoch}")])
+    for words, expected in (("--epochs 1 0 1", "s3 1"), ("--resume latest --epochs 1 0 2", "s3 2")):
+        assert start(words if "--resume" in words else f"{SMALL} {words}", tmp_path) == 0
+        assert results(only_run(tmp_path))["diagnosis"][:2] == ["s1 1", expected]
+    assert "s3 1" not in results(only_run(tmp_path))["diagnosis"]
+
+
+def test_a_network_without_rules_is_finished_at_once(tmp_path, undrawn):
+    """Its readout reads random features. There is no phase to train longer."""
+    with forgetting():
+
+        class RandomFeatures(NetworkTrainer, name="random_features"):
+            readout = 1.0
+
+            def build(self, num_classes):
+                return {"s1": SpikingConv(8, 5, padding=2, threshold=15), "c1": Pool(7)}
+
+        assert start(f"{SMALL} --model random_features", tmp_path) == 0
+        assert results(only_run(tmp_path))["readout"]["test"]["count"] == 40
+        assert start("--resume latest", tmp_path) == 0
 
 
 def test_a_last_phase_that_has_not_converged_is_lengthened(tmp_path, learned, undrawn):

@@ -235,6 +235,15 @@ def test_a_state_for_each_feature_is_resumed(tmp_path, undrawn, stop_after):
     assert whole["last weights"]["phases.0.s1_wins"].sum() > 0
 
 
+def test_a_name_that_exists_is_refused_in_any_case(own, tmp_path, capsys):
+    own.write_text(
+        "from models.mozafari2018 import Mozafari2018\nclass Mine(Mozafari2018, name='MOZAFARI2018'):\n    pass\n"
+    )
+    assert_refuses(
+        train.main, f"--plugin {own} --model mozafari2018 --output {tmp_path / 'runs'}", "mozafari2018", capsys
+    )
+
+
 def test_no_other_source_imports_a_file(own, tmp_path, capsys):
     own.write_text("raise SystemExit('imported')")
     toml, args = tmp_path / "c.toml", tmp_path / "args.json"

@@ -51,6 +51,10 @@ def test_a_networks_own_readout(tmp_path, capsys):
     assert found["readout"]["C"] == 2.4
     assert found["readout"]["test"]["accuracy"] > 0.5
     assert not (tmp_path / "own" / "features").exists()
+    assert start(f"{words} --name saved --save-features c1", tmp_path) == 0  # the readout reads c2 nevertheless
+    assert results(tmp_path / "saved")["readout"] == found["readout"]
+    with np.load(tmp_path / "saved" / "features" / "train.npz") as saved:
+        assert str(saved["stage"]) == "c1"
 
 
 def test_what_can_be_separated_is_read_without_an_error():

@@ -130,6 +130,17 @@ def test_a_network_is_compared_with_none():
     assert [*references.compare_with_control(plan, evaluations)] == [found]
 
 
+def test_a_control_of_too_many_weights_is_named(monkeypatch):
+    """It reads whole maps, so it can be larger than a network that fits. The run does not fail at its end."""
+    evaluations = {"validation.best": SimpleNamespace(accuracy=Accuracy(1 / 12, 12))}
+    plan = make_plan("--model mozafari2018")
+    monkeypatch.setattr("engine.stages.convolution.MAX_WEIGHTS", 10_000)
+    (found,) = references.compare_with_control(plan, evaluations)
+    assert "control2026" in found.text
+    assert "10,000 weights" in found.text
+    assert found.advice == {}
+
+
 def test_the_control_is_not_compared_with_itself_nor_a_network_without_decisions():
     evaluations = {"validation.best": SimpleNamespace(accuracy=Accuracy(1 / 12, 12))}
     for model, scored in (("control2026", evaluations), ("kheradpisheh2018", {})):

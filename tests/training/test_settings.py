@@ -252,6 +252,13 @@ def test_a_toml_file_and_the_command_line(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_toml_file_names_the_home_folder_as_a_shell_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "my.toml"
+    path.write_text('model = "mozafari2018"\noutput = "~/runs"')
+    assert TrainSettings.parse(["--config", str(path)]).output == str(tmp_path / "runs")
+
+
 def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
     """It is in args.json, the summary and the checkpoint, from which the same network is built again."""
     words = f"--model mozafari2018 {DIGITS} --dry-run --set s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
