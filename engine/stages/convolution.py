@@ -213,7 +213,7 @@ class Branches(Stage):
         """Return the stage with other values in fields of one branch, ("1", "threshold"), or of all branches."""
         of_branch = [{} for _ in self.branches]
         for (name, *deeper), value in changes.items():
-            if not name.isdigit():
+            if not name.isdecimal():
                 for others in of_branch:
                     others[(name, *deeper)] = value
             elif int(name) < len(of_branch):
