@@ -110,7 +110,7 @@ def draw_operations(path: Path, points: Sequence[tuple], references: dict[str, f
 def draw_times(path: Path, points: Sequence[tuple], references: dict[str, float], quoted: Sequence[list]) -> None:
     """quoted: hours, and accuracies in %, of the public logs of SpykeTorch's script. They do not belong together."""
     title = "Accuracy and time\nof each timed network on MNIST, seed 0, with the epochs of its last phase"
-    left = "deepr2024_greedy, 12", "control2026, 25", "mozafari2018, 10"
+    left = "deepr2024_greedy, 12", "control2026, 25", "mozafari2018, 10", "majority2024, 100"
     figure = draw_points(title, points, references, (0.3, 1, 2, 5, 10, 30, 60, 120, 600, 6000), left)
     (axes,) = figure.axes
     axes.set_xlabel("training, minutes on one thread of an Intel Xeon")
