@@ -47,7 +47,7 @@ class Plan:
         lengths: how many epochs the phases have.
         augmentation: the moved copies.
         map_images: indices of the images of the scored split whose activation maps are saved.
-        feature_stage: whose features are saved or read out; None if they are neither.
+        feature_stage, readout_stage: whose features are saved, and whose a readout reads; None without these.
     """
 
     settings: TrainSettings
@@ -61,6 +61,7 @@ class Plan:
     augmentation: Augmentation
     map_images: np.ndarray
     feature_stage: str | None
+    readout_stage: str | None
 
     @classmethod
     def new(cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> "Plan":
@@ -122,6 +123,7 @@ def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
         "augmentation": augmentation,
         "map_images": choose_map_images(settings, splits.get_split(split).labels, split),
         "feature_stage": choose_feature_stage(settings, splits, model),
+        "readout_stage": None if model.readout is None else choose_stage(model, LAST_STAGE),
     }
 
 
@@ -296,13 +298,13 @@ def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
 
 
 def choose_feature_stage(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> str | None:
-    """Return the stage whose features are saved or read out; None if they are neither.
+    """Return the stage of --save-features, None without it.
 
     Raises InputError if there is no such stage, or if its maps do not fit in memory.
     """
-    if settings.save_features:
-        return choose_stage(model, settings.save_features, max(splits.count_images().values()))
-    return None if model.readout is None else choose_stage(model, LAST_STAGE)
+    if not settings.save_features:
+        return None
+    return choose_stage(model, settings.save_features, max(splits.count_images().values()))
 
 
 def choose_stage(model: NetworkTrainer, stage: str, images: int = 0) -> str:

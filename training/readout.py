@@ -19,8 +19,7 @@ from errors import InputError
 from report.evaluation import evaluate_predictions
 from training.data import Split
 from training.log import RunLog
-from training.plan import Plan, choose_stage
-from training.settings import LAST_STAGE
+from training.plan import Plan
 from training.trained import compute_maps
 from utils import check_memory, write_atomically
 
@@ -33,7 +32,7 @@ BYTES = 12  # of a spike in a sparse matrix: a float64 and an int32
 
 
 def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
-    """Save the features of a stage, and train a readout, as far as the plan contains them.
+    """Save the features of a stage, and train a readout on those of a stage, as far as the plan contains them.
 
     The features of each split are saved in ``folder`` as ``features/SPLIT.npz``: latencies uint8 (N, C, H, W), labels
     and indices in the data set int64 (N,), the stage and the number of time steps; if phases with labels learn from
@@ -43,42 +42,39 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     dict contains the reason as "refused", because the rest of the run is finished.
     """
     model = plan.model
-    stage = plan.feature_stage
-    readout = model.readout
-    last = None if readout is None else choose_stage(model, LAST_STAGE)
-    log.info(f"features of {stage}")
+    stages = sorted({plan.feature_stage, plan.readout_stage} - {None})
+    log.info(f"features of {', '.join(stages)}")
     maps = {}
     for split in plan.splits.indices:
         chosen = plan.splits.get_split(split)
         if not len(chosen):
             continue
-        latencies = compute_maps(model, plan.encoder, chosen.images, stage)
-        labelled = chosen.labelled
-        if plan.settings.save_features:
-            save_features(folder, split, chosen, latencies, stage, model.time_steps)
-        if readout is not None:
-            if stage != last:  # --save-features names another stage than the readout reads
-                latencies = compute_maps(model, plan.encoder, chosen.images, last)
+        features = {stage: compute_maps(model, plan.encoder, chosen.images, stage) for stage in stages}
+        if stage := plan.feature_stage:
+            save_features(folder, split, chosen, features[stage], stage, model.time_steps)
+        if stage := plan.readout_stage:
+            latencies = features[stage]
+            labelled = chosen.labelled
             if labelled is not None:
                 latencies = latencies[labelled]
                 chosen = chosen[labelled]
             maps[split] = latencies, chosen.labels
-    if readout is None:
+    if not plan.readout_stage:
         return {}
     try:
         inputs = {}
         for split in tuple(maps):
             latencies, labels = maps.pop(split)  # frees those that are converted
             inputs[split] = find_spikes(latencies, model.time_steps), labels
-        result = train_readout(readout, inputs, model.num_classes, log)
+        result = train_readout(model.readout, inputs, model.num_classes, log)
         note = "" if result["converged"] else ", not converged"
         split = "test" if "test" in result else "validation"
-        text = f"C {readout:g}{note}: {split} accuracy {100 * result[split]['accuracy']:.2f} %"
+        text = f"C {model.readout:g}{note}: {split} accuracy {100 * result[split]['accuracy']:.2f} %"
     except InputError as error:
         result = {"refused": str(error)}
         text = f"none: {error}"
-    log.info(f"readout    svm on {last}, {text}")
-    return {"readout": {"name": "svm", "stage": last, **result}}
+    log.info(f"readout    svm on {plan.readout_stage}, {text}")
+    return {"readout": {"name": "svm", "stage": plan.readout_stage, **result}}
 
 
 def save_features(

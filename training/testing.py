@@ -70,7 +70,7 @@ def report_run(run: Run, report: Report) -> None:
     log_scores(run, report.evaluations)
     facts = dict(report.facts)
     maps = run.folder / report.maps
-    if plan.feature_stage:
+    if plan.feature_stage or plan.readout_stage:
         if draw:
             run.log.write(PAGE, partial(write_page, run.folder, report, maps))  # a readout may take hours
         facts |= read_features(plan, run.folder, run.log)
