@@ -3,6 +3,7 @@
 In each case, a layer learns from 20 images, one after another. An image is a latency map, uint8 (C, H, W): the time
 step of each input neuron's only spike, 0 to T - 1; T: silent. The layer has F features with kernels (C, k, k). Its
 neurons (F, Ho, Wo) integrate and fire without a leak. Of equal potentials, the first by feature, line, column is taken.
+In the case "encoder", images uint8 (H, W) become such maps.
 """
 
 import sys
@@ -10,6 +11,42 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+
+
+def make_filter(window, inner, outer):
+    """Return G(inner) - G(outer), minus its mean, over its maximum: (window, window), σ in pixels."""
+    distance = np.arange(window) - window // 2
+    squares = distance[:, None] ** 2 + distance**2
+    narrow, wide = (np.exp(-squares / (2 * sigma**2)) / (2 * np.pi * sigma**2) for sigma in (inner, outer))
+    difference = narrow - wide
+    difference -= difference.mean()
+    return difference / difference.max()
+
+
+def sum_windows(image, kernel):
+    """Return the sum of kernel · image around each position, (H, W). Outside the image are zeros."""
+    padded = np.pad(image.astype(float), len(kernel) // 2)
+    return np.einsum("yxij,ij->yx", np.lib.stride_tricks.sliding_window_view(padded, kernel.shape), kernel)
+
+
+def encode(case):
+    """Yield the latency map, uint8 (2 · filters, H, W), of each image: of each filter the on-centre map comes first."""
+    square = np.ones((2 * case.radius + 1,) * 2)
+    for image in case.images:
+        maps = []
+        for window, sigma1, sigma2 in case.filters:
+            for inner, outer in ((sigma1, sigma2), (sigma2, sigma1)):
+                response = sum_windows(image, make_filter(int(window), inner, outer))
+                response[response < case.threshold] = 0
+                mean = sum_windows(response, square / square.size)
+                maps.append(response / np.where(response > 0, mean, 1))
+        intensities = np.stack(maps).round(9)  # equal ones are equal whatever the order of the additions
+        n = np.count_nonzero(intensities)
+        ranked = np.argsort(-intensities, axis=None, kind="stable")  # of equal ones, the first by map, row, column
+        steps = np.arange(n) // max(1, n // case.time_steps)
+        latency = np.full(intensities.size, case.time_steps, np.uint8)
+        latency[ranked[:n]] = np.minimum(steps, case.time_steps)
+        yield latency.reshape(intensities.shape)
 
 
 def compute_potentials(latency, weights, case):
@@ -90,8 +127,21 @@ def learn(case):
         yield winners, weights
 
 
+def compute(case):
+    """Yield what ``compare`` takes, of each image of a case."""
+    return encode(case) if case.rule == "encoder" else learn(case)
+
+
 def compare(case, steps):
-    """Return "equal", or the first image and quantity of ``steps`` that differ: (winners, weights) after each image."""
+    """Return "equal", or the first image and quantity of ``steps`` that differ: (winners, weights) after each image.
+
+    In the case "encoder", ``steps`` are the latency maps.
+    """
+    if case.rule == "encoder":
+        for image, (found, expected) in enumerate(zip(steps, case.expected_latencies, strict=True)):
+            if (found != expected).any():
+                return f"image {image}: {(found != expected).sum()} spike times differ"
+        return "equal"
     for image, (winners, weights) in zip(range(len(case.latencies)), steps, strict=True):
         rows = np.array(winners, int).reshape(-1, 4), case.expected_winners[image]
         found, expected = (part[part[:, 0] >= 0].tolist() for part in rows)  # -1: fewer winners
@@ -114,6 +164,6 @@ def read_cases():
 
 
 if __name__ == "__main__":
-    results = {name: compare(case, learn(case)) for name, case in read_cases().items()}
+    results = {name: compare(case, compute(case)) for name, case in read_cases().items()}
     print("\n".join(f"{name}: {result}" for name, result in results.items()))
     sys.exit(set(results.values()) != {"equal"})

@@ -15,11 +15,13 @@ from engine.layers import Layer
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv
 from results.conformance import check_conformance as check
+from s1c1 import S1C1
 from SpykeTorch import functional as sf
 from SpykeTorch import snn
 
 SCRIPT = Path(check.__file__)
 CASES = check.read_cases()
+LAYERS = [name for name in CASES if name != "encoder"]
 LAST = "(lambda v, axis=None: (v.size if axis is None else len(v)) - 1 - np.flip(v, axis).argmax(axis))("
 ERRORS = {  # the text that an error replaces, and what is found
     "LTP and LTD swapped": ("*rates[row])", "*rates[row][::-1])", "stdp: image 1: the weights differ by up to 0.09"),
@@ -58,6 +60,24 @@ ERRORS = {  # the text that an error replaces, and what is found
         "if case.stabilizer else",
         "if False else",
         "stdp_stabilizer: image 1: the weights differ by",
+    ),
+    "off-centre filters with the scale of on-centre ones": (
+        "return difference / difference.max()",
+        "return difference / np.abs(difference).max()",
+        "encoder: image 1: ",
+    ),
+    "light outside the image": ("kernel) // 2)", 'kernel) // 2, "edge")', "encoder: image 1: "),
+    "no normalisation": ("np.where(response > 0, mean, 1)", "1", "encoder: image 1: "),
+    "silent values if there are few": ("np.arange(n) //", "15 * (n < 15) + np.arange(n) //", "encoder: image 1: "),
+    "the weakest values spike": (
+        "np.minimum(steps, case.time_steps)",
+        "np.minimum(steps, case.time_steps - 1)",
+        "encoder: image 2: ",
+    ),
+    "equal values by column": (
+        "np.argsort(-intensities,",
+        "np.argsort(-intensities.swapaxes(1, 2),",
+        "encoder: image 1: ",
     ),
 }
 
@@ -119,23 +139,32 @@ def test_an_error_is_found(error):
     changed = {}
     exec(source.replace(right, wrong), changed)
     name, _, expected = printed.partition(": ")
-    assert check.compare(CASES[name], changed["learn"](CASES[name])).startswith(expected)
+    assert check.compare(CASES[name], changed["compute"](CASES[name])).startswith(expected)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_the_form_of_the_file_conforms(name):
     """Fewer winners than ``winners`` are filled up with -1."""
     case = CASES[name]
     assert check.compare(case, zip(case.expected_winners, case.expected_weights, strict=True)) == "equal"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_both_backends_conform(name, backend):
     """Tensors in float32 too, if all sums are exact; kernels would be compiled for each type."""
     case = CASES[name]
     assert check.compare(case, learn(case, backend)) == "equal"
     if name not in ("stdp_stabilizer", "stdp_bounds") and backend == "torch":
         assert check.compare(case, learn(case, backend, torch.float32)) == "equal"
+
+
+def test_the_encoder_conforms():
+    """By whole numbers; the specification computes with float64."""
+    case = CASES["encoder"]
+    filters = tuple((int(window), *sigmas) for window, *sigmas in case.filters.tolist())
+    encoder = S1C1(filters, float(case.threshold), int(case.radius), int(case.time_steps))
+    assert encoder == S1C1()
+    assert check.compare(case, encoder.encode(case.images).numpy()) == "equal"
 
 
 def learn_by_spyketorch(case):
@@ -166,13 +195,13 @@ def learn_by_spyketorch(case):
         yield [(*winner, int(times[winner])) for winner in winners], layer.weight.numpy()
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].rule != "margin"])
+@pytest.mark.parametrize("name", [name for name in LAYERS if CASES[name].rule != "margin"])
 def test_the_package_conforms(name):
     assert check.compare(CASES[name], learn_by_spyketorch(CASES[name])) == "equal"
 
 
 def test_the_file_is_small_and_the_specification_short():
     assert SCRIPT.with_name("conformance.npz").stat().st_size < 300_000
-    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 120
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 170
     imported = re.findall(r"^(?:import|from) (\w+)", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
     assert imported == ["sys", "pathlib", "types", "numpy"]
