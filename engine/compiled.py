@@ -66,8 +66,12 @@ announcements = []  # functions to call before the next compilation; each is cal
 
 
 def compiled(function):
-    """Compile a function by ``numba.njit(nogil=True)``. For several threads, see ``engine/threads.py``."""
-    dispatcher = njit(nogil=True)(function)
+    """Compile a function by ``numba.njit(nogil=True)``. For several threads, see ``engine/threads.py``.
+
+    No kernel is called from C, so that wrapper is not compiled. In a kernel, write a loop in place of the assignment of
+    an array to a slice: numba compiles the text of its error message for seconds.
+    """
+    dispatcher = njit(nogil=True, no_cfunc_wrapper=True)(function)
     if hasattr(dispatcher, "_cache"):
         dispatcher._cache = _Cache(dispatcher)
     elif not config.DISABLE_JIT:

@@ -54,7 +54,7 @@ def compete(latency, layer, winners):
     limit = thresholds.limit
     positions = geometry.out_height * geometry.out_width
     sort_by_time(latency, geometry, spikes)
-    reset(potential, thresholds.start, thresholds.start.min() < 0)
+    reset(potential, thresholds.start)
     arena = _make_arena(geometry, rows)
     open_positions = positions
     count = 0

@@ -82,25 +82,28 @@ def learn_chunk(labels, layer, rates, left_out, decisions):
         changed = np.flatnonzero(drift)
         values = peaks.values[n, :features]
         if is_screened:
-            group[:] = classes != labels[n]
-            group[left_out[n]] = 2
+            for f in range(features):
+                group[f] = 2 if left_out[n, f] else classes[f] != labels[n]
             find_candidates(inputs, n, geometry, weights.transposed, drift, group, screen, peaks)
         else:
             for f in changed:
                 values[f] = -np.inf
             for position in range(geometry.out_height * geometry.out_width):
                 raise_peaks(inputs, n, geometry, weights.transposed, position, changed, peaks)
-        if drops:
-            values[left_out[n]] = -1
+        for f in range(features):
+            if drops and left_out[n, f]:
+                values[f] = -1
         best = strongest(values)
         decisions.winners[n] = -1
         if best >= 0:
             position = peaks.positions[n, best]
             decisions.highest[n] = values[best]
-            decisions.winners[n] = best, position // geometry.out_width, position % geometry.out_width
+            decisions.winners[n, 0] = best
+            decisions.winners[n, 1] = position // geometry.out_width
+            decisions.winners[n, 2] = position % geometry.out_width
         if best >= 0 and len(rates) > 0:
-            candidates[:] = values
-            candidates[left_out[n]] = -1
+            for f in range(features):
+                candidates[f] = -1 if left_out[n, f] else values[f]
             learners[:] = -1
             count = int64(plasticity.verdict(candidates, labels[n], classes, learners))
             check_learners(learners, count, rates.shape[1])

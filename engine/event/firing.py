@@ -51,13 +51,12 @@ def make_spikes(geometry):
 
 
 @compiled
-def reset(potential, start, has_left_out):
-    """Set each row of potentials to ``start``. has_left_out: whether features are left out; zeros are faster."""
-    potential[:] = 0
-    if has_left_out:
-        stride = len(start)
-        for at in range(0, len(potential), stride):
-            potential[at : at + stride] = start
+def reset(potential, start):
+    """Set each row of potentials to ``start``."""
+    potential[:] = 0  # faster
+    for f in range(len(start)):
+        if start[f] < 0:
+            potential[f :: len(start)] = start[f]
 
 
 @compiled

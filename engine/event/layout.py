@@ -97,7 +97,11 @@ def allocate_aligned(count, like):
 def to_rows(transposed, rows):
     """Copy transposed weights (F, k · k, C) to rows (C, k, k)."""
     features, offsets, channels = transposed.shape
-    rows.reshape((channels, offsets, -1))[:, :, :features] = transposed.T
+    by_synapse = rows.reshape((channels, offsets, -1))
+    for c in range(channels):
+        for offset in range(offsets):
+            for f in range(features):
+                by_synapse[c, offset, f] = transposed[f, offset, c]
 
 
 @compiled

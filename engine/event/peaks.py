@@ -153,9 +153,9 @@ def find_highest(values, n, geometry, highest, positions):
     """
     count = geometry.out_height * geometry.out_width
     potentials = values[n * count * BANK : (n + 1) * count * BANK]
-    highest[:] = potentials[:BANK]
+    highest[:] = -np.inf
     positions[:] = 0
-    for position in range(1, count):
+    for position in range(count):
         row = potentials[position * BANK : (position + 1) * BANK]
         for f in range(BANK):
             higher = row[f] > highest[f]
