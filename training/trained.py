@@ -1,7 +1,7 @@
 """The public interface of trained networks: they classify images and compute features for other programs."""
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from encoders import encode_chunks
 from engine.encoder import Encoder
 from engine.plugins import PLUGINS, digest_plugin, import_plugin
 from engine.stages import INPUT
-from errors import InputError, abbreviate, make_printable, warn
+from errors import InputError, make_printable, warn
 from imagesets.image_files import read_image
 from imagesets.pictures import GROUNDS, find_border
 from network_trainer import NetworkTrainer
@@ -179,49 +179,6 @@ def load_network(
     return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
 
 
-@torch.no_grad()
-def load_script_weights(
-    model: NetworkTrainer, state: Mapping[str, torch.Tensor], names: Mapping[str, str]
-) -> NetworkTrainer:
-    """Copy the weights of a script on SpykeTorch, or on the original library, into a network. Rates are not copied.
-
-    Args:
-        model: the network, whose weights change in place.
-        state: the state dict of the script's network, by ``torch.load("saved.net", map_location="cpu",
-            weights_only=True)``. This function reads no file.
-        names: {attribute of the script's convolution: stage or branch}, such as {"conv1": "s1", "conv2": "s2"}.
-
-    Returns the network. Raises InputError, and changes nothing, if a name is unknown or if weights do not fit.
-    """
-    _check_network(model)
-    if not isinstance(state, Mapping):
-        raise InputError(f"state must be a state dict, not {type(state).__name__}")
-    if not isinstance(names, Mapping) or not names:
-        raise InputError(f'names must be a dict such as {{"conv1": "s1"}}, not {names!r}')
-    layers = dict(model.named_layers())
-    found = {}
-    for conv, layer_name in names.items():
-        weight = state.get(f"{conv}.weight")
-        if weight is None:
-            raise InputError(f"the state dict has no {conv}.weight; there are {', '.join(map(str, state))}")
-        if layer_name not in layers:
-            raise InputError(f"{model.name} has no convolution {layer_name!r}; choose from {', '.join(layers)}")
-        if layer_name in found:
-            raise InputError(f"names contains {layer_name} twice; a convolution has the weights of one other")
-        is_dense = isinstance(weight, torch.Tensor) and weight.layout == torch.strided and not weight.is_meta
-        if not is_dense or weight.is_complex():
-            raise InputError(f"{conv}.weight must be a tensor of real numbers, not {abbreviate(weight)}")
-        own = layers[layer_name].weight
-        shape = tuple(own.shape)
-        if tuple(weight.shape) != shape or not weight.to(own.dtype).isfinite().all():
-            wanted = f"weights {shape} that are finite in {own.dtype}"
-            raise InputError(f"{layer_name} takes {wanted}, not those of {conv}, {weight.dtype} {tuple(weight.shape)}")
-        found[layer_name] = weight
-    for layer_name, weight in found.items():
-        layers[layer_name].weight.copy_(weight)
-    return model
-
-
 def save_network(
     path: str | Path,
     network: NetworkTrainer,
@@ -240,7 +197,9 @@ def save_network(
     Raises InputError if these do not fit the network, if a network rebuilt from the file would be another one, and if
     the file cannot be written. Then nothing is written.
     """
-    _check_network(network)
+    if not isinstance(network, NetworkTrainer):
+        message = f'the network must be one such as build_model("mozafari2018"), not {type(network).__name__}'
+        raise InputError(message)
     if not isinstance(path, str | Path) or not Path(path).name or "\0" in str(path):
         raise InputError(f"path must be the path of a file, not {path!r}")
     path = Path(path)
@@ -281,11 +240,6 @@ def save_network(
     if changed:
         raise InputError(f"{network.name} was changed after it was built: {', '.join(changed)} would not be loaded")
     save_checkpoint(checkpoint)
-
-
-def _check_network(network: Any) -> None:
-    if not isinstance(network, NetworkTrainer):
-        raise InputError(f'the network must be one such as build_model("mozafari2018"), not {type(network).__name__}')
 
 
 def _read_size(image_size: Any) -> tuple[int, int]:
