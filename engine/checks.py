@@ -18,8 +18,12 @@ MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``sta
 WEIGHT_TYPES = (torch.float32, torch.float64)
 
 
-def check_latencies(values: Any, channels: int | None = None) -> Tensor:
-    """Return latencies as a tensor. Raises InputError unless they are uint8 (N, channels, H, W); None: any number."""
+def check_latencies(values: Any, time_steps: int, channels: int | None = None) -> Tensor:
+    """Return latencies as a tensor.
+
+    Raises InputError unless they are uint8 (N, channels, H, W) (None: any number of channels), from 0 to T, the number
+    of time steps; T means silence.
+    """
     try:
         latencies = torch.as_tensor(values)
         given = f"{latencies.dtype} {tuple(latencies.shape)}"
@@ -29,13 +33,9 @@ def check_latencies(values: Any, channels: int | None = None) -> Tensor:
         given = type(values).__name__
     if not fits:
         raise InputError(f"latencies must be uint8 (N, {channels or 'C'}, H, W), not {given}")
-    return latencies
-
-
-def check_times(latencies: Tensor, time_steps: int) -> None:
-    """Raise InputError if a latency is above T, the number of time steps; T means silence."""
     if latencies.numel() and latencies.max() > time_steps:
         raise InputError(f"latencies must be from 0 to {time_steps}, the number of time steps, not {latencies.max()}")
+    return latencies
 
 
 def check_fired(latencies: Any, shape: tuple[int, ...], time_steps: int, kind: str) -> Tensor:

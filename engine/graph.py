@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.checks import check_latencies, check_times
+from engine.checks import check_latencies
 from engine.layers import LAYERS, Layer, Operation, drop_times
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
@@ -169,8 +169,7 @@ class StageGraph(nn.Module):
         checked = {}
         for name, latencies in maps.items():
             if not isinstance(latencies, Packed):
-                latencies = check_latencies(latencies, self.channels[name])
-                check_times(latencies, self.time_steps)
+                latencies = check_latencies(latencies, self.time_steps, self.channels[name])
             elif (latencies.shape[1], latencies.time_steps) != (self.channels[name], self.time_steps):
                 given = f"{latencies.shape[1]} channels and {latencies.time_steps} time steps"
                 wanted = f"{self.channels[name]} channels and {self.time_steps} time steps"

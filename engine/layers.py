@@ -26,7 +26,6 @@ from engine.checks import (
     check_latencies,
     check_left_out,
     check_time_steps,
-    check_times,
     is_finite,
     shares_memory,
     to_array,
@@ -49,7 +48,11 @@ class StageModule(nn.Module):
         backend: "event" or "torch".
         dtype: of the weights.
         rng: draws the first weights; None: a generator with the seed 0.
+
+    These do not change: the kernels check no bounds, and trust them.
     """
+
+    FIXED = "stage", "channels", "time_steps", "backend_name"
 
     layers: Sequence["Layer"] = ()  # the layers with weights: of a stage with branches, those of its branches
 
@@ -72,6 +75,12 @@ class StageModule(nn.Module):
         self.time_steps = check_time_steps(time_steps)
         self.backend_name = backend
 
+    def __setattr__(self, name, value):
+        """Raise InputError if a user replaces what does not change."""
+        if name in self.FIXED and name in vars(self):
+            raise InputError(f"{name} of a layer cannot be replaced: make another layer")
+        super().__setattr__(name, value)
+
     def _apply(self, fn, recurse=True):
         """Refuse a device on which the backend cannot compute; ``nn.Module`` moves and converts by this method."""
         choose_backend(self.backend_name, fn(torch.empty(0)).device)
@@ -82,23 +91,12 @@ class StageModule(nn.Module):
         """The module whose functions compute with the layer: ``engine.event`` or ``engine.torch_backend``."""
         return event if self.backend_name == "event" else torch_backend
 
-    def _check_map(self, latency, channels=None):
-        """Return a map as a tensor in one piece. The kernels check no bounds.
-
-        Raises InputError if the map is not one of this number of channels (None: any), or not for this backend, and if
-        a user has set wrong time steps.
-        """
-        latency = check_latencies(latency, channels)
-        choose_backend(self.backend_name, latency.device)
-        check_times(latency, check_time_steps(self.time_steps))
-        return latency.contiguous()
-
     def _check(self, latency, pool=1):
         """Return a map as a tensor in one piece, and the shape of the stage's map.
 
         Raises InputError if the map does not fit the stage, or if the stage's map does not fit a pooling of this size.
         """
-        latency = self._check_map(latency, self.channels)
+        latency = check_latencies(latency, self.time_steps, self.channels).contiguous()
         shape = self.stage.shape([latency.shape[1:]])
         pooled_size(*shape[1:], pool)
         return latency, shape
@@ -123,6 +121,9 @@ class Layer(StageModule):
         rng: np.random.Generator | None = None,
     ):
         super().__init__(stage, channels, time_steps, backend, dtype)
+        kind = type(stage)
+        if LAYERS.get(kind) is not Layer:  # the shape that another class states may be false
+            raise InputError(f"a layer computes a SpikingConv or a SpikingDense itself, not a {kind.__name__}")
         self.threshold = stage.threshold
         rng = rng or np.random.default_rng(0)
         shape = stage.weight_shape(channels)
@@ -302,11 +303,8 @@ class Layer(StageModule):
             before.copy_(torch.from_numpy(adapted))
 
     def _check(self, latency, pool=1):
-        """As in ``StageModule``. Raises InputError also if a user has set a wrong stage, threshold or weights."""
+        """As in ``StageModule``. Raises InputError also if a user has set a wrong threshold or weights."""
         weight = self.weight
-        kind = type(self.stage)
-        if LAYERS.get(kind) is not Layer:  # the shape that another class states may be false
-            raise InputError(f"a layer computes a SpikingConv or a SpikingDense itself, not a {kind.__name__}")
         shape = self.stage.weight_shape(self.channels)
         if weight.shape != shape or weight.dtype not in WEIGHT_TYPES:
             given = f"{weight.dtype} {tuple(weight.shape)}"
@@ -339,10 +337,12 @@ class Operation(StageModule):
     def fire(self, *maps: torch.Tensor) -> torch.Tensor:
         """Return the map of the stage: uint8 (N, C', H', W'), of the maps that it reads, each uint8 (N, C, H, W)."""
         latency, *others = maps
-        maps = [self._check_map(latency, self.channels), *(self._check_map(other) for other in others)]
+        maps = [check_latencies(latency, self.time_steps, self.channels)]
+        maps += [check_latencies(other, self.time_steps) for other in others]
+        choose_backend(self.backend_name, maps[0].device)
         shape = self.stage.shape([tuple(latency.shape[1:]) for latency in maps])
         compute = self.stage.fire_compiled if self.backend is event else self.stage.fire
-        fired = compute(*maps, time_steps=self.time_steps)
+        fired = compute(*(each.contiguous() for each in maps), time_steps=self.time_steps)
         return check_fired(fired, (len(latency), *shape), self.time_steps, type(self.stage).__name__)
 
 

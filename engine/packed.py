@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.checks import check_latencies, check_time_steps, check_times
+from engine.checks import check_latencies, check_time_steps
 from engine.compiled import compiled
 from engine.threads import run_parts
 from errors import InputError
@@ -44,8 +44,7 @@ class Packed:
 
         Raises InputError for another type or shape, latencies above T, and images that cannot be written there.
         """
-        latencies = check_latencies(latencies)
-        check_times(latencies, self.time_steps)
+        latencies = check_latencies(latencies, self.time_steps)
         start, stop, step = part.indices(len(self))
         wanted = max(0, stop - start), *self.shape[1:]
         if latencies.shape != wanted or step != 1:

@@ -116,9 +116,8 @@ def learn_decisions(backend="event", **attributes):
 
 
 def learn_together(time_steps):
-    """Replace the time steps of the upper one of two layers, and let both learn."""
-    upper = one(RSTDP(), 8)
-    upper.time_steps = time_steps
+    """Let two layers learn, the upper one of other time steps."""
+    upper = layers.Layer(deciding(), 8, time_steps)
     layers.Layer(firing(), 3).learn_together(upper, LATENCIES, [0, 1], 1, range(8))
 
 

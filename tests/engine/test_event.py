@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from support import reference
 from support.golden_traces import GOLDEN
-from support.layers import learn_features, make_layer
+from support.layers import learn_features, make_layer, set_rule
 from support.reference import layers, random_maps, thresholds
 from support.tiers import slow_except
 
@@ -49,7 +49,7 @@ def constant(rates, images):
 
 
 def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED, left_out=None):
-    layer.stage = replace(layer.stage, rule=rule)
+    set_rule(layer, rule)
     rates = constant(rates, len(latency))
     latency, classes = torch.from_numpy(latency), np.asarray(classes)
     result = support.layers.learn_decisions(layer, latency, labels, classes, rates, left_out)
@@ -60,7 +60,7 @@ def learn_together(backend, firing, deciding, latency, labels, pool, classes, ru
     rates = [None if pair is None else constant(pair, len(latency)) for pair in rates]
     latency, labels = torch.from_numpy(latency), torch.as_tensor(labels)
     for layer, rule in zip((firing, deciding), rules, strict=True):
-        layer.stage = replace(layer.stage, rule=rule)
+        set_rule(layer, rule)
     result = firing.backend.learn_together(firing, deciding, latency, labels, pool, classes, rates)
     return result.decisions.numpy(), result.winners.numpy()
 

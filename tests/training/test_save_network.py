@@ -138,7 +138,7 @@ CHANGES = {
     "s1.weight": lambda network: replace_weight(network, torch.rand(30, 6, 3, 3)),
     "stages.s1.weight": lambda network: network.stages["s1"].weight.fill_(torch.nan),
     "phases.2": lambda network: network.phases.__delitem__(2),
-    "c1": lambda network: setattr(network.stages["c1"], "stage", network.stages["c2"].stage),
+    "c1": lambda network: network.stages.update({"c1": network.stages["c2"]}),
     "s1 would": lambda network: network.declaration.update(s1=replace(network.declaration["s1"], threshold=5.0)),
 }
 
