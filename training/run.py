@@ -30,7 +30,6 @@ from report.emergence import copy_features, is_moment
 from report.page import PAGE, write_training_page
 from report.report import compute_values, list_values
 from report.run_folder import RunFolder
-from report.summary import summarize
 from training.checkpoint import collect_checkpoint, save_checkpoint
 from training.log import Pace, RunLog, estimate_left
 from training.plan import Plan, advise_few_labels
@@ -91,7 +90,7 @@ class Run:
         names = plan.splits.data.class_names
         self.log.info(f"{len(names):,} {'class' if len(names) == 1 else 'classes'}: {list_classes(names)}")
         self.log.info_all([*plan.splits.data.notes, *plan.splits.note_copies(), *plan.notes])
-        self.log.board.log_network(summarize(plan.model, *plan.model.image_size))
+        self.log.board.log_network()
         self.announce("the input")
         start = time.perf_counter()
         train = self.encode_split("train")

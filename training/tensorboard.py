@@ -22,6 +22,7 @@ from engine.layers import Layer
 from engine.progress import COLUMNS, Row
 from network_trainer import NetworkTrainer, Phase, compute_convergence
 from report.channels import name_scales
+from report.run_folder import read_text
 from report.sheets import draw_filters
 
 EVENT_FILES = "events.out.tfevents.*"
@@ -56,10 +57,10 @@ class Board:
         """Log an image, uint8 (H, W, 3)."""
         self.get_writer(run, step).add_image(tag, pixels, step, dataformats="HWC")
 
-    def log_network(self, summary: str) -> None:
-        """Log the table of the stages, unless it was logged before."""
+    def log_network(self) -> None:
+        """Log the table of the stages in summary.txt, unless it was logged before."""
         if not any(self.folder.glob(EVENT_FILES)):
-            lines = [f"    {line}" for line in summary.splitlines()]
+            lines = [f"    {line}" for line in read_text(self.folder / "summary.txt").splitlines()]
             self.get_writer("", 1).add_text("network", "\n".join(lines), 0)
 
     def log_batch(self, outcome: Outcome, done: int, total: int, history: list[Row]) -> None:
