@@ -1,7 +1,7 @@
 """The plan of a run: encoder, network and epochs, which its settings describe, and the checks of them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,6 @@ from imagesets.data_set import is_of_characters, make_absolute
 from imagesets.pictures import MAX_BLACK, find_border
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
-from report.diagnosis import Finding
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.changes import compare_backends, compare_code
@@ -29,8 +28,6 @@ from training.initial import initialize_from
 from training.parsing import read_pairs, to_text
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings
 from utils import check_memory, choose_device, set_threads
-
-FEW_BATCHES = 200  # of the decision stage with few labels and moved copies, see results/logs/labels.log
 
 
 @dataclass(frozen=True)
@@ -242,27 +239,6 @@ def check_characters(settings: TrainSettings, data: DataSet) -> bool:
             light = f"the border of the images of {data.name} is {border:.0f} of 255: invert them"
             settings.refuse("characters", f"is for light characters on black, but {light}")
     return settings.characters or (data.colours == 1 and is_of_characters(settings.dataset))
-
-
-def advise_few_labels(plan: Plan) -> Iterator[Finding]:
-    """Yield the advice to train the decision stage for more epochs, if it learns from few labels and moved copies."""
-    settings = plan.settings
-    if plan.splits.labelled is None or not plan.augmentation:
-        return
-    phase = plan.model.phases[-1]  # only networks that learn with labels have moved copies
-    decay = getattr(phase.main_rule, "decay", None)
-    if decay is None:
-        return
-    labels = len(plan.splits.labelled)
-    number = len(plan.model.phases) - 1
-    epochs = settings.epochs[number]
-    wanted = math.ceil(FEW_BATCHES / math.ceil(labels / settings.batch_size))
-    if 0 < epochs < wanted:
-        slower = f"{decay ** (epochs / wanted):.3f}"
-        text = f"{phase.name} learns from {labels:,} labels: more epochs and a slower decay may be better"
-        gains = "with 100 labels of MNIST, Fashion-MNIST and Kannada-MNIST, they gained 1.2, 0.9 and 0.2 points"
-        advice = {f"epochs.{number}": wanted, f"set.{plan.model.decision}.rule.decay": slower}
-        yield Finding(f"{text}; {gains}, on other data perhaps none", advice)
 
 
 def read_augmentation(text: str) -> Augmentation:

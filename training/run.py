@@ -32,7 +32,7 @@ from report.report import compute_values, list_values
 from report.run_folder import RunFolder
 from training.checkpoint import collect_checkpoint, save_checkpoint
 from training.log import Pace, RunLog, estimate_left
-from training.plan import Plan, advise_few_labels
+from training.plan import Plan
 from training.stopping import Stopped, StopRequest, handle_signals
 from utils import write_json
 
@@ -103,7 +103,6 @@ class Run:
             self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.lengths)
             if not self.known.diagnosis:  # also after a kill before the first checkpoint that would contain it
                 self.log_diagnosis(self.diagnosis.diagnose_border(self.known.border or 0.0))
-                self.log_diagnosis(advise_few_labels(plan))
         with handle_signals(self.stop.note):
             yield train, self.validation
 

@@ -121,33 +121,3 @@ def test_a_sweep_takes_several_numbers_of_labels():
     names = [run.name.removeprefix("mozafari2018-few_digits.npz-") for run in runs]
     assert names == ["labels20-seed1", "labels20-seed2", "labels0.5-seed1", "labels0.5-seed2"]
     assert [run.settings.labels for run in runs] == [20, 20, 0.5, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("flags", "advice"),
-    [
-        # 0.95 ^ 0.03
-        ("control2026 --labels 20 --augment copies=2 turn=5", "try --epochs 100 --set s1.rule.decay=0.998"),
-        (
-            "control2026 --labels 20 --augment copies=2 turn=5 --converge 0.02 --set s1.rule.ltd=0.04",
-            "try --epochs 100 --converge 0.02 --set s1.rule.ltd=0.04 s1.rule.decay=0.998",
-        ),
-        ("control2026 --labels 20 --augment none", ""),
-        ("control2026 --augment copies=2 turn=5", ""),
-        ("mozafari2018 --labels 20 --augment copies=2 turn=5 --epochs 1 1 3", ""),  # its rates do not decay
-    ],
-)
-def test_few_labels_and_moved_copies_need_more_epochs(flags, advice, tmp_path, undrawn, stop_after, capsys):
-    """Two batches in an epoch, so 100 epochs are 200 batches. The end of a run that is resumed contains the advice."""
-    words = f"--dataset {FEW_DIGITS} --threads 1 --batch-size 10 --no-test --no-references --epochs 3 --model {flags}"
-    stop_after(3)
-    assert start(words, tmp_path) == 130
-    reason = "s1 learns from 20 labels: "
-    assert (reason in capsys.readouterr().out) == bool(advice)
-    stop_after(None)
-    assert train.main(["--resume", str(only_run(tmp_path))]) == 0
-    assert reason not in capsys.readouterr().out
-    texts = results(only_run(tmp_path))["diagnosis"]
-    assert any(text.startswith(reason) and "MNIST" in text for text in texts) == bool(advice)
-    if advice:
-        assert texts[-1] == advice
