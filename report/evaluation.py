@@ -52,15 +52,12 @@ class Accuracy(NamedTuple):
         return f"{100 * self.fraction:.2f} ± {100 * self.error:.2f} %"
 
     def is_above(self, other: "Accuracy", margin: float = 0.0) -> bool:
-        """Return whether it is higher than another accuracy, by more than two standard errors and by ``margin``."""
-        return self.fraction - other.fraction > max(margin, self.compute_noise(other))
+        """Return whether it is higher than another accuracy, by more than two standard errors and by ``margin``.
 
-    def compute_noise(self, other: "Accuracy") -> float:
-        """Return two standard errors of the difference, 2 · sqrt(e1² + e2²): a smaller difference may be chance.
-
-        The errors are those of two independent accuracies. Two classifiers of the same images usually differ by less.
+        Two standard errors of the difference are 2 · sqrt(e1² + e2²), for independent accuracies: a smaller difference
+        may be chance. Two classifiers of the same images usually differ by less.
         """
-        return 2 * math.hypot(self.error, other.error)
+        return self.fraction - other.fraction > max(margin, 2 * math.hypot(self.error, other.error))
 
 
 class Evaluation:

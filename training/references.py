@@ -27,8 +27,6 @@ from training.plan import Plan
 PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers
 MAX_VALUES = 4_000_000  # of the pixels of these images
-COARSE = 0.05  # difference of two accuracies that validation images should distinguish
-HELD_OUT = 0.25  # of the training images, if those that the program draws do not distinguish it
 CONTROL = "control2026"
 CONTROL_EPOCHS = 10
 CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
@@ -65,7 +63,6 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
         if not advice and plan.splits.data.colours == 1 and plan.model.name != GREY_MODEL:
             text += f"; try --model {GREY_MODEL}, with its own --epochs and --set"
     yield Finding(text, advice)
-    yield from _advise_more_images(plan, network, best)
 
 
 def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[Finding]:
@@ -127,21 +124,6 @@ def _advise_rule(model: NetworkTrainer) -> dict[str, str]:
     if model.phases[-1].main_rule.name == RSTDP.name and not model.declaration[model.decision].fires:
         return {f"set.{model.decision}.rule": "margin"}
     return {}
-
-
-def _advise_more_images(plan: Plan, network: Accuracy, best: Accuracy) -> Iterator[Finding]:
-    """Yield the advice to hold out more images, if they are so few that a large difference may be chance.
-
-    There is none if ``--val-split`` does not add images that are scored.
-    """
-    splits = plan.splits
-    noise = network.compute_noise(best)
-    if abs(network.fraction - best.fraction) > noise or noise <= COARSE:
-        return
-    is_drawn = plan.settings.val_split is None and not splits.data.val_count
-    if is_drawn and best.count == len(splits.indices["validation"]) < HELD_OUT * len(splits.data.train_labels):
-        text = f"with so few validation images, differences up to {100 * noise:.1f} points may be chance"
-        yield Finding(f"{text}: try --val-split {HELD_OUT}")
 
 
 def choose_images(plan: Plan) -> tuple[str, list[Split]]:

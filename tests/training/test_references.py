@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.command import FEW_DIGITS, SMALL
+from support.command import SMALL
 
 from report.evaluation import Accuracy
 from training import references
@@ -45,50 +45,6 @@ def test_a_network_is_compared_with_the_better_classifier(model, network, expect
     assert found.text.removesuffix(", with its own --epochs and --set").endswith(f", {expected}")
     assert found.advice == advice
     assert re.search(r"one 70\.00 ± 2\.28 %, other 75\.00 ± 2\.16 % of 400 validation", found.text)
-
-
-@pytest.mark.parametrize(
-    ("words", "network", "count", "coarse", "expected"),
-    [
-        # By hand: 10 of 12 count as 12 of 16 with the error 0.1083, so both as 2 · sqrt(2) · 0.1083 = 0.3062
-        (
-            "",
-            10,
-            12,
-            0.3,
-            "with so few validation images, differences up to 30.6 points may be chance: try --val-split 0.25",
-        ),
-        ("--val-split 12", 10, 12, 0.3, ""),
-        ("", 1, 12, 0.3, ""),  # less, and not by chance
-        ("", 10, 12, 0.31, ""),
-        ("", 5, 6, 0.3, ""),  # 6 of the 12 images are scored, because they are large
-    ],
-)
-def test_few_validation_images_are_named(words, network, count, coarse, expected, monkeypatch):
-    measured = {"accuracies": {"one": 10 / 12}, "split": "validation", "count": count, "trained": 9}
-    monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
-    monkeypatch.setattr(references, "COARSE", coarse)
-    evaluation = SimpleNamespace(accuracy=Accuracy(network / count, count))
-    found = references.compare_with_pixels(
-        make_plan(f"--model multiscale2026 {words}"), {"validation.best": evaluation}
-    )
-    first, *others = [finding.text for finding in found]
-    assert first.endswith("the best of them")
-    assert others == [expected] * bool(expected)
-
-
-def test_more_images_are_not_advised_if_they_would_be_fewer(tmp_path, monkeypatch):
-    """Of 30 images of ten classes, one of each class is held out: a third."""
-    with np.load(FEW_DIGITS) as few:
-        chosen = np.concatenate([np.flatnonzero(few["y_train"] == digit)[:3] for digit in range(10)])
-        np.savez(tmp_path / "thirty.npz", x_train=few["x_train"][chosen], y_train=few["y_train"][chosen],
-                 x_test=few["x_test"], y_test=few["y_test"])  # fmt: skip
-    measured = {"accuracies": {"one": 0.8}, "split": "validation", "count": 10, "trained": 20}
-    monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
-    plan = make_plan(f"--model multiscale2026 --dataset {tmp_path / 'thirty.npz'}")
-    assert len(plan.splits.indices["validation"]) == 10
-    (found,) = references.compare_with_pixels(plan, {"validation.best": SimpleNamespace(accuracy=Accuracy(0.8, 10))})
-    assert "val-split" not in found.text
 
 
 def test_a_sample_of_images_whose_classes_take_turns_has_both(monkeypatch):
