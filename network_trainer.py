@@ -343,7 +343,10 @@ class NetworkTrainer(StageGraph):
                     continue
                 if phase is not prepared:
                     yield PhaseStep(phase)
-                    yield from self._prepare(phase, train, validation, copies, folder)
+                    train.close_copies()  # of a phase before
+                    if copies and phase.needs_labels:
+                        yield from self._prepare_copies(phase, train, copies, folder)
+                    yield from self._prepare(phase, train, validation)
                     prepared = phase
 
                 count = lengths.count(number, rows)
@@ -390,8 +393,6 @@ class NetworkTrainer(StageGraph):
 
     def _check_data(self, train, validation, copies) -> None:
         """Raise InputError if data sets do not fit the network."""
-        if copies and not self.learns_from_copies:
-            raise InputError(f"moved copies have no spike times, which {self.name} learns from")
         for data, split in ((train, "training"), (validation, "validation")):
             if data is None:
                 continue
@@ -405,10 +406,13 @@ class NetworkTrainer(StageGraph):
                 data.labelled = check_indices(data.labelled, len(data))
                 used = used[data.labelled]
             check_labels(used, len(used), self.num_classes)
-        self._check_copies(train, copies or ())
+        if copies:
+            self._check_copies(train, copies)
 
     def _check_copies(self, train, copies) -> None:
-        """Raise InputError if moved copies do not fit the labelled images. Of each copy, one image is read."""
+        """Raise InputError if moved copies do not fit the network or the labelled images. One image of each is read."""
+        if not self.learns_from_copies:
+            raise InputError(f"moved copies have no spike times, which {self.name} learns from")
         images = len(train if train.labelled is None else train.labelled)
         for number, moved in enumerate(copies, start=1):
             first = self.check_maps({INPUT: moved[:1]})[INPUT]
@@ -417,23 +421,24 @@ class NetworkTrainer(StageGraph):
             if given != wanted:
                 raise InputError(f"copy {number} must be {wanted}, as the images that have labels, not {given}")
 
-    def _prepare(self, phase, train, validation, copies, folder) -> Generator[Step, None, None]:
-        """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""
+    def _prepare_copies(self, phase, train, copies, folder) -> Generator[Step, None, None]:
+        """Compute the maps of moved copies that the phase reads."""
+        target = self.input_name(phase.stages[0])
+        neurons = math.prod(self.shapes(*copies[0][:1].shape[2:])[target])
+        size = len(copies) * len(copies[0]) * math.ceil(neurons / 8)
+        for number, moved in enumerate(copies, start=1):
+            computed = {}
+            file = open_storage(size, folder)
+            for done in self.propagate({INPUT: moved}, [target], computed, bits=True, file=file):
+                yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
+            train.copies.append(computed[target])
+
+    def _prepare(self, phase, train, validation) -> Generator[Step, None, None]:
+        """Compute the maps that the phase reads. Keep only maps that this or a later phase reads."""
         inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
         first = list(self.phases).index(phase)
         target = inputs[first]
         targets = set(inputs[first:])
-        train.close_copies()  # of a phase before
-        if copies and phase.needs_labels:
-            neurons = math.prod(self.shapes(*copies[0][:1].shape[2:])[target])
-            size = len(copies) * len(copies[0]) * math.ceil(neurons / 8)
-            for number, moved in enumerate(copies, start=1):
-                computed = {}
-                file = open_storage(size, folder)
-                chunks = self.propagate({INPUT: moved}, [target], computed, bits=True, file=file)
-                for done in chunks:
-                    yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
-                train.copies.append(computed[target])
         for data, split in ((train, "training"), (validation, "validation")):
             if data is None:
                 continue
