@@ -46,24 +46,38 @@ class Lengths:
         planned: a number for each of them; 0: it is skipped.
         images: the number of images that phases without labels learn from.
         early: {setting of ``EARLY``: its value}.
+
+    Attributes, lists with a value for each phase:
+        converges: whether its convergence decides when it ends.
+        least: the number of epochs that is planned, or the lowest if its convergence decides.
+        most: the highest number of epochs if its convergence decides.
     """
 
     def __init__(self, phases: Iterable[Phase], planned: Sequence[int], images: int, **early: float):
         if unknown := early.keys() - EARLY.keys():
             raise TypeError(f"no setting {', '.join(unknown)} ends a phase; choose from {', '.join(EARLY)}")
         self.planned = tuple(planned)
-        self.images = images
         self.converge = early.get("converge", 0.0)
+        self.converges = []
+        self.least = []
+        self.most = []
         self._needs_labels = [phase.needs_labels for phase in phases]
         self._early = {name: value for name, value in early.items() if value}
+        of_images = max(MAX_EPOCHS, math.ceil(MAX_PRESENTATIONS / images))
+        for count, needs_labels in zip(self.planned, self._needs_labels, strict=True):
+            is_large = count > MAX_EPOCHS
+            converges = self.converge > 0 and count > 0 and not needs_labels
+            self.converges.append(converges)
+            self.least.append(1 if converges and is_large else count)
+            self.most.append(count if is_large else of_images)
 
     def find_end(self, number: int, rows: Sequence[Row]) -> str | None:
         """Return the setting that ends the phase with this number, from 0, after its epochs; None: it goes on.
 
         rows: the history of the phase. Returns "epochs" or a setting of ``EARLY``.
         """
-        least = self.least(number)
-        most = self.most(number) if self.can_converge(number) else least
+        least = self.least[number]
+        most = self.most[number] if self.converges[number] else least
         conditions = WITHOUT_LABELS
         if self._needs_labels[number]:
             conditions = WITH_LABELS
@@ -76,23 +90,9 @@ class Lengths:
 
     def count(self, number: int, rows: Sequence[Row]) -> int:
         """Return the number of epochs of a phase, as far as its history ``rows`` decides it."""
-        least = self.least(number)
-        if not self.can_converge(number):
+        least = self.least[number]
+        if not self.converges[number]:
             return least
         if self.find_end(number, rows):
             return len(rows)
         return max(least, len(rows) + 1)
-
-    def can_converge(self, number: int) -> bool:
-        """Return whether the convergence of a phase decides when it ends."""
-        return self.converge > 0 and self.planned[number] > 0 and not self._needs_labels[number]
-
-    def least(self, number: int) -> int:
-        """Return the number of epochs that is planned for a phase, or the lowest if its convergence decides."""
-        planned = self.planned[number]
-        return 1 if planned > MAX_EPOCHS and self.can_converge(number) else planned
-
-    def most(self, number: int) -> int:
-        """Return the highest number of epochs of a phase if its convergence decides when it ends."""
-        planned = self.planned[number]
-        return planned if planned > MAX_EPOCHS else max(MAX_EPOCHS, math.ceil(MAX_PRESENTATIONS / self.images))

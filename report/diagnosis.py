@@ -116,7 +116,7 @@ class Diagnosis:
             return
         text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won)"
         number = list(self.model.phases).index(phase)
-        if row.epoch >= self.lengths.most(number):  # --converge trains no longer
+        if row.epoch >= self.lengths.most[number]:  # --converge trains no longer
             yield Finding(text, {f"epochs.{number}": LONGER * row.epoch})
         elif not self.lengths.converge:
             yield Finding(text, {"converge": LEARNED})

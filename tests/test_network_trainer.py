@@ -389,7 +389,7 @@ def test_phases_without_labels_train_until_they_have_converged(monkeypatch):
 def test_few_images_are_presented_20_000_times_at_most(images, most):
     phases = build_model("mozafari2018").phases
     lengths = Lengths(phases, (2, 4, 680), images, converge=0.01)
-    assert lengths.most(0) == most
+    assert lengths.most[0] == most
     row = Row(step=1, phase="s2", rule="stdp", epoch=1, images=images, convergence=0.2)
     assert [lengths.count(1, [row] * epochs) for epochs in (3, 4, most)] == [4, 5, most]
     assert lengths.count(2, []) == 680  # with labels

@@ -195,10 +195,10 @@ def estimate_left(progress: Progress, lengths: Lengths, seconds: float | None, c
     if seconds is None:
         return ""
     numbers = range(progress.phase, len(lengths.planned))
-    later = sum(map(lengths.least, numbers[1:]))
+    later = sum(lengths.least[number] for number in numbers[1:])
     phase, run = (tqdm.format_interval(seconds * number) for number in (count, count + later))
     text = f"phase {phase}, run {run} left"
-    return f"at least {text}" if any(map(lengths.can_converge, numbers)) else text
+    return f"at least {text}" if any(lengths.converges[number] for number in numbers) else text
 
 
 def describe_epoch(row: Row) -> str:
