@@ -5,6 +5,7 @@ engine/torch_backend.py, which ``--backend torch`` runs, and the compiled kernel
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from errors import InputError
@@ -15,6 +16,7 @@ if __name__ == "__main__":
 
 from engine.lengths import EARLY
 from models import model_class
+from network_trainer import LatencyDataset
 from report.run_folder import LATEST, RunFolder, find_run, write_start
 from report.summary import list_models
 from training.changes import digest_code
@@ -22,6 +24,15 @@ from training.checkpoint import collect_checkpoint, load_run, save_checkpoint
 from training.data import load_data
 from training.parsing import to_text
 from training.plan import Plan, describe, prepare_machine, resolve
+from training.recorders.checkpoints import Checkpoints
+from training.recorders.curves import Curves
+from training.recorders.findings import Findings
+from training.recorders.log import Log
+from training.recorders.maps import Maps
+from training.recorders.moments import Moments
+from training.recorders.page import Page
+from training.recorders.recorder import Recorder
+from training.recorders.values import Values
 from training.run import Run
 from training.settings import TrainSettings, apply_changes
 from training.stopping import Stopped, offer_resume
@@ -88,14 +99,34 @@ def is_replaced(path: Path) -> bool:
 
 
 def learn(run: Run) -> None:
-    """Train the network of a run step by step. The run logs, draws and saves after each step."""
+    """Train the network of a run step by step. After each step, the recorders log, draw and save."""
     plan = run.plan
     settings = plan.settings
     options = {"batch_size": settings.batch_size, "seed": settings.seed, **settings.early}
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
+        recorders = list(list_recorders(run, images))
         for step in plan.model.steps(images, validation, settings.epochs, **options):
-            run.record(step)
+            for recorder in recorders:
+                recorder.record(step)
+
+
+def list_recorders(run: Run, images: LatencyDataset) -> Iterator[Recorder]:
+    """Yield what records each step of a run, in this order. images: the encoded training images."""
+    settings = run.plan.settings
+    yield Log(run)  # the console, log.txt, metrics.csv
+    yield Values(run)  # values.json, of functions with @after_epoch
+    if settings.tensorboard:
+        yield Curves(run)
+    if settings.figures:
+        yield Moments(run)  # of features that emerge
+    if settings.map_every:
+        yield Maps(run)
+    if settings.figures:
+        yield Page(run)  # index.html
+    if not settings.dry_run:
+        yield Findings(run, images)  # what is wrong, and advice
+    yield Checkpoints(run)  # last: what they count as done is then on the disk
 
 
 def resume(settings: TrainSettings) -> None:

@@ -33,9 +33,11 @@ from report.formats import FORMAT, check_format
 from utils import join_words, write_atomically
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunRecord:
     """What the checkpoints of a run contain beside the network and the progress. Newer fields have their defaults.
+
+    A run changes the last four fields.
 
     Attributes:
         flags: the settings of train.py.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from engine.compiled import counts
+from engine.compiled import announcements, counts
 from engine.decision import Outcome
 from engine.lengths import Lengths
 from engine.progress import COLUMNS, Progress, Row
@@ -60,6 +60,10 @@ class RunLog:
     def info_all(self, texts: Iterable[str]) -> None:
         for text in texts:
             self.info(text)
+
+    def announce(self, what: str) -> None:
+        """Log, before the next compilation, what it is for."""
+        announcements[:] = [lambda: self.info(f"compiling the kernels of {what}, at the first start only")]
 
     def show(
         self,
@@ -118,7 +122,6 @@ class RunLog:
         if self.folder is not None:
             rows = [[row[name] for name in COLUMNS] for row in history]
             self.write("metrics.csv", partial(write_csv, self.folder / "metrics.csv", [COLUMNS, *rows]))
-        self.board.log_epoch(history)
 
     def write(self, name: str, write: Callable[[], object]) -> None:
         """Call a function that writes the file ``name``. If another program has the file open, log it and go on.

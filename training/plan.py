@@ -38,8 +38,8 @@ class Plan:
         settings: in which the network's defaults replace missing values, see ``resolve``.
         splits: the data set with its splits.
         encoder: fitted to the training images.
-        model: the network, with the weights with which the run begins.
-        record, progress: of the run at its beginning.
+        model: the network.
+        record, progress: of the run. As the network, they are those of its beginning, and change while it trains.
         notes: lines for the log.
         lengths: how many epochs the phases have.
         augmentation: the moved copies.

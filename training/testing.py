@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,9 @@ MAPS = "maps/end"  # in the folder of a run, the activation maps at its end
 def finish(run: Run) -> None:
     """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
     split = run.plan.settings.scored_split
-    reads = max(run.known.test_reads, RunFolder(run.folder).results.get("test_reads", 0)) + (split == "test")
-    run.known = replace(run.known, test_reads=reads)
+    record = run.plan.record
+    reads = max(record.test_reads, RunFolder(run.folder).results.get("test_reads", 0))
+    record.test_reads = reads + (split == "test")
     run.save()
     tested = run.encode_split(split)
     evaluations = evaluate(run, tested)
@@ -76,7 +76,8 @@ def report_run(run: Run, report: Report) -> None:
         facts |= read_features(plan, run.folder, run.log)
     run.seconds["since the last start"] = time.perf_counter() - run.began
     peak = get_peak_memory()
-    facts |= {"peak_memory_mb": peak, "flags": run.known.flags, "finished": run.known.flags["epochs"]}
+    flags = plan.record.flags
+    facts |= {"peak_memory_mb": peak, "flags": flags, "finished": flags["epochs"]}
     results = collect_results(report.evaluations, facts)
     if draw:
         run.log.write(PAGE, partial(write_page, run.folder, report, maps, results))
@@ -97,9 +98,9 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
     operations = count_operations(plan.model, latencies)
     if best is None:
         run.save("best.safetensors")
-    if run.diagnosis:
+    if not plan.settings.dry_run:
         diagnose_decisions(run, evaluations)
-    run.log_diagnosis(run.list_advice())
+    run.log_findings(run.list_advice())
     weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
     return Report(
         model=plan.model,
@@ -111,7 +112,7 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
         title=f"{plan.title}, {weights}",
         split=split,
         evaluations=evaluations,
-        facts={"diagnosis": run.known.diagnosis, "operations": operations, **collect_facts(run)},
+        facts={"diagnosis": plan.record.diagnosis, "operations": operations, **collect_facts(run)},
         shown=plan.map_images,
         maps=MAPS,
         history=run.progress.history,
@@ -154,18 +155,18 @@ def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> None:
     plan = run.plan
     if plan.settings.dataset != "mnist":
         if plan.settings.references:
-            run.log_diagnosis(compare_with_control(plan, evaluations))
-            run.log_diagnosis(compare_with_pixels(plan, evaluations))
+            run.log_findings(compare_with_control(plan, evaluations))
+            run.log_findings(compare_with_pixels(plan, evaluations))
         else:
             run.log.info("the network is not compared with its references (--no-references)")
     for key, evaluation in evaluations.items():
         split, _, weights = key.partition(".")
         if weights == "best":
             names = plan.splits.data.class_names
-            run.log_diagnosis(map(Finding, evaluation.describe_balance(names, f"{split} images")))
+            run.log_findings(map(Finding, evaluation.describe_balance(names, f"{split} images")))
     if {"validation.best", "test.best"} <= evaluations.keys():
         pair = evaluations["validation.best"].balanced_accuracy, evaluations["test.best"].balanced_accuracy
-        run.log_diagnosis(compare_splits(*pair))
+        run.log_findings(compare_splits(*pair))
 
 
 def collect_facts(run: Run) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def collect_facts(run: Run) -> dict[str, Any]:
     else:
         best = dict(run.progress.best or {})
         best.pop("state", None)
-        scored = {"best_epoch": best or None, "test_reads": run.known.test_reads}
+        scored = {"best_epoch": best or None, "test_reads": plan.record.test_reads}
     run.seconds |= {f"phase {name}": value for name, value in run.progress.phase_seconds.items()}
     environment = describe_environment()
     return {

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_info
 
 from report import diagnosis
 from training import references
-from training.run import Run
+from training.recorders.checkpoints import Checkpoints
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ def undrawn(monkeypatch):
 @pytest.fixture
 def stop_after(monkeypatch):
     """A function that stops all later starts, as Ctrl-C does, after a number of batches (None: never)."""
-    plain, limit = Run.record, None
+    plain, limit = Checkpoints.record, None
 
     def record(self, step):
         self.batches = getattr(self, "batches", 0) + (step.kind == "batch")
-        self.stop.asked = self.batches == limit
+        self.run.stop.asked = self.batches == limit
         plain(self, step)
 
     def set_limit(batches):
         nonlocal limit
         limit = batches
 
-    monkeypatch.setattr(Run, "record", record)
+    monkeypatch.setattr(Checkpoints, "record", record)
     return set_limit
 
 

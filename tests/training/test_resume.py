@@ -25,6 +25,8 @@ from report import emergence, figures
 from report.page import write_training_page
 from report.run_folder import find_run
 from training.checkpoint import load_checkpoint
+from training.recorders.checkpoints import Checkpoints
+from training.recorders.maps import Maps
 from training.run import Run
 from training.trained import load_network
 from utils import ROOT, lock_folder
@@ -138,16 +140,16 @@ def test_the_points_within_an_epoch(undrawn, undisturbed):
 def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
     """While the maps of an epoch are drawn: they are there after the resume."""
     words = f"{SMALL} --epochs 1 1 1 --map-index 0 --map-every 1"
-    plain = Run.save_maps
+    plain = Maps.record_epoch
 
-    def kill(self, name, step, stages=None):
-        if len(self.progress.history) == 2:
+    def kill(self, step):
+        if len(self.run.progress.history) == 2:
             raise KeyboardInterrupt
-        plain(self, name, step, stages)
+        plain(self, step)
 
     monkeypatch.setattr(figures, "DPI", 20)
     with monkeypatch.context() as context:
-        context.setattr(Run, "save_maps", kill)
+        context.setattr(Maps, "record_epoch", kill)
         assert start(words, tmp_path) == 130
     assert start("--resume latest", tmp_path) == 0
     found = sorted(path.name for path in (only_run(tmp_path) / "maps").iterdir())
@@ -273,13 +275,13 @@ def test_the_latest_run_that_another_process_trains(trained, tmp_path, capsys):
 @pytest.mark.unix
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_gives_its_exit_code(number, code, tmp_path, undrawn, monkeypatch, capsys):
-    plain = Run.record
+    plain = Checkpoints.record
 
     def record(self, step):
         os.kill(os.getpid(), number)
         plain(self, step)
 
-    monkeypatch.setattr(Run, "record", record)
+    monkeypatch.setattr(Checkpoints, "record", record)
     assert start(f"{SMALL} --epochs 1 1 1", tmp_path) == code
     assert "stopped and saved; continue with" in capsys.readouterr().out
 
@@ -379,14 +381,14 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
 @pytest.mark.parametrize("kind", ["epoch", "end"])
 def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undisturbed, monkeypatch):
     """What is wrong after the phase is found once."""
-    plain = Run.record
+    plain = Checkpoints.record
 
     def record(self, step):
-        self.stop.asked = step.kind == kind
+        self.run.stop.asked = step.kind == kind
         plain(self, step)
 
     with monkeypatch.context() as context:
-        context.setattr(Run, "record", record)
+        context.setattr(Checkpoints, "record", record)
         assert start(WORDS, tmp_path) == 130
     assert start("--resume latest", tmp_path) == 0
     run = only_run(tmp_path)

@@ -1,0 +1,42 @@
+"""The checkpoints of a run, and its stop."""
+
+import time
+
+from engine.progress import EpochStep, Step
+from report.run_folder import RunFolder
+from training.recorders.recorder import Recorder
+from training.run import Run
+from training.stopping import Stopped
+
+
+class Checkpoints(Recorder):
+    """Saves ``last.safetensors``, and after an epoch with the best validation accuracy ``best.safetensors``.
+
+    It records after all others: what a checkpoint counts as done is on the disk before the checkpoint. Therefore, it
+    also stops the run if a signal has requested it.
+    """
+
+    def __init__(self, run: Run):
+        super().__init__(run)
+        self.saved_at = time.monotonic()
+
+    def record(self, step: Step) -> None:
+        """Save if it is due. Raises Stopped if a signal has requested it."""
+        super().record(step)
+        run = self.run
+        is_stopped = run.stop.asked
+        is_old = step.kind == "batch" and time.monotonic() - self.saved_at >= run.plan.settings.save_every
+        if is_stopped or is_old or step.kind in ("epoch", "end"):
+            run.log.flush()
+            run.save()
+            self.saved_at = time.monotonic()
+        if is_stopped:
+            run.log.close_bar()
+            run.log.info(f"stopped and saved; continue with\n    {RunFolder(run.folder).resume_command}")
+            raise Stopped(run.stop.number, is_saved=True)
+
+    def record_epoch(self, step: EpochStep) -> None:
+        progress = self.run.progress
+        best = progress.best
+        if best and best["step"] == progress.history[-1].step:
+            self.run.save("best.safetensors", best["state"])

@@ -1,0 +1,19 @@
+"""The curves in TensorBoard."""
+
+from engine.progress import BatchStep, EpochStep
+from training.recorders.recorder import Recorder
+
+
+class Curves(Recorder):
+    """Logs outcomes of batches, scores of epochs, and weights and winners of layers (``training/tensorboard.py``)."""
+
+    def record_batch(self, step: BatchStep) -> None:
+        outcome = step.learned.outcome
+        if outcome:
+            self.run.log.board.log_batch(outcome, step.done, step.total, self.run.progress.history)
+
+    def record_epoch(self, step: EpochStep) -> None:
+        plan = self.run.plan
+        history = self.run.progress.history
+        self.run.log.board.log_epoch(history)
+        self.run.log.board.log_stages(plan.model, step.phase, step.wins, history, plan.encoder)

@@ -1,0 +1,31 @@
+"""What is wrong with the training, and the advice on it."""
+
+from engine.progress import EndStep
+from network_trainer import LatencyDataset
+from report.diagnosis import Diagnosis
+from training.plan import advise_few_labels
+from training.recorders.recorder import Recorder
+from training.run import Run
+
+
+class Findings(Recorder):
+    """Logs what is wrong with the images before the training, and with the stages after their phase.
+
+    train: the encoded training images.
+    """
+
+    def __init__(self, run: Run, train: LatencyDataset):
+        super().__init__(run)
+        plan = run.plan
+        self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.lengths)
+        if not plan.record.diagnosis:  # also after a kill before the first checkpoint that would contain it
+            run.log_findings(self.diagnosis.diagnose_border(plan.record.border or 0.0))
+            run.log_findings(advise_few_labels(plan))
+
+    def record_end(self, step: EndStep) -> None:
+        run = self.run
+        record = run.plan.record
+        record.earlier = {"diagnosis": record.diagnosis, "advice": record.advice}
+        run.log_findings(self.diagnosis.diagnose(step.phase, run.progress.history[-1]))
+        if record.advice != record.earlier["advice"]:
+            run.log.info_all(f"up to now: {advice.text}" for advice in run.list_advice())

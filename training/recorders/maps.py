@@ -1,0 +1,30 @@
+"""Activation maps during the training."""
+
+from engine.progress import EpochStep
+from report.activation_maps import save_activation_maps
+from report.channels import name_channels
+from training.recorders.recorder import Recorder
+
+
+class Maps(Recorder):
+    """Saves the maps of all stages that have learned in ``maps/``, every ``--map-every`` epochs, and logs them."""
+
+    def record_epoch(self, step: EpochStep) -> None:
+        run = self.run
+        plan = run.plan
+        settings = plan.settings
+        row = run.progress.history[-1]
+        if row.step % settings.map_every:
+            return
+        stages = list(plan.model.declaration)
+        learned = stages[: 1 + max(map(stages.index, step.phase.stages))]
+        scored = plan.splits.get_split(settings.scored_split)
+        indices = plan.map_images
+        latencies = run.encode(scored[indices].images)
+        folder = run.folder / "maps" / f"{row.step:04}-{row.phase}-epoch{row.epoch}"
+        names = plan.splits.data.class_names
+        channels = name_channels(plan.encoder)
+        save_activation_maps(
+            plan.model, latencies, scored.labels, indices, folder, names, learned, settings.figures, channels
+        )
+        run.log.board.log_pictures("maps", folder, row.step)

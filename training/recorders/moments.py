@@ -1,0 +1,34 @@
+"""The weights in the first epoch of each layer, for the figures of features that emerge."""
+
+from engine.phases import Phase
+from engine.progress import BatchStep, PhaseStep
+from engine.stages import INPUT
+from report.emergence import copy_features, is_moment
+from training.recorders.recorder import Recorder
+
+
+class Moments(Recorder):
+    """Keeps features of layers that learn in ``Progress.moments``, at the moments of ``report/emergence.py``."""
+
+    def record_phase(self, step: PhaseStep) -> None:
+        if self.run.progress.batch == 0:
+            self.keep(step.phase, 0)
+
+    def record_batch(self, step: BatchStep) -> None:
+        self.keep(step.phase, step.done)
+
+    def keep(self, phase: Phase, images: int) -> None:
+        """Keep the features if this is a moment of the phase's first epoch. images: that the phase has seen."""
+        progress = self.run.progress
+        if progress.epoch:
+            return
+        model = self.run.plan.model
+        for name in phase.stages:
+            for layer_name, layer in model.named_layers([name]):
+                kept = progress.moments.get(layer_name, {})
+                if not layer.stage.fires or not is_moment(images, kept):
+                    continue
+                progress.moments[layer_name] = {**kept, images: copy_features(layer)}
+                if INPUT in model.inputs_of(name):
+                    run = f"emergence/{layer_name}"
+                    self.run.log.board.log_filters(run, layer_name, layer, images, self.run.plan.encoder)

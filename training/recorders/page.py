@@ -1,0 +1,26 @@
+"""The page of a run that trains."""
+
+import math
+import time
+from functools import partial
+
+from engine.progress import EpochStep
+from report.page import PAGE, write_training_page
+from training.recorders.recorder import Recorder
+
+PAGE_EVERY = 10.0  # seconds between two pages
+
+
+class Page(Recorder):
+    """Writes the page after an epoch, if the last page is old."""
+
+    written_at = -math.inf
+
+    def record_epoch(self, step: EpochStep) -> None:
+        run = self.run
+        if time.monotonic() - self.written_at < PAGE_EVERY:
+            return
+        row = run.progress.history[-1]
+        title = f"{run.plan.title}, epoch {row.epoch} of {row.phase}"
+        run.log.write(PAGE, partial(write_training_page, run.folder, run.plan.model, title))
+        self.written_at = time.monotonic()

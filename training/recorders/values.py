@@ -1,0 +1,22 @@
+"""values.json: what functions with ``@after_epoch`` compute."""
+
+from dataclasses import replace
+from functools import partial
+
+from engine.progress import EpochStep
+from report.report import compute_values, list_values
+from training.recorders.recorder import Recorder
+from utils import write_json
+
+
+class Values(Recorder):
+    """Adds the values to the epoch's row of the history, and writes those of all epochs."""
+
+    def record_epoch(self, step: EpochStep) -> None:
+        run = self.run
+        history = run.progress.history
+        values, lost = compute_values(run.plan.model, history[-1])
+        history[-1] = replace(history[-1], values=values)
+        run.log.info_all(lost)
+        if values:
+            run.log.write("values.json", partial(write_json, run.folder / "values.json", list_values(history)))
