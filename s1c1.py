@@ -87,7 +87,7 @@ class S1C1(Encoder, name="s1c1"):
             raise InputError(f"filters must be {FILTERS}, not {self.filters}")
 
     @property
-    def scales(self) -> tuple[str, ...]:
+    def scales(self) -> tuple[str, ...]:  # type: ignore[override]  # it may be a field or a property
         return tuple(f"{window}×{window}" for window, _, _ in self.filters) * self.colours
 
     @functools.cached_property

@@ -5,7 +5,7 @@ with a subclass of ``engine.encoder.Encoder``.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
@@ -55,7 +55,7 @@ def choose_encoder(
         return encoder
     if "colours" not in {item.name for item in fields(encoder)}:
         raise InputError(f"--encoder {encoder.name} takes {IMAGES[encoder.colours]}, not {IMAGES[colours]}")
-    return replace(encoder, colours=colours)
+    return encoder.set_fields({("colours",): colours})
 
 
 def encode_chunks(encoder: Encoder, images: Any) -> Iterator[tuple[slice, torch.Tensor]]:

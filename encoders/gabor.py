@@ -55,7 +55,7 @@ class Gabor(Encoder, name="gabor"):
         return len(self.orientations)
 
     @property
-    def channel_names(self) -> tuple[str, ...]:
+    def channel_names(self) -> tuple[str, ...]:  # type: ignore[override]  # it may be a field or a property
         return tuple(f"{angle:g}°" for angle in self.orientations)
 
     def shape(self, height, width):

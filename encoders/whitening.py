@@ -63,7 +63,7 @@ class Whitening(Encoder, name="whitening"):
             raise InputError(f"patch must be odd, not {self.patch}")
 
     @property
-    def scales(self) -> tuple[str, ...]:
+    def scales(self) -> tuple[str, ...]:  # type: ignore[override]  # it may be a field or a property
         return ("red", "green", "blue") if self.colours == 3 else ("whitened",)
 
     def fit(self, images):

@@ -9,11 +9,14 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from inspect import formatannotation, get_annotations
 from numbers import Real
 from types import UnionType
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MAX_VALUE = 1e6  # of weights, bounds, rates and thresholds: no computation with them overflows float32
 
@@ -50,6 +53,7 @@ def ranged(
     return field(default=default, metadata={"range": Range(low, high, above, below)}, **options)
 
 
+@dataclass(frozen=True)
 class Declared:
     """The base class of all declarations, which are frozen dataclasses.
 
@@ -58,15 +62,16 @@ class Declared:
     of its field, or is not in its range, and if the class has annotations but is not a dataclass.
     """
 
+    name: ClassVar[str]  # of a rule or an encoder, in flags and files
     fixed: ClassVar[Collection[str]] = ()  # fields that ``set_fields`` does not change
     family: ClassVar[Mapping[str, type["Declared"]]] = {}  # by name, what can replace it in a field
 
     def __new__(cls, *args: Any, **kwargs: Any):
-        typed_fields(cls)  # without @dataclass, __init__ would know no fields
+        typed_fields(cls)  # type: ignore[arg-type]  # mypy: no class is Hashable. Without @dataclass, __init__ would know no fields
         return super().__new__(cls)
 
     def __post_init__(self):
-        for item, hint in typed_fields(type(self)):
+        for item, hint in typed_fields(type(self)):  # type: ignore[arg-type]  # likewise
             value = to_field(getattr(self, item.name))
             object.__setattr__(self, item.name, value)
             if not fits(value, hint):
@@ -82,10 +87,10 @@ class Declared:
         if self.family.get(self.name) is not type(self):
             raise InputError(f"{type(self).__name__} needs a name of its own")
 
-    def set_fields(self, changes: Changes) -> "Declared":
+    def set_fields(self, changes: Changes) -> "Self":
         """Return the declaration with other values in some fields. Raises InputError if they cannot have them."""
         known = [item.name for item in fields(self) if item.init and item.name not in self.fixed]
-        values = {}
+        values: dict[str, dict] = {}
         for (name, *deeper), value in changes.items():
             if name not in known:
                 raise InputError(f"there is no field {name!r}; there are {', '.join(known)}")

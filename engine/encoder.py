@@ -51,8 +51,8 @@ class Encoder(Declared):
     # Without types: with ClassVar, a dataclass would put the fields that replace them in an encoder, also of a user's
     # own, before all other fields, and so change the order of its arguments.
     time_steps = 15
-    scales = ()
-    channel_names = ()
+    scales = tuple[str, ...]()
+    channel_names = tuple[str, ...]()
     colours = 1
 
     def __init_subclass__(cls, name: str | None = None, **kwargs):
@@ -66,7 +66,7 @@ class Encoder(Declared):
             cls.name = name
             register(ENCODERS, [name], cls)
         if "encode" in vars(cls):
-            cls.encode = _check_encoding(cls.encode)
+            cls.encode = _check_encoding(cls.encode)  # type: ignore[method-assign]  # every caller gets a tensor
 
     def __post_init__(self):
         super().__post_init__()
@@ -89,11 +89,11 @@ class Encoder(Declared):
         """
         return height, width
 
-    def encode(self, images: np.ndarray) -> np.ndarray | torch.Tensor:
+    def encode(self, images: np.ndarray) -> torch.Tensor:
         """Return latencies uint8 ``(N, channels, *shape)`` of images uint8 ``(N, H, W)``, in colour ``(N, H, W, 3)``.
 
         A latency is a time step from 0 to ``time_steps`` - 1, or ``time_steps`` for silence. The images may be given as
-        a tensor or an array; every caller gets a tensor.
+        a tensor or an array. An encoder may return an array; every caller gets a tensor.
         """
         raise NotImplementedError
 

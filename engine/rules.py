@@ -68,9 +68,20 @@ class Stabilized(Additive):
         return rate * ((w - self.lower) * (self.upper - w))
 
 
+def reads_strongest(verdict):
+    """Mark a verdict that reads no peaks but those of the strongest neuron of the true class and of the strongest other
+    neuron, so that the others may be -1 (engine/event/screening.py).
+
+    It is the function that is marked, because a subclass with a verdict of its own must not inherit the mark.
+    """
+    verdict.reads_strongest = True
+    return verdict
+
+
 class Rewarded(Additive):
     """The neuron with the highest potential learns: by row 0 of the rates if its class is correct, else by row 1."""
 
+    @reads_strongest
     def verdict(self, peaks, label, classes, learners):
         """Choose the neurons of a decision stage that learn from an image.
 
@@ -84,11 +95,6 @@ class Rewarded(Additive):
         learners[0, 0] = best
         learners[0, 1] = 0 if classes[best] == label else 1
         return 1
-
-    # It reads no peaks but those of the strongest neuron of the true class and of the strongest other neuron, so that
-    # the others may be -1 (engine/event/screening.py). An attribute of the function, because a subclass with a verdict
-    # of its own must not inherit it.
-    verdict.reads_strongest = True
 
 
 class RewardedStabilized(Rewarded):
@@ -107,9 +113,10 @@ class Margin(NamedTuple):
     upper: float = 1.0
     margin: float = 0.0
 
-    window = Additive.window
-    change = Additive.change
+    window = Additive.window  # type: ignore[misc]  # a NamedTuple may share methods
+    change = Additive.change  # type: ignore[misc]
 
+    @reads_strongest
     def verdict(self, peaks, label, classes, learners):
         """As in ``Rewarded``: the neuron of the true class learns by row 0 of the rates, the other by row 1."""
         true = np.full_like(peaks, -1)
@@ -129,13 +136,18 @@ class Margin(NamedTuple):
         learners[1, 1] = 1
         return 2
 
-    verdict.reads_strongest = True
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Rules
 
 RULES: dict[str, type["Rule"]] = {}  # by name; a class that declares a name registers when it is declared
+
+
+class Competition(NamedTuple):
+    """How many neurons of a firing stage win for an image, and how far around each no other one wins, see ``STDP``."""
+
+    winners: int
+    radius: int
 
 
 @dataclass(frozen=True)
@@ -147,14 +159,12 @@ class Rule(Declared):
     rule has a field ``warm_up``, a stage first learns by the rule in it.
     """
 
-    name: ClassVar[str]  # in flags and files
     title: ClassVar[str]  # in texts and figures
     family: ClassVar[Mapping[str, type["Rule"]]] = RULES
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
     rewards_firing: ClassVar[bool] = False  # whether a stage with a threshold may learn by it
-    drops: ClassVar[bool] = False  # whether neurons that are left out do not decide, either
     only_firing: ClassVar[Collection[str]] = ()  # fields that have no effect without a threshold
     phase: ClassVar[type | None] = None  # the subclass of engine.phases.Phase that trains it; None: any phase
 
@@ -167,7 +177,12 @@ class Rule(Declared):
         super().__post_init__()
         low, high = getattr(self, "bounds", (0, 1))
         if not low < high:
-            raise InputError(f"bounds must be in ascending order, not {self.bounds}")
+            raise InputError(f"bounds must be in ascending order, not {(low, high)}")
+
+    @property
+    def drops(self) -> bool:
+        """Whether neurons that are left out do not decide, either."""
+        return False
 
     def find_replacement(self, name: str, changes: Changes) -> "Declared":
         """Return the rule of this name. Raises InputError also if only one of the two rules needs labels."""
@@ -176,6 +191,10 @@ class Rule(Declared):
             needs = "labels" if needs_labels else "no labels"
             raise InputError(f"{name} needs {needs}, unlike {self.name}, which it would replace")
         return super().find_replacement(name, changes)
+
+    def competition(self) -> Competition:
+        """Return the fields of this name of a rule by which a stage with a threshold learns."""
+        return Competition(getattr(self, "winners", 0), getattr(self, "radius", -1))
 
     def first_rates(self) -> np.ndarray:
         """Return the rates before the first image: float64 (2,) or (rows, 2)."""
@@ -385,8 +404,9 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"window and change of {rule.name!r} cannot be computed from arrays: {reason}") from error
-    has_winners = getattr(rule, "winners", 0) in range(1, MAX_WINNERS + 1)
-    has_radius = getattr(rule, "radius", -1) in range(MAX_WINNERS + 1)
+    winners, radius = rule.competition()
+    has_winners = winners in range(1, MAX_WINNERS + 1)
+    has_radius = radius in range(MAX_WINNERS + 1)
     competes = is_firing and (rule.rewards_firing or not rule.needs_labels)
     if competes and not (has_winners and has_radius):
         raise InputError(f"{rule.name!r} needs winners, from 1 to {MAX_WINNERS}, and radius, from 0 to {MAX_WINNERS}")
@@ -403,12 +423,13 @@ def naming(*rules: Rule) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        error.places = []
+        places = []
         for rule in rules:
             for name in ("verdict", "change", "window"):
                 code = getattr(getattr(rule.plasticity(), name, None), "__code__", None)
                 if code is not None:
-                    error.places.append((code.co_filename, code.co_firstlineno))
+                    places.append((code.co_filename, code.co_firstlineno))
+        vars(error)["places"] = places
         if isinstance(error, ValueError) and rules[-1].needs_labels:
             raise InputError(f"the verdict of the rule {rules[-1].name!r} {error}") from error
         raise

@@ -33,7 +33,7 @@ def learn_features(
     targets: Targets = NO_TARGETS,
 ) -> Tensor:
     """Let a firing layer learn, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
-    shape = len(latency), rule.winners, 4
+    shape = len(latency), rule.competition().winners, 4
     result = torch.full(shape, -1, dtype=torch.int32)
     rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
@@ -65,7 +65,7 @@ def _compete(layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray 
     # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
     candidates = sf.pointwise_inhibition(merge_ties(thresholded))
     # 3. The earliest candidates win, of several the strongest. Each inhibits its feature, and all within the radius.
-    winners = sf.get_k_winners(candidates, rule.winners, rule.radius)
+    winners = sf.get_k_winners(candidates, *rule.competition())
     places = torch.tensor(winners, dtype=torch.long).reshape(-1, 3)
     feature, line, column = places.to(first.device).unbind(1)
     times = first[feature, line, column].cpu()
@@ -156,7 +156,7 @@ def learn_decisions(
     left_out: np.ndarray | None,
 ) -> Result:
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
-    rule = layer.stage.rule
+    rule = layer.stage.rules[-1]
     if left_out is None:
         left_out = NO_TARGETS.left_out
     targets = Targets(labels.numpy(), classes, left_out)
@@ -176,7 +176,7 @@ def _decide(layer: LayerState, image: Tensor, n: int, targets: Targets, rates: T
 
     Neurons that are left out cannot learn and, if the rule drops them, cannot decide.
     """
-    rule = layer.stage.rule
+    rule = layer.stage.rules[-1]
     potentials = sum_weights(layer, image[None])[0]
     highest = potentials.amax((1, 2)).numpy(force=True)
     candidates = highest
@@ -231,14 +231,14 @@ def learn_together(
     rates: tuple[np.ndarray, np.ndarray | None],
 ) -> Result:
     """Let a firing layer and the decision layer above it learn, as ``event.learn_together`` does."""
-    rule = lower.stage.rule
+    rule = lower.stage.rules[-1]
     lower_rates, upper_rates = rates
     lower_rates = torch.from_numpy(lower_rates).to(lower.weight)
     if upper_rates is not None:
         upper_rates = torch.from_numpy(upper_rates).to(upper.weight)
-    result = Result.silent(len(latency), upper.weight.dtype, rule.winners)
+    result = Result.silent(len(latency), upper.weight.dtype, rule.competition().winners)
     targets = Targets(labels.numpy(), classes, NO_TARGETS.left_out)
-    with naming(rule, upper.stage.rule):
+    with naming(rule, upper.stage.rules[-1]):
         for n, image in enumerate(latency):
             winners, first = _compete(lower, image, rule)
             result.winners[n, : len(winners)] = winners

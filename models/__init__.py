@@ -10,7 +10,7 @@ from errors import USER_FILES, InputError
 from network_trainer import MODELS, NetworkTrainer
 
 for _module in iter_modules(__path__):
-    USER_FILES.add(str(Path(_module.module_finder.path, f"{_module.name}.py")))
+    USER_FILES.add(str(Path(__file__).with_name(f"{_module.name}.py")))
     import_module(f"{__name__}.{_module.name}")
 
 
@@ -27,7 +27,7 @@ def build_model(name: str, **kwargs: Any) -> NetworkTrainer:
     return model_class(name)(**kwargs)
 
 
-def model_class(name: str) -> type[NetworkTrainer]:
+def model_class(name: str | None) -> type[NetworkTrainer]:
     """Return the class of a network, by its name or alias, ignoring case. Raises InputError for an unknown name."""
     cls = MODELS.get(str(name).lower())
     if cls is None:

@@ -24,9 +24,9 @@ class Multiscale2026(NetworkTrainer, name="multiscale2026"):
             "c1": Pool(2),
             "s2": SpikingConv(250, 3, padding=1, threshold=10, rule=STDP(winners=8, radius=1)),
             "c2": Pool(3),
-            "s3": SpikingConv(250, 5, padding=2, threshold=20, rule=STDP(winners=8, radius=2), inputs="c1"),
+            "s3": SpikingConv(250, 5, padding=2, threshold=20, rule=STDP(winners=8, radius=2), inputs=("c1",)),
             "c3": Pool(3),
-            "s4": SpikingConv(300, 7, padding=3, threshold=14, rule=STDP(winners=8, radius=3), inputs="input"),
+            "s4": SpikingConv(300, 7, padding=3, threshold=14, rule=STDP(winners=8, radius=3), inputs=("input",)),
             "c4": Pool(3),
             "s5": SpikingDense(
                 5 * num_classes,

@@ -94,7 +94,7 @@ def learn_features(
     Returns:
         The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
     """
-    winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
+    winners = torch.full((len(latency), rule.competition().winners, 4), -1, dtype=torch.int32)
     competitor, weights, plasticity = _prepare_firing(layer, latency, rule)
     rates = rates.astype(weights.rows.dtype)
     with naming(rule):
@@ -120,7 +120,7 @@ def learn_decisions(
         rates: float64 (N, rows, 2), the rows (LTP, LTD) of the rule for each image.
         left_out: bool (N, F), the neurons that are left out, see ``Rule.draw_left_out``; None: none.
     """
-    rule = layer.stage.rule
+    rule = layer.stage.rules[-1]
     if left_out is None:
         left_out = np.zeros((len(latency), layer.stage.out_channels), bool)
     if layer.stage.fires:
@@ -172,11 +172,12 @@ def learn_together(
         rates: float64 (N, rows, 2) of the firing layer (row 0 after a correct decision, row 1 after a wrong decision),
             and of the decision layer; None: the decision layer does not learn.
     """
-    result = Result.silent(len(latency), upper.weight.dtype, lower.stage.rule.winners)
+    rule = lower.stage.rules[-1]
+    result = Result.silent(len(latency), upper.weight.dtype, rule.competition().winners)
     lower_rates, upper_rates = rates
     if upper_rates is None:
         upper_rates = np.empty((0, 1, 2))
-    competitor, weights, plasticity = _prepare_firing(lower, latency, lower.stage.rule)
+    competitor, weights, plasticity = _prepare_firing(lower, latency, rule)
     geometry = competitor.geometry
     line = np.tile(competitor.thresholds.start, geometry.out_width)
     limit = competitor.thresholds.limit
@@ -187,7 +188,7 @@ def learn_together(
     lower_rates = lower_rates.astype(weights.rows.dtype)
     upper_rates = upper_rates.astype(weights.rows.dtype)
     decisions = deciding.Decisions(result.decisions.numpy(), result.highest.numpy())
-    with naming(lower.stage.rule, upper.stage.rule):
+    with naming(rule, upper.stage.rules[-1]):
         winners = result.winners.numpy()
         update_both(latency.numpy(), labels.numpy(), below, above, lower_rates, upper_rates, winners, decisions)
     transpose_back(weights.transposed, lower.weight.detach().numpy())
@@ -201,7 +202,8 @@ def geometry_of(layer, latency, block):
     shape = latency.shape[1:]
     features, *out_size = stage.shape([shape])
     stride = -(-features // block) * block
-    return Geometry(layer.time_steps, *shape, stage.kernel, stage.padding, features, stride, *out_size)
+    values = layer.time_steps, *shape, stage.kernel, stage.padding, features, stride, *out_size
+    return Geometry._make(values)
 
 
 def _choose_features(geometry, indices, weight, limit, start):
@@ -225,12 +227,13 @@ def _prepare_firing(layer, latency, rule):
     plasticity = make_plasticity(rule, array.dtype)
     transposed = transpose(array)
     rows = make_rows(transposed, geometry.stride)
+    winners, radius = rule.competition()
     limit = array.dtype.type(allow_rounding(layer.threshold, array.dtype))
     thresholds = firing.Thresholds(limit, np.zeros(geometry.stride, array.dtype))
-    radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
+    radius = min(radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
     potential = allocate_aligned(geometry.out_height * geometry.out_width * geometry.stride, rows)
     spikes = firing.make_spikes(geometry)
-    competitor = Competitor(geometry, rows, thresholds, rule.winners, radius, potential, spikes)
+    competitor = Competitor(geometry, rows, thresholds, winners, radius, potential, spikes)
     return competitor, Weights(transposed, rows, _are_inside(array, plasticity)), plasticity
 
 
@@ -241,7 +244,7 @@ def _prepare_deciding(layer, latency, classes):
     """
     array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, BANK)
-    plasticity = make_plasticity(layer.stage.rule, array.dtype)
+    plasticity = make_plasticity(layer.stage.rules[-1], array.dtype)
     transposed = transpose(array)
     is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
     images = min(len(latency), deciding.chunk_size(geometry, is_screened))
@@ -251,7 +254,7 @@ def _prepare_deciding(layer, latency, classes):
     weights = Weights(transposed, rows, _are_inside(array, plasticity))
     inputs = make_inputs(images, geometry)
     found = make_peaks(images, geometry.stride, array.dtype)
-    rule = layer.stage.rule
+    rule = layer.stage.rules[-1]
     return deciding.DecidingLayer(geometry, weights, plasticity, classes, rule.drops, inputs, found, screen)
 
 

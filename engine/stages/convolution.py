@@ -63,7 +63,7 @@ class SpikingConv(Stage):
         return (self,)
 
     @property
-    def rules(self) -> list[Rule]:
+    def rules(self) -> Sequence[Rule]:
         """The rules in the order of the training: a warm-up, then the rule itself."""
         if self.rule is None:
             return []
@@ -198,7 +198,7 @@ class Branches(Stage):
         return self.branches
 
     @property
-    def rules(self) -> list[Rule]:
+    def rules(self) -> Sequence[Rule]:
         return self.branches[0].rules
 
     @property
@@ -211,7 +211,7 @@ class Branches(Stage):
 
     def set_fields(self, changes: Changes) -> "Branches":
         """Return the stage with other values in fields of one branch, ("1", "threshold"), or of all branches."""
-        of_branch = [{} for _ in self.branches]
+        of_branch: list[dict] = [{} for _ in self.branches]
         for (name, *deeper), value in changes.items():
             if not name.isdecimal():
                 for others in of_branch:

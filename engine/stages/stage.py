@@ -1,8 +1,10 @@
 """The base class of all stages, and what declarations of several stages have in common."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from torch import Tensor
 
 from engine.declaration import Declared, from_plain, set_value
 from engine.registry import register
@@ -13,6 +15,7 @@ INPUT = "input"  # the map of the encoder, below the first stage
 MAX_FEATURES = 2**15 - 1
 STAGES: dict[str, type["Stage"]] = {}  # by name, the kinds of stages; each registers when its class is declared
 
+Kind = TypeVar("Kind", bound=Declared)
 Shape = tuple[int, int, int]  # (channels, rows, columns) of a latency map
 
 
@@ -54,15 +57,10 @@ class Stage(Declared):
     inputs: tuple[str, ...] = ()
 
     title: ClassVar[str] = ""  # of a stage that is not a single convolution, in the summary
-    window: ClassVar[int] = 1  # side of the square of each channel that a neuron reads, in the summary
     fixed: ClassVar[Sequence[str]] = ("inputs",)
-    convs: ClassVar[Sequence["Stage"]] = ()  # its convolutions
-    rules: ClassVar[Sequence[Rule]] = ()  # the rules that it learns by
-    fires: ClassVar[bool] = True  # whether its neurons spike at any time: all stages but those without a threshold
     sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
-    levels: ClassVar[Sequence[int]] = ()  # time steps, see ``SpikingDense``
-    is_plain_pool: ClassVar[bool] = False  # whether the convolution below can pool together with its own spikes
-    reads_times: ClassVar[bool] = True  # whether which of its neurons spike depends on when those below have spiked
+    fire: ClassVar[Callable[..., Tensor]]  # of stages without weights
+    fire_compiled: ClassVar[Callable[..., Tensor]]
 
     def __init_subclass__(cls, is_kind: bool = True, **kwargs: Any):
         """Register a kind of stage; is_kind: whether networks can declare it."""
@@ -79,6 +77,41 @@ class Stage(Declared):
         super().__post_init__()
         if len(set(self.inputs)) < len(self.inputs):
             raise InputError(f"inputs are the names of stages, each once; not {self.inputs}")
+
+    @property
+    def window(self) -> int:
+        """The side of the square of each channel that a neuron reads, in the summary."""
+        return 1
+
+    @property
+    def convs(self) -> Sequence[Any]:
+        """Its convolutions, each a ``SpikingConv``, which imports this file."""
+        return ()
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The rules that it learns by."""
+        return ()
+
+    @property
+    def fires(self) -> bool:
+        """Whether its neurons spike at any time: all stages but those without a threshold."""
+        return True
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Time steps, see ``SpikingDense``."""
+        return ()
+
+    @property
+    def is_plain_pool(self) -> bool:
+        """Whether the convolution below can pool together with its own spikes."""
+        return False
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether which of its neurons spike depends on when those below have spiked."""
+        return True
 
     def shape(self, maps: Sequence[Shape]) -> Shape:
         return read_single(maps)
@@ -100,7 +133,7 @@ def read_single(maps: Sequence[Shape]) -> Shape:
     return maps[0]
 
 
-def set_fields(stages: Mapping[str, Stage], values: Mapping[str, Any]) -> dict[str, Stage]:
+def set_fields(stages: Mapping[str, Kind], values: Mapping[str, Any]) -> dict[str, Kind]:
     """Return the stages of a declaration with other values in some fields.
 
     Args:
@@ -113,7 +146,7 @@ def set_fields(stages: Mapping[str, Stage], values: Mapping[str, Any]) -> dict[s
 
     Raises InputError for an unknown field and for a value that the field cannot have.
     """
-    changes = {}
+    changes: dict[str, dict] = {}
     for path, value in values.items():
         name, *deeper = str(path).split(".")
         if name not in stages:
@@ -131,4 +164,5 @@ def set_fields(stages: Mapping[str, Stage], values: Mapping[str, Any]) -> dict[s
 
 def read_stages(record: Mapping[str, Any]) -> dict[str, Stage]:
     """Return the stages that ``declaration.to_plain`` has saved, {name: stage}. Raises InputError as ``from_plain``."""
-    return {name: from_plain(stage, STAGES | RULES) for name, stage in record.items()}
+    kinds: dict[str, type[Declared]] = {**STAGES, **RULES}
+    return {name: from_plain(stage, kinds) for name, stage in record.items()}
