@@ -22,7 +22,7 @@ from torch import nn
 from engine.augmentation import Augmentation
 from engine.backends import choose_backend
 from engine.checks import check_indices, check_labels, check_number, check_time_steps
-from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority, measure_balanced
+from engine.decision import Outcome, classes_of, deciding_features, majority, measure_balanced
 from engine.declaration import MAX_VALUE, Declared, ranged
 from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
@@ -80,13 +80,13 @@ class NetworkTrainer(StageGraph):
     Raises InputError if the stages do not fit each other or cannot be trained, or if the weights do not fit in memory.
     """
 
-    name: str | None = None
     aliases: tuple[str, ...] = ()
     epochs: tuple[int, ...] = ()
     converge: float = 0.0  # phases without labels train until their convergence is below this number; 0: their epochs
     encoder: Encoder = S1C1()
     augmentation: Augmentation = Augmentation()  # the moved copies that the decision stage learns from; by default none
     readout: float | None = None  # C of the linear support vector machine that reads the last stage at the end of a run
+    phases: Sequence[Phase]
 
     def __init_subclass__(cls, name: str | None = None, aliases: Sequence[str] = (), **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -116,16 +116,17 @@ class NetworkTrainer(StageGraph):
         self.in_channels = check_number("in_channels", self.encoder.channels if in_channels is None else in_channels, 1)
         self.num_classes = num_classes
         self.time_steps = check_time_steps(self.encoder.time_steps if time_steps is None else time_steps)
-        self.image_size = (28, 28) if image_size is None else tuple(image_size)
+        height, width = (28, 28) if image_size is None else image_size
+        self.image_size = height, width
         backend = choose_backend(backend, device)
         declaration = check_stages(self.build(num_classes))
-        if overrides or saved:
-            declaration = check_stages(set_fields(declaration, saved or overrides))
+        if changes := saved or overrides:
+            declaration = check_stages(set_fields(declaration, changes))
         if not saved:
             for name, stage in declaration.items():
                 check_effects(name, stage)
         self.connect(declaration, image_size is not None, check_number("seed", seed, 0), backend, dtype)
-        self.phases = nn.ModuleList(self.build_phases())
+        self.phases = nn.ModuleList(self.build_phases())  # type: ignore[assignment]  # as ``stages``
         for phase in self.phases:
             phase.add_state(self)
         self.to(device)
@@ -141,7 +142,7 @@ class NetworkTrainer(StageGraph):
         """
         phases = []
         supervised_stages = []
-        supervised_rules = {}
+        supervised_rules: dict[str, Rule] = {}
         for name, stage in self.declaration.items():
             for number, rule in enumerate(stage.rules):
                 rules = {layer_name: layer.stage.rules[number] for layer_name, layer in self.named_layers([name])}
@@ -153,23 +154,6 @@ class NetworkTrainer(StageGraph):
         if supervised_stages:
             phases.append(make_phase(tuple(supervised_stages), supervised_rules))
         return phases
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    def _deciding_layers(self) -> list[Layer]:
-        if self.decision is None:
-            reason = "a last stage whose rule needs labels"
-            raise InputError(f"{self.name} has no decision stage ({reason}), so it cannot classify")
-        return self.stages[self.decision].layers
-
-    def class_of_feature(self) -> np.ndarray:
-        """Return the class of each feature of the decision stage's convolutions, int64 (F,).
-
-        Raises InputError if the network has no decision stage.
-        """
-        return class_of_features(self._deciding_layers()[0].stage.out_channels, self.num_classes)
 
     def check_epochs(self, epochs: Sequence[int]) -> None:
         """Raise InputError unless there is a whole number for each phase."""
@@ -195,7 +179,7 @@ class NetworkTrainer(StageGraph):
         maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
         classes = self.class_of_feature()
-        inputs = self.map_of(maps, self.input_name(self.decision))
+        inputs = self.map_of(maps, self.input_name(self.find_decision()))
         parts = []
         for start in range(0, len(inputs) or 1, CHUNK):  # of no images, an empty part
             parts.append(self._decide_part(inputs[start : start + CHUNK].to(self.device), classes))
@@ -204,12 +188,12 @@ class NetworkTrainer(StageGraph):
 
     def _decide_part(self, inputs: torch.Tensor, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return decisions and scores, from the input of the decision stage. classes: of its features."""
-        layers = self._deciding_layers()
+        layers = self.stages[self.find_decision()].layers
         if layers[0].stage.fires:
             return self._decide_first(layers[0], inputs, classes)
         votes = []
         highest = []
-        scores = 0
+        scores = inputs.new_zeros(())
         for layer in layers:
             peaks = layer.peaks(inputs).to(self.device)
             votes.append(classes_of(deciding_features(peaks), classes))
@@ -230,15 +214,15 @@ class NetworkTrainer(StageGraph):
         scores = self.time_steps - times + excess / (1 + excess)
         return decisions, scores.unflatten(1, (self.num_classes, -1)).amax(2)
 
-    def forward(self, latencies: torch.Tensor) -> torch.Tensor:
+    def forward(self, latencies: LatencyMap) -> torch.Tensor:
         """Return the decided classes, as ``predict`` does."""
         return self.predict(latencies)
 
-    def predict(self, latencies: torch.Tensor) -> torch.Tensor:
+    def predict(self, latencies: LatencyMap) -> torch.Tensor:
         """Return the decided classes, int64 (N,), -1 for silence."""
         return self.decide(latencies)[0]
 
-    def evaluate(self, latencies: torch.Tensor, labels: Any) -> Outcome:
+    def evaluate(self, latencies: LatencyMap, labels: Any) -> Outcome:
         """Classify the images and compare the decisions with the labels. The network does not change."""
         predictions = self.predict(latencies).cpu()
         return Outcome.of(predictions, check_labels(labels, len(predictions), self.num_classes))
@@ -265,13 +249,14 @@ class NetworkTrainer(StageGraph):
         epoch: number of epochs of this phase before this one. left_out: bool (F,), the features of the decision stage
         that the rule leaves out; None: it draws them.
         """
-        self._deciding_layers()
+        self.find_decision()
         phase = self.phases[-1]
         inputs = self.map_of(latencies, self.input_name(phase.stages[0]))
         labels = check_labels(labels, len(inputs), self.num_classes)
         if not len(labels):
             return Outcome(0, 0, 0)
-        return phase.learn(self, inputs, labels, epoch, left_out=left_out).outcome
+        learned = phase.learn(self, inputs, labels, epoch, left_out=left_out)
+        return learned.outcome  # type: ignore[return-value]  # the phase has labels
 
     def fit(
         self, train: LatencyDataset, validation: LatencyDataset | None, epochs: Sequence[int], **options: Any
@@ -389,7 +374,7 @@ class NetworkTrainer(StageGraph):
     def learns_from_copies(self) -> bool:
         """Whether the network can learn from moved copies: their maps have no spike times."""
         supervised = {phase.stages for phase in self.phases if phase.needs_labels}
-        return supervised == {(self.decision,)} and not self.declaration[self.decision].fires
+        return supervised == {(self.decision,)} and not self.declaration[self.find_decision()].fires
 
     def _check_data(self, train, validation, copies) -> None:
         """Raise InputError if data sets do not fit the network."""
@@ -427,7 +412,7 @@ class NetworkTrainer(StageGraph):
         neurons = math.prod(self.shapes(*copies[0][:1].shape[2:])[target])
         size = len(copies) * len(copies[0]) * math.ceil(neurons / 8)
         for number, moved in enumerate(copies, start=1):
-            computed = {}
+            computed: dict[str, LatencyMap] = {}
             file = open_storage(size, folder)
             for done in self.propagate({INPUT: moved}, [target], computed, bits=True, file=file):
                 yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
@@ -446,7 +431,7 @@ class NetworkTrainer(StageGraph):
             learning = set(phase.stages)  # they change the maps that are computed through them
             known = [name for name in (*data.maps, *computed) if learning.isdisjoint(self.between([INPUT], [name]))]
             kept = self.read_for(known, targets)
-            maps = {}
+            maps: dict[str, LatencyMap] = {}
             for done in self.propagate(data.maps, kept, maps):
                 yield ChunkStep(phase, f"{target} of the {split} images", done, len(data))
             data.maps = maps
@@ -464,9 +449,10 @@ class NetworkTrainer(StageGraph):
         wins = torch.cat([progress.wins[layer_name] for layer_name in layers])
         convergences = []
         for layer_name, layer in layers.items():
-            convergences.append(compute_convergence(layer.weight, phase.rules[layer_name], progress.wins[layer_name]))
-        convergence = None if None in convergences else max(convergences)
-        fractions = {}
+            of_layer = compute_convergence(layer.weight, phase.rules[layer_name], progress.wins[layer_name])
+            if of_layer is not None:
+                convergences.append(of_layer)
+        fractions: dict = {}
         learned = Outcome(*progress.outcome) if phase.needs_labels else None
         for split, outcome in (("train", learned), ("val", validated)):
             if outcome:
@@ -478,7 +464,7 @@ class NetworkTrainer(StageGraph):
             rule=phase.main_rule.name,
             epoch=progress.epoch + 1,
             images=images,
-            convergence=convergence,
+            convergence=max(convergences) if len(convergences) == len(layers) else None,
             winners_per_image=int(wins.sum()) / images,
             dead_features=int((wins == 0).sum()),
             ltp_rate=ltp,

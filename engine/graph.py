@@ -2,15 +2,17 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
+from io import FileIO
 from itertools import chain
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from engine.checks import check_latencies
-from engine.layers import LAYERS, Layer, Operation, drop_times
+from engine.decision import class_of_features
+from engine.layers import LAYERS, Layer, Operation, StageModule, drop_times
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
 from engine.stages import INPUT, STAGES, Gather, Shape, SpikingConv, Stage
@@ -40,9 +42,16 @@ class StageGraph(nn.Module):
         channels: {name of a map: number of channels}.
         has_size: whether it is known since ``connect`` that all stages fit images of the size ``image_size``.
 
-    A subclass sets ``in_channels``, ``num_classes``, ``time_steps``, ``image_size`` (height, width) and ``device``, and
-    then calls ``connect``.
+    A subclass sets ``in_channels``, ``num_classes``, ``time_steps`` and ``image_size`` (height, width), and then calls
+    ``connect``.
     """
+
+    name = "network"  # of a class without a name, in texts
+    in_channels: int
+    num_classes: int
+    time_steps: int
+    image_size: tuple[int, int]
+    stages: Mapping[str, StageModule]
 
     def connect(
         self, declaration: dict[str, Stage], has_size: bool, seed: int, backend: str, dtype: torch.dtype
@@ -58,7 +67,7 @@ class StageGraph(nn.Module):
         Raises InputError if the stages do not fit each other, or cannot be trained.
         """
         self.declaration = declaration
-        self.nodes = {}
+        self.nodes: dict[str, Node] = {}
         before = INPUT
         for name, stage in declaration.items():
             inputs = stage.inputs or (before,)
@@ -75,11 +84,12 @@ class StageGraph(nn.Module):
         check_training(self)
         rng = np.random.default_rng(seed)
         self.channels = {name: channels for name, (channels, _, _) in shapes.items()}
-        self.stages = nn.ModuleDict()
+        layers = {}
         for name, (stage, inputs) in self.nodes.items():
             channels = self.channels[inputs[0]]
-            layer = LAYERS.get(type(stage), Operation)
-            self.stages[name] = layer(stage, channels, self.time_steps, backend, dtype, rng)
+            kind = LAYERS.get(type(stage), Operation)
+            layers[name] = kind(stage, channels, self.time_steps, backend, dtype, rng)
+        self.stages = nn.ModuleDict(layers)  # type: ignore[assignment]  # torch's dicts have no type of their items
 
     # -----------------------------------------------------------------------------------------------------------------
     # The graph
@@ -95,10 +105,29 @@ class StageGraph(nn.Module):
             yield from zip(layer_names, self.stages[name].layers, strict=True)
 
     @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
     def decision(self) -> str | None:
         """The name of the decision stage: the last stage, if its rule needs labels; otherwise None."""
         name = list(self.declaration)[-1]
         return name if any(rule.needs_labels for rule in self.declaration[name].rules) else None
+
+    def find_decision(self) -> str:
+        """Return the name of the decision stage. Raises InputError if the network has none."""
+        if self.decision is None:
+            reason = "a last stage whose rule needs labels"
+            raise InputError(f"{self.name} has no decision stage ({reason}), so it cannot classify")
+        return self.decision
+
+    def class_of_feature(self) -> np.ndarray:
+        """Return the class of each feature of the decision stage's convolutions, int64 (F,).
+
+        Raises InputError if the network has no decision stage.
+        """
+        first, *_ = self.declaration[self.find_decision()].convs
+        return class_of_features(first.out_channels, self.num_classes)
 
     def _sees_whole_maps(self) -> bool:
         return any(stage.sees_whole_maps for stage in self.declaration.values())
@@ -225,7 +254,7 @@ class StageGraph(nn.Module):
                 maps[name] = self.stages[name].fire(*read)
             else:
                 waiting.remove(pool)
-                name, size = pool, self.declaration[pool].size
+                name, size = pool, self.declaration[pool].window
                 maps[name] = self.stages[self.input_name(pool)].fire(*read, size)
             if name in wanted:
                 yield name, maps[name]
@@ -245,7 +274,7 @@ class StageGraph(nn.Module):
         wanted: Collection[str],
         results: dict[str, LatencyMap],
         bits: bool = False,
-        file: BinaryIO | None = None,
+        file: FileIO | None = None,
     ) -> Iterator[int]:
         """Compute the ``wanted`` maps of a data set from ``maps`` {name: map}, ``CHUNK`` images at a time.
 
@@ -272,7 +301,7 @@ class StageGraph(nn.Module):
             part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
             if drops_times:
                 part = self.check_maps(part)  # a latency above T would become silent
-                part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
+                part = {name: drop_times(latency[:], self.time_steps) for name, latency in part.items()}
             for name, latency in self._walk(part, computed):
                 if name not in results:  # filled in place: joining the chunks would take the memory twice
                     results[name] = self.allocate(name, latency, count, pack, bits, file)
@@ -286,7 +315,7 @@ class StageGraph(nn.Module):
         count: int,
         pack: bool,
         bits: bool = False,
-        file: BinaryIO | None = None,
+        file: FileIO | None = None,
     ) -> LatencyMap:
         """Return a map of ``count`` images to fill.
 
@@ -318,7 +347,7 @@ class StageGraph(nn.Module):
         maps: the network's input, or {name: map} of maps from which the wanted map follows.
         """
         maps = self.to_maps(maps)
-        results = {}
+        results: dict[str, LatencyMap] = {}
         for _ in self.propagate(maps, [name], results):
             pass
         return results[name]
@@ -390,10 +419,11 @@ def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
         raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one")
     if name == network.decision:
         return
-    decision = network.declaration.get(network.decision)
+    last = list(network.declaration)[-1]
+    decision = network.declaration[last]
     below = None
-    if type(decision) is SpikingConv and not decision.fires:
-        below = network.input_name(network.decision)
+    if network.decision and type(decision) is SpikingConv and not decision.fires:
+        below = network.input_name(last)
         if below != INPUT and network.nodes[below].stage.is_plain_pool:
             below = network.input_name(below)
     if below != name:
@@ -401,5 +431,5 @@ def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
             f"{name} learns from rewards, so one decision stage must read it, a SpikingConv without a threshold, with "
             "at most one Pool between, without padding or rank"
         )
-    if any(getattr(each, "dropout", 0) for each in (rule, decision.rule)):
+    if any(getattr(each, "dropout", 0) for each in (rule, *decision.rules)):
         raise InputError(f"{name} learns from the decisions of {network.decision}, so the dropout of both must be 0")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from engine.graph import LatencyMap
+from engine.packed import PackedSpikes
 from engine.phases import Phase
 from engine.stages import INPUT
 
@@ -27,7 +28,7 @@ class LatencyDataset:
         self.maps = {INPUT: latencies}
         self.labels = labels
         self.labelled = labelled
-        self.copies = []
+        self.copies: list[PackedSpikes] = []
 
     def __len__(self):
         return len(self.labels)

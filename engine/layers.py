@@ -8,7 +8,7 @@ equal to both in float64, to the last bit: read it first.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -54,7 +54,7 @@ class StageModule(nn.Module):
 
     FIXED = "stage", "channels", "time_steps", "backend_name"
 
-    layers: Sequence["Layer"] = ()  # the layers with weights: of a stage with branches, those of its branches
+    fire: Callable[..., torch.Tensor]  # computes the map of the stage
 
     def __init__(
         self,
@@ -80,6 +80,11 @@ class StageModule(nn.Module):
         if name in self.FIXED and name in vars(self):
             raise InputError(f"{name} of a layer cannot be replaced: make another layer")
         super().__setattr__(name, value)
+
+    @property
+    def layers(self) -> Sequence["Layer"]:
+        """The layers with weights: of a stage with branches, those of its branches."""
+        return ()
 
     def _apply(self, fn, recurse=True):
         """Refuse a device on which the backend cannot compute; ``nn.Module`` moves and converts by this method."""
@@ -111,6 +116,10 @@ class Layer(StageModule):
     ``weight`` is (F, C, kernel, kernel). Users can write to it at any time, and replace ``threshold``.
     """
 
+    stage: SpikingConv
+    weight: torch.Tensor
+    images_seen: torch.Tensor
+
     def __init__(
         self,
         stage: SpikingConv,
@@ -141,7 +150,7 @@ class Layer(StageModule):
         return f"{self.stage}, {tuple(self.weight.shape)}"
 
     @property
-    def layers(self) -> list["Layer"]:
+    def layers(self) -> Sequence["Layer"]:
         return [self]
 
     def rates(self, rule: Rule) -> torch.Tensor:
@@ -222,7 +231,7 @@ class Layer(StageModule):
         """
         latency, _ = self._check(latency)
         labels, classes = self._check_targets(labels, classes, len(latency))
-        rule = self.stage.rule
+        rule = self.stage.rules[-1]
         rates = self.next_rates(rule, len(latency), epoch)
         if left_out is None:
             left_out = self.next_left_out(rule, rng, len(latency))
@@ -252,8 +261,8 @@ class Layer(StageModule):
             upper_learns: whether the decision layer learns.
             epoch: as in ``learn_features``.
         """
-        latency, (features, *size) = self._check(latency, pool)
-        upper._check(latency.new_empty((0, features, *pooled_size(*size, pool))))
+        latency, (features, height, width) = self._check(latency, pool)
+        upper._check(latency.new_empty((0, features, *pooled_size(height, width, pool))))
         labels, classes = upper._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
         if not self.stage.fires or rule is None or not rule.rewards_firing:
@@ -265,7 +274,7 @@ class Layer(StageModule):
         rates = self.next_rates(rule, len(latency), epoch)
         upper_rates = None
         if upper_learns:
-            upper_rates = upper.next_rates(upper.stage.rule, len(latency), epoch)
+            upper_rates = upper.next_rates(upper.stage.rules[-1], len(latency), epoch)
         return self.backend.learn_together(self, upper, latency, labels, pool, classes, (rates, upper_rates))
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> np.ndarray:
@@ -349,12 +358,15 @@ class Operation(StageModule):
 class Parallel(StageModule):
     """A stage with branches. ``branches``: their layers."""
 
+    branches: Sequence[Layer]
+
     def __init__(self, stage: Branches, *arguments: Any):
         super().__init__(stage, *arguments)
-        self.branches = nn.ModuleList(Layer(branch, *arguments) for branch in stage.branches)
+        layers = [Layer(branch, *arguments) for branch in stage.branches]
+        self.branches = nn.ModuleList(layers)  # type: ignore[assignment]  # torch's lists have no type of their items
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> Sequence[Layer]:
         return list(self.branches)
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:

@@ -19,10 +19,10 @@ def has_converged(rows: Sequence[Row], converge: float) -> bool:
     return convergence is not None and convergence < converge
 
 
-def has_given_up(rows: Sequence[Row], patience: int) -> bool:
+def has_given_up(rows: Sequence[Row], patience: float) -> bool:
     """Return whether this number of epochs has passed without a better validation accuracy."""
-    accuracies = [row.val_accuracy for row in rows]
-    if None in accuracies:  # there are no validation images
+    accuracies = [row.val_accuracy for row in rows if row.val_accuracy is not None]
+    if len(accuracies) < len(rows):  # there are no validation images
         return False
     return len(rows) - 1 - accuracies.index(max(accuracies)) >= patience
 

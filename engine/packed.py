@@ -3,9 +3,9 @@
 import errno
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ MAX_IN_MEMORY = 256 * 2**20  # bytes of bits that are read together; more bits a
 class Packed:
     """Latency maps uint8 (N, C, H, W) of N images, which are read and written like the tensor.
 
-    A subclass stores them by ``_write`` and ``_read``.
+    A subclass stores them by ``_write(start, flat)`` and ``_read(indices, flat)``, with flat uint8 (n, C · H · W).
 
     Args:
         images: N.
@@ -31,6 +31,8 @@ class Packed:
     """
 
     device = torch.device("cpu")
+    _write: Callable[[int, np.ndarray], None]
+    _read: Callable[[np.ndarray, np.ndarray], None]
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):
         self.shape = torch.Size((images, *shape))
@@ -52,7 +54,7 @@ class Packed:
         flat = latencies.flatten(1).numpy(force=True)
         self._write(start, np.ascontiguousarray(flat))
 
-    def __getitem__(self, chosen: Tensor | slice) -> Tensor:
+    def __getitem__(self, chosen: Tensor | np.ndarray | slice) -> Tensor:
         """Return the images with the indices int64 (n,), or of a slice: uint8 (n, C, H, W)."""
         if isinstance(chosen, Tensor):
             chosen = chosen.numpy(force=True)
@@ -72,15 +74,15 @@ class PackedSpikes(Packed):
             read row by row and not mapped: the system owns its pages, and frees them when memory is short.
     """
 
-    def __init__(self, images: int, shape: Sequence[int], time_steps: int, file: BinaryIO | None = None):
+    def __init__(self, images: int, shape: Sequence[int], time_steps: int, file: FileIO | None = None):
         super().__init__(images, shape, time_steps)
         self._file = file
         self._row = -(-math.prod(shape) // 8)
-        self._bits = np.zeros((images, self._row), np.uint8) if file is None else None
+        self._bits = np.zeros((images if file is None else 0, self._row), np.uint8)
 
     def close(self) -> None:
         """Free the memory, or close the file."""
-        self._bits = None
+        self._bits = np.empty((0, self._row), np.uint8)
         if self._file is not None:
             self._file.close()
 
@@ -90,7 +92,7 @@ class PackedSpikes(Packed):
             self._bits[start : start + len(bits)] = bits
         else:
             self._file.seek(start * self._row)
-            if self._file.write(bits) != bits.nbytes:
+            if self._file.write(bits.data) != bits.nbytes:
                 raise OSError(errno.ENOSPC, "no room left for the spikes of moved images")
 
     def _read(self, indices, flat):
@@ -100,7 +102,7 @@ class PackedSpikes(Packed):
             bits = np.empty((len(indices), self._row), np.uint8)
             for row, image in zip(bits, indices, strict=True):
                 self._file.seek(int(image) * self._row)
-                self._file.readinto(row)
+                self._file.readinto(row.data)
         is_silent = np.unpackbits(~bits, axis=1, count=flat.shape[1])
         np.multiply(is_silent, np.uint8(self.time_steps), out=flat)
 
@@ -138,7 +140,7 @@ class PackedLatencies(Packed):
         run_parts(_fill_times, len(indices), neurons, times, self._first, indices, flat)
 
 
-def open_storage(size: int, folder: Path | None) -> BinaryIO | None:
+def open_storage(size: int, folder: Path | None) -> FileIO | None:
     """Open a temporary file in a folder (None: that of the system) for bits; None if ``size`` bytes fit in memory."""
     return tempfile.TemporaryFile(dir=folder, buffering=0) if size > MAX_IN_MEMORY else None
 

@@ -53,6 +53,8 @@ class Phase(nn.Module):
     Raises InputError if one of the rules names a phase of another class.
     """
 
+    batches: torch.Tensor
+
     def __init__(self, stages: tuple[str, ...], rules: Mapping[str, Rule], alternate: bool = False):
         super().__init__()
         self.stages = tuple(stages)
@@ -60,8 +62,9 @@ class Phase(nn.Module):
         self.alternate = alternate
         self.register_buffer("batches", torch.zeros(1, dtype=torch.int64))
         for rule in self.rules.values():
-            if not isinstance(self, rule.phase or Phase):
-                needed = f"the rule {rule.name!r} learns in the phase {rule.phase.__name__}"
+            kind = rule.phase or Phase
+            if not isinstance(self, kind):
+                needed = f"the rule {rule.name!r} learns in the phase {kind.__name__}"
                 raise InputError(f"{needed}, but {self.name} learns in {type(self).__name__}")
 
     @property
@@ -116,6 +119,8 @@ class Phase(nn.Module):
             for layer_name, layer in network.named_layers(active):
                 winners[layer_name] = list_winners(self.learn_features(layer_name, layer, inputs, epoch))
             learned = Learned(None, None, winners)
+        elif labels is None:
+            raise InputError(f"{self.name} learns with labels")
         elif active == (network.decision,):
             learned = self.learn_decisions(network, inputs, labels, epoch, rng, left_out)
         elif left_out is not None:
@@ -157,13 +162,14 @@ class Phase(nn.Module):
 
         The arguments are those of ``learn``, which adapts the rates afterwards. inputs: uint8 (N, C, H, W).
         """
+        decision = network.find_decision()
         maps = {network.input_name(self.stages[0]): inputs}
-        inputs = network.map_of(maps, network.input_name(network.decision))[:].to(network.device)
+        inputs = network.map_of(maps, network.input_name(decision))[:].to(network.device)
         classes = network.class_of_feature()
         votes = []
         highest = []
         winners = {}
-        for layer_name, layer in network.named_layers([network.decision]):
+        for layer_name, layer in network.named_layers([decision]):
             result = layer.learn_decisions(inputs, labels, classes, rng, epoch, left_out)
             feature = result.decisions[:, 0].long()
             votes.append(classes_of(feature, classes))
@@ -188,13 +194,14 @@ class Phase(nn.Module):
         of the firing stage. active: the names of the stages that learn from this batch.
         """
         name = self.stages[0]
+        decision = network.find_decision()
         pool = 1
-        for between in network.between([name], network.inputs_of(network.decision)):
-            pool = network.declaration[between].size
+        for between in network.between([name], network.inputs_of(decision)):
+            pool = network.declaration[between].window
         classes = network.class_of_feature()
-        lower, upper = network.stages[name], network.stages[network.decision]
-        result = lower.learn_together(upper, inputs, labels, pool, classes, network.decision in active, epoch)
-        winners = {name: list_winners(result.winners), network.decision: list_winners(result.decisions)}
+        (_, lower), (_, upper) = network.named_layers([name, decision])
+        result = lower.learn_together(upper, inputs, labels, pool, classes, decision in active, epoch)
+        winners = {name: list_winners(result.winners), decision: list_winners(result.decisions)}
         decisions = classes_of(result.decisions[:, 0].long(), classes)
         outcome = Outcome.of(decisions, labels.cpu())
         return Learned(outcome, decisions[:, None].repeat(1, 2), {stage: winners[stage] for stage in active})

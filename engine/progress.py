@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -68,12 +68,12 @@ class Row(Mapping):
         "mean of (w - lower)(upper - w) / (upper - lower)² of the features that won; the highest of the convolutions",
         ("convergence", ".1e"),
     )
-    winners_per_image: float | None = column("mean number")
-    dead_features: int | None = column("features that did [not win](did_my_layer_learn.md) in this epoch")
+    winners_per_image: float = column("mean number", default=0.0)
+    dead_features: int = column("features that did [not win](did_my_layer_learn.md) in this epoch", default=0)
     ltp_rate: float | None = column("rate of potentiation after the epoch; for R-STDP, of a reward")
     ltd_rate: float | None = column("rate of depression, likewise")
-    seconds: float | None = column("time of the epoch", ("seconds", ".1f"))
-    values: dict[str, Any] = field(default_factory=dict)
+    seconds: float = column("time of the epoch", ("seconds", ".1f"), default=0.0)
+    values: dict[str, Any] = field(default_factory=dict)  # type: ignore[assignment]  # takes the place of Mapping's
 
     @property
     def has_labels(self) -> bool:
@@ -141,8 +141,7 @@ class PhaseStep(NamedTuple):
     """A phase begins, or goes on after an interruption."""
 
     phase: Phase
-
-    kind = "phase"
+    kind: Literal["phase"] = "phase"
 
 
 class ChunkStep(NamedTuple):
@@ -152,8 +151,7 @@ class ChunkStep(NamedTuple):
     title: str
     done: int
     total: int
-
-    kind = "chunk"
+    kind: Literal["chunk"] = "chunk"
 
 
 class BatchStep(NamedTuple):
@@ -168,8 +166,7 @@ class BatchStep(NamedTuple):
     total: int
     learned: Learned
     length: int
-
-    kind = "batch"
+    kind: Literal["batch"] = "batch"
 
 
 class EpochStep(NamedTuple):
@@ -177,8 +174,7 @@ class EpochStep(NamedTuple):
 
     phase: Phase
     wins: dict[str, torch.Tensor]
-
-    kind = "epoch"
+    kind: Literal["epoch"] = "epoch"
 
 
 class EndStep(NamedTuple):
@@ -186,8 +182,7 @@ class EndStep(NamedTuple):
 
     phase: Phase
     ended_by: str
-
-    kind = "end"
+    kind: Literal["end"] = "end"
 
 
 Step = PhaseStep | ChunkStep | BatchStep | EpochStep | EndStep  # what ``NetworkTrainer.steps`` yields
