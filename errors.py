@@ -68,7 +68,7 @@ def find_place(error: BaseException) -> str | None:
     own = [f"{file}, line {line}" for file, line in places if file in USER_FILES]
     if own:
         return own[-1]
-    return error.__cause__ and find_place(error.__cause__)
+    return find_place(error.__cause__) if error.__cause__ else None
 
 
 def is_known(error: BaseException) -> bool:

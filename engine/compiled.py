@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -61,8 +62,8 @@ HARMLESS = re.compile(r"CACHE_|.*NUM_THREADS|THREADING_LAYER")  # numba's settin
 CONSTANTS = bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype, types.Type
 PLAIN_TYPES = types.Number, types.Boolean, types.NoneType, types.UnicodeType, types.Literal, types.Omitted, types.Array
 
-counts = Counter()  # in this process; "loaded" and "compiled" are numbers of signatures
-announcements = []  # functions to call before the next compilation; each is called once
+counts: Counter[str] = Counter()  # in this process; "loaded" and "compiled" are numbers of signatures
+announcements: list[Callable[[], None]] = []  # functions to call before the next compilation; each is called once
 
 
 def compiled(function):
@@ -79,7 +80,7 @@ def compiled(function):
     return dispatcher
 
 
-class _Cache(NullCache):
+class _Cache(NullCache):  # type: ignore[misc, valid-type]  # of this version of numba, or object
     """numba calls ``load_overload`` before it compiles a function for a signature, and ``save_overload`` afterwards."""
 
     def __init__(self, dispatcher):
@@ -97,7 +98,7 @@ class _Cache(NullCache):
                     raise ValueError(f"{path} is damaged")
                 with suppress(OSError):
                     os.utime(path)
-                result = compiler.CompileResult._rebuild(target_context, *serialize.loads(payload))
+                result = compiler.CompileResult._rebuild(target_context, *serialize.loads(payload))  # type: ignore[union-attr]
                 counts["loaded"] += 1
                 return result
         except Exception as error:
@@ -111,7 +112,7 @@ class _Cache(NullCache):
         try:
             if not cres.library.has_dynamic_globals:
                 digest = digest_of(self._dispatcher, tuple(sig), cres.codegen.magic_tuple())
-                payload = serialize.dumps(cres._reduce())
+                payload = serialize.dumps(cres._reduce())  # type: ignore[union-attr]
                 pickle.dumps(cres.signature)  # raises if a class has no place in a module; numba would copy the class
                 content = hashlib.blake2b(payload, key=digest.encode()).digest() + payload
                 write_atomically(_folder() / f"{digest}.kernel", lambda temporary: temporary.write_bytes(content))

@@ -2,7 +2,8 @@
 
 import hashlib
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 
 from errors import USER_FILES, InputError
@@ -36,13 +37,15 @@ def import_plugin(path: str | Path) -> str:
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         USER_FILES.add(str(path))
-        spec = spec_from_file_location(name, path)
-        module = sys.modules[spec.name] = module_from_spec(spec)
+        loader = SourceFileLoader(name, str(path))
+        spec = ModuleSpec(name, loader, origin=str(path))
+        spec.has_location = True
+        module = sys.modules[name] = module_from_spec(spec)
         try:
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
         except BaseException as error:
             del sys.modules[name]
-            error.places = [(str(path), 1)]  # the traceback of a file that is not text has no place
+            vars(error)["places"] = [(str(path), 1)]  # the traceback of a file that is not text has no place
             raise
         PLUGINS[path] = name
     return digest_plugin(path)
