@@ -6,6 +6,7 @@ To add a data set, write a function with the decorator ``@dataset`` in its own f
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -54,7 +55,7 @@ def load(
         hint = f"; a folder is folder:{name}" if os.path.isdir(name) else ""
         raise InputError(f"unknown --dataset {name!r}; choose from {list_datasets()}{hint}")
     argument = name.removeprefix(registered) if registered.endswith(":") else name
-    read = DATASETS[registered]
+    read: Callable[..., DataSet] = DATASETS[registered]
     if ground is not None:
         if "ground" not in signature(read).parameters:
             raise InputError(f"--ground is for pictures in class folders, folder:PATH, not for {name}")
@@ -101,10 +102,11 @@ def _hold_out(data: DataSet) -> DataSet:
 
 def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
     """Return the data set with images that are stretched to a height and width."""
-    count = len(data.train_images) + len(data.test_images)
+    images, _ = data.test_part
+    count = len(data.train_images) + len(images)
     check_memory(f"--image-size for {count:,} images", count * math.prod(image_size) * data.colours)
     train = resize_images(data.train_images, *image_size)
-    test = resize_images(data.test_images, *image_size)
+    test = resize_images(images, *image_size)
     return replace(data, train_images=train, test_images=test)
 
 
@@ -114,11 +116,12 @@ def _note_duplicates(data: DataSet) -> list[str]:
     Of a validation part that a run draws, ``training.data.Splits`` notes the copies.
     """
     known = hash_images(data.train_images)
-    tested = hash_images(data.test_images)
+    images, of_images = data.test_part
+    tested = hash_images(images)
     end = len(data.train_labels)
     count = end - data.val_count
     both = "training or validation" if data.val_count else "training"
-    labels = np.concatenate([data.train_labels, data.test_labels])
+    labels = np.concatenate([data.train_labels, of_images])
     return [
         *note_copies("validation", known[count:end], np.delete(known, slice(count, end)), "training"),
         *note_copies("test", tested, known, both),

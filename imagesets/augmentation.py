@@ -57,7 +57,7 @@ def move_images(images: np.ndarray, augmentation: Augmentation, copy: int, seed:
         return images
     # row by row, so that the numbers for an image do not depend on the number of images
     draws = np.random.default_rng([seed, copy]).random((first + len(images), 6))[first:]
-    largest = [getattr(augmentation, name) for name in ("turn", "shift", "shift", "scale", "shear")]
+    largest = np.array([getattr(augmentation, name) for name in ("turn", "shift", "shift", "scale", "shear")])
     turn, down, right, scale, shear = (largest * (2 * draws[:, :5] - 1)).T
     is_mirrored = augmentation.flip & (draws[:, 5] < 0.5)
     return warp(images, compute_movements(turn, down, right, 1 + scale, shear, is_mirrored))

@@ -48,6 +48,13 @@ class DataSet:
         return self.train_images.shape[1:3]
 
     @property
+    def test_part(self) -> tuple[np.ndarray, np.ndarray]:
+        """The test images and their labels. Raises InputError if one of them is missing."""
+        if self.test_images is None or self.test_labels is None:
+            raise InputError(f"the test part of {self.name} needs test_images and test_labels")
+        return self.test_images, self.test_labels
+
+    @property
     def colours(self) -> int:
         """1 for grey images, 3 for colour images: the parameter ``colours`` of S1C1."""
         return 1 if self.train_images.ndim == 3 else 3
@@ -56,10 +63,10 @@ class DataSet:
     def fingerprint(self) -> str:
         """16 hexadecimal digits, the head of a SHA-256 over all images and labels, their order and the class names."""
         digest = hashlib.sha256(repr(self.class_names).encode())
-        for images, labels in ((self.train_images, self.train_labels), (self.test_images, self.test_labels)):
+        for images, labels in ((self.train_images, self.train_labels), self.test_part):
             digest.update(repr(images.shape).encode())
-            digest.update(np.ascontiguousarray(images))
-            digest.update(labels.astype("<i8"))
+            digest.update(np.ascontiguousarray(images).data)
+            digest.update(labels.astype("<i8").data)
         if self.val_count:
             digest.update(repr(self.val_count).encode())
         return digest.hexdigest()[:16]
@@ -68,7 +75,7 @@ class DataSet:
         shape = self.train_images.shape[1:]
         parts = [("train", self.train_images, self.train_labels)]
         if self.test_images is not None:
-            parts.append(("test", self.test_images, self.test_labels))
+            parts.append(("test", *self.test_part))
         for part, images, labels in parts:
             check_images(f"{self.name}'s {part} set", images)
             if images.shape[1:] != shape:

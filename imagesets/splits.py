@@ -19,7 +19,7 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
     is_count = isinstance(held_out, Integral)
     limit = total if is_count else 1
     if 0 < held_out < limit:
-        count = held_out if is_count else round(held_out * total)
+        count = round(held_out if is_count else held_out * total)
         _, sizes = np.unique(labels, return_counts=True)
         shares = _share(sizes, count)
         shares = shares.clip(sizes >= 2, sizes - 1)
