@@ -19,8 +19,8 @@ NAME_LENGTH = 40  # characters of a class name in the name of a file, which has 
 def save_activation_maps(
     model: NetworkTrainer,
     latencies: torch.Tensor,
-    labels: Sequence[int],
-    indices: Sequence[int],
+    labels: np.ndarray,
+    indices: np.ndarray,
     folder: Path,
     class_names: Sequence[str],
     stages: Sequence[str] | None = None,
@@ -52,7 +52,7 @@ def save_activation_maps(
         class_name = class_names[labels[index]]
         file = name_file(int(index), class_name)
         maps = {name: values[0].cpu().numpy() for name, values in model.walk({INPUT: latency}, wanted)}
-        content = {**maps, "label": int(labels[index]), "index": int(index), "steps": model.time_steps}
+        content: dict = {**maps, "label": int(labels[index]), "index": int(index), "steps": model.time_steps}
         title = f"image {index}, label {class_name}"
         potentials = {}
         if model.decision in wanted:
@@ -89,12 +89,13 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
 
     Returns {"potentials" + branch: float32 (F, H, W)}; {} if the stage has a threshold.
     """
-    below = model.map_of(latencies, model.input_name(model.decision))[:].to(model.device)  # [:] unpacks it
+    decision = model.find_decision()
+    below = model.map_of(latencies, model.input_name(decision))[:].to(model.device)  # [:] unpacks it
     potentials = {}
-    for layer_name, layer in model.named_layers([model.decision]):
+    for layer_name, layer in model.named_layers([decision]):
         if layer.stage.fires:
             break
-        branch = layer_name.removeprefix(model.decision)
+        branch = layer_name.removeprefix(decision)
         potentials[f"potentials{branch}"] = sum_weights(layer, below)[0].float().cpu().numpy()
     return potentials
 

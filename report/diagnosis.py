@@ -124,7 +124,7 @@ class Diagnosis:
     def _diagnose_firing(self, phase):
         """Yield which stages fire often, and which are silent for many images, with the potentials that they reach."""
         for name in phase.stages:
-            below = self.model.map_of(self.latencies, self.model.input_name(name))
+            below = self.model.map_of(self.latencies, self.model.input_name(name))[:]
             for layer_name, layer in self.model.named_layers([name]):
                 if not layer.stage.fires:
                     continue
@@ -142,7 +142,7 @@ class Diagnosis:
         for source in self.model.inputs_of(name):
             if source != INPUT and (advice := self._advise_threshold(source)):
                 return advice
-        below = self.model.map_of(self.latencies, self.model.input_name(name))
+        below = self.model.map_of(self.latencies, self.model.input_name(name))[:]
         for _, layer in self.model.named_layers([name]):
             middle = float(layer.peaks(below).amax(1).median())
             if middle and layer.threshold > HIGH * middle:

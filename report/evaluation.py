@@ -7,9 +7,10 @@ were assigned to a class, so silence does not change it.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ NAMED = 10  # classes in a line, at most
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
 
 
-class Accuracy(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Accuracy:
     """The fraction of ``count`` images that are correctly classified.
 
     ``classes``: of a balanced accuracy, the accuracies of the classes, of which ``fraction`` is the mean.
@@ -72,7 +74,7 @@ class Evaluation:
         scores: float64 (N, classes).
     """
 
-    def __init__(self, decisions: torch.Tensor, scores: torch.Tensor, labels: Sequence[int]):
+    def __init__(self, decisions: torch.Tensor, scores: torch.Tensor, labels: np.ndarray):
         self.num_classes = scores.shape[1]
         self.labels = torch.as_tensor(labels).numpy()
         self.predictions = decisions.cpu().numpy()
@@ -143,7 +145,7 @@ class Evaluation:
         # a spreadsheet takes a text that begins with one of these characters for a formula, unless a quote precedes it
         names = [f"'{name}" if name.startswith(("=", "+", "-", "@")) else name for name in class_names]
         names.append("silent")  # a prediction of -1 is the last
-        rows = [("index", "label", "prediction", "score")]
+        rows: list[Sequence[object]] = [("index", "label", "prediction", "score")]
         images = zip(self.labels, self.predictions, self.scores, strict=True)
         for index, (label, prediction, scores) in enumerate(images):
             score = 0.0 if prediction == SILENT else scores[prediction]
@@ -151,7 +153,7 @@ class Evaluation:
         write_csv(path, rows)
 
 
-def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scores: np.ndarray, classes: int) -> dict:
+def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray, classes: int) -> dict:
     """Compute all metrics of an evaluation, as numbers and lists that ``json`` can write.
 
     Args:
@@ -179,7 +181,7 @@ def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scor
     correct = predictions == labels
     silent = predictions == SILENT
     wrong = ~correct & ~silent
-    metrics = {"count": len(labels)}
+    metrics: dict = {"count": len(labels)}
     metrics["accuracy"] = float(correct.mean())
     metrics["loss"] = float(wrong.mean())
     metrics["silent"] = float(silent.mean())
@@ -215,7 +217,7 @@ def describe_balance(runs: Sequence[Mapping[str, Any]], class_names: Sequence[st
     recall = np.max([run["per_class"]["recall"] for run in runs], axis=0)
     numbers = np.flatnonzero(support)
     counts = []
-    for number in (support.argmax(), numbers[support[numbers].argmin()]):
+    for number in (int(support.argmax()), int(numbers[support[numbers].argmin()])):
         counts.append(f"{support[number]:,} {class_names[number]}")
     text = f"the classes are unequal, {' to '.join(counts)} of {metrics['count']:,} {images}: "
     text += f"accuracy {100 * metrics['accuracy']:.2f} %, balanced accuracy {100 * balanced:.2f} %"
@@ -253,7 +255,7 @@ def compute_balanced_accuracy(metrics: Mapping[str, Any]) -> Accuracy:
     return Accuracy(mean, metrics["count"], classes)
 
 
-def compute_roc_curves(labels: Sequence[int], scores: np.ndarray, classes: int) -> list[Curve | None]:
+def compute_roc_curves(labels: np.ndarray, scores: np.ndarray, classes: int) -> list[Curve | None]:
     """Compute the one-vs-rest ROC curve of each class.
 
     labels (N,) and scores (N, classes): as in ``evaluate_predictions``. The curve is None if the class has no image, or
@@ -262,7 +264,7 @@ def compute_roc_curves(labels: Sequence[int], scores: np.ndarray, classes: int) 
     from sklearn.metrics import auc, roc_curve
 
     labels = np.asarray(labels)
-    curves = []
+    curves: list[Curve | None] = []
     for name in range(classes):
         is_class = labels == name
         if is_class.all() or not is_class.any():
@@ -274,7 +276,7 @@ def compute_roc_curves(labels: Sequence[int], scores: np.ndarray, classes: int) 
     return curves
 
 
-def compute_mean_roc_auc(labels: Sequence[int], scores: np.ndarray, classes: int) -> float | None:
+def compute_mean_roc_auc(labels: np.ndarray, scores: np.ndarray, classes: int) -> float | None:
     """Compute the mean area under the ROC curves that are defined; None if there is none."""
     curves = compute_roc_curves(labels, scores, classes)
     areas = [curve[2] for curve in curves if curve is not None]

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
@@ -28,9 +29,11 @@ from utils import write_atomically
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
 MAX_DOTS = 30_000  # of a panel of a raster: more would be black
-CURVES = [{"color": color, "ls": dash} for dash in DASHES for color in PALETTE]  # styles, in their order
+CURVES: list[dict[str, Any]] = [
+    {"color": color, "ls": dash} for dash in DASHES for color in PALETTE
+]  # styles, in their order
 MAX_CURVES = len(CURVES)
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
@@ -88,16 +91,16 @@ def create_figure(width: float, height: float, title: str) -> Figure:
     width = max(width, 0.13 * len(name) + 0.3, 0.085 * longest + 0.3, 4.5)
     band = 0.45 + 0.2 * len(lines)
     height = max(height, 2) + band
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - band / height))
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - band / height))
+    figure = Figure(figsize=(width, height), layout=layout)
     left = 0.12 / width
-    style = {"fontsize": 9.5, "color": GREY, "linespacing": 1.4}
+    style: dict = {"fontsize": 9.5, "color": GREY, "linespacing": 1.4}
     figure.text(left, 1 - 0.12 / height, name, fontsize=13, weight="bold", va="top")
     figure.text(left, 1 - 0.4 / height, "\n".join(lines), va="top", **style)
     return figure
 
 
-def create_panels(count: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, Sequence[Axes]]:
+def create_panels(count: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, np.ndarray]:
     """Create a figure with a grid of ``count`` axes, each of width × height inches."""
     rows = max(1, math.ceil(count / columns))
     figure = create_figure(width * columns + 0.3, height * rows + 0.5, title)
@@ -136,12 +139,12 @@ def draw_history(rows: Sequence[Row], title: str) -> Figure:
     figure = create_figure(10 if supervised else 6, max(3.6, 1.6 * sum(heights)), title)
     if not rows:
         return figure
-    grid = [[part] for part in parts] or [[]]
+    grid: list[Any] = [[part] for part in parts] or [[]]
     widths = [2.2] if supervised else []
     if unsupervised:
         grid = [["convergence", *line] for line in grid]
         widths = [1, *widths]
-    ratios = {"width_ratios": widths, "height_ratios": heights or [1]}
+    ratios: dict = {"width_ratios": widths, "height_ratios": heights or [1]}
     panels = figure.subplot_mosaic(grid, **ratios)
     if unsupervised:
         _draw_convergence(panels.pop("convergence"), unsupervised)
@@ -362,12 +365,12 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     axes = figure.add_subplot()
     picture = axes.imshow(shares, norm=PowerNorm(0.5, 0, 100), cmap="Blues")
     axes.axvline(classes - 0.5, color=INK, lw=0.8)  # silence is set apart
-    centered = {"ha": "center", "va": "center", "in_layout": False}  # they do not change the layout
+    centered: dict = {"ha": "center", "va": "center", "in_layout": False}  # they do not change the layout
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             color = "white" if shares[row, column] > 36 else INK
             axes.text(column, row, f"{count}", color=color, fontsize=16 * cell, **centered)
-    rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
+    rotation: dict = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
     axes.set_xticks(range(classes + 1), [*class_names, "silent"], **rotation)
     axes.set_yticks(range(classes), class_names)
     axes.tick_params(length=0)
@@ -400,13 +403,13 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
     width = max(1.05, LETTER * (longest + 3))
     columns = max(1, min(10, shown, int(14 / width)))
     figure, grid = create_panels(shown, columns, width, 1.35 if longest <= 3 else 1.55, title)
-    figure.get_layout_engine().set(h_pad=0.05)
+    figure.get_layout_engine().set(h_pad=0.05)  # type: ignore[union-attr, call-arg]  # the engine of ``create_figure``
     for axes, image, index, text, prediction in zip(grid, images, indices, decided, predictions, strict=True):
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
         color = GREY if prediction == SILENT else INK
         axes.set_title(text, color=color, loc="center", pad=3)
-        style = {"ha": "center", "va": "top", "fontsize": 6.5, "color": GREY}
+        style: dict = {"ha": "center", "va": "top", "fontsize": 6.5, "color": GREY}
         axes.text(0.5, -0.03, f"image {index}", transform=axes.transAxes, **style)
     count = f"{total or 'no'} error{'s' * (total != 1)}"
     if shown < total:

@@ -3,7 +3,7 @@
 Each spike adds every weight that it reaches to a potential: one *accumulate* for each weight.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ def count_operations(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, 
 def count_spikes(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
     """Count the spikes of each neuron over all images: {map: int64 (C, H, W)}, of the input and of what fires."""
     names = [INPUT, *(name for name, node in model.nodes.items() if node.stage.fires)]
-    spikes = Counter()
+    spikes: dict = defaultdict(int)
     for images in latencies.split(COUNTED_TOGETHER):
         for name, latency in model.walk({INPUT: images}, names):
             fired = latency < model.time_steps
@@ -67,7 +67,7 @@ def count_reached(layer: Layer, spikes: np.ndarray) -> int:
 
 def describe_operations(stages: dict[str, dict[str, float]]) -> str:
     """Return a line with the counts of all stages for an image."""
-    total = Counter()
+    total: Counter = Counter()
     for counts in stages.values():
         total.update(counts)
     return f"per image: {total['spikes']:,.0f} spikes, {total['synaptic_additions']:,.0f} additions of weights"

@@ -60,7 +60,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
     """
     if results is None:
         results = read_record(folder / "results.json")
-    left_out = []
+    left_out: list[str] = []
     images = read_maps(maps, report.model, report.images, left_out)
     data = {"images": images, "emergence": pack_emergence(report), "legend": describe_features(report.encoder)}
     if images:
@@ -222,7 +222,7 @@ def encode(array: np.ndarray, kind: str = "u1") -> str:
 def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, left_out: list[str]) -> list[dict]:
     """Read the maps in a folder, a dict for each image, up to the size limit of the page."""
     paths = sorted(folder.glob("*.npz")) if folder else []
-    records = []
+    records: list[dict] = []
     room = MAX_BYTES
     for path in paths:
         with np.load(path) as arrays:

@@ -107,7 +107,7 @@ def scale_features(pictures: torch.Tensor) -> torch.Tensor:
     return pictures / largest.clamp(min=1e-12)
 
 
-def center_features(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def center_features(pictures: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Pad pictures (…, h, w) with zeros on all sides to ``size`` = (rows, columns)."""
     rows = size[0] - pictures.shape[-2]
     columns = size[1] - pictures.shape[-1]

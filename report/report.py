@@ -7,7 +7,7 @@ has computed after each epoch.
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from engine.encoder import Encoder
+from engine.graph import LatencyMap
 from engine.progress import Row
 from engine.registry import register
 from engine.stages import INPUT
@@ -40,7 +40,7 @@ TIMED_IMAGES = 1000  # for the times of the first spikes
 RASTER_IMAGES = 10  # at most, in the raster
 MAX_DEPTH = 100  # of lists and dicts in each other, in the values after an epoch: Python writes JSON up to about 990
 
-FIGURES: dict[str, Callable] = {}  # {name of the file: function}, which has a ``caption``
+FIGURES: dict[str, Any] = {}  # {name of the file: function}, which has a ``caption``
 VALUES: dict[str, Callable] = {}  # {name: function} of the values after each epoch
 
 
@@ -70,13 +70,13 @@ class Report:
     encoder: Encoder
     images: np.ndarray
     labels: np.ndarray
-    latencies: torch.Tensor
+    latencies: LatencyMap
     class_names: Sequence[str]
     title: str
     split: str = "test"
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    shown: Sequence[int] = ()
+    shown: np.ndarray | Sequence[int] = ()
     maps: str = "maps"
     history: Sequence[Row] = ()
     copies: Sequence[MovedCopy] = ()
@@ -263,7 +263,7 @@ def moved_images(report, caption):
         yield "", sheets.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies[0].augmentation}")
 
 
-def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
+def count_spike_times(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, np.ndarray]:
     """Count when neurons fire for the first images.
 
     Returns {stage: int (T + 1,)}: how many neurons fire at each time step and, as the last, how many never do. The
@@ -271,7 +271,7 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     """
     regions = find_neurons(model, *latencies.shape[2:])
     names = [name for name in regions if name == INPUT or model.declaration[name].fires]
-    counts = Counter()
+    counts: dict = defaultdict(int)
     for batch in latencies[:TIMED_IMAGES].split(50):  # numpy.bincount converts them to eight bytes per neuron
         for name, maps in model.walk({INPUT: batch}, names):
             for features, rows, columns in regions[name]:
@@ -302,11 +302,11 @@ def draw_figures(folder: Path, report: Report, formats: Sequence[str] = ()) -> l
 
 def collect_results(evaluations: Mapping[str, Evaluation], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of results.json: the evaluations {"test.best": …} as nested dicts, and ``facts``."""
-    content = {}
+    content: dict = {}
     for key, evaluation in evaluations.items():
         *outer, last = key.split(".")
         scores = content
         for name in outer:
             scores = scores.setdefault(name, {})
         scores[last] = evaluation.metrics
-    return content | facts
+    return {**content, **facts}

@@ -258,10 +258,10 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
         steps: number of time steps. At most 15 of them are drawn, at equal distances.
         polarity: of the channels, as in ``draw_filters``.
     """
-    polarity = np.asarray(polarity)
+    signs = np.asarray(polarity)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, 15)).round().astype(int))
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
-    pictures = mix_colors({sign: spiked[:, polarity == sign].mean(1) for sign in np.unique(polarity).tolist()})
+    pictures = mix_colors({sign: spiked[:, signs == sign].mean(1) for sign in np.unique(signs).tolist()})
     words = {1: "on cell has spiked", -1: "off cell has spiked", 0: "input has spiked"}
     rows = [f"from time step {step}" for step in shown[::5]]
     caption = "all spikes so far; paler: at some of the scales"
@@ -290,7 +290,7 @@ def mix_colors(amounts: dict[int, np.ndarray]) -> np.ndarray:
 
 def make_key(polarity: Sequence[int], words: dict[int, str], both: str) -> list[tuple[np.ndarray, str]]:
     """Return a key of the colours of the polarities that occur, of on and off together, and of none."""
-    names = {(sign,): words[sign] for sign in (1, -1, 0) if sign in list(polarity)}
+    names: dict[tuple[int, ...], str] = {(sign,): words[sign] for sign in (1, -1, 0) if sign in polarity}
     if {(1,), (-1,)} <= names.keys():
         names[1, -1] = both
     key = []

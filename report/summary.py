@@ -130,7 +130,7 @@ def describe_phases(model: NetworkTrainer) -> list[str]:
 
 
 def _table(header, rows):
-    columns = []
+    columns: list[list[str]] = []
     for name, *cells in zip(header, *rows, strict=True):
         width = max(map(len, (name, *cells)))
         adjust = str.ljust if len(columns) < 2 else str.rjust

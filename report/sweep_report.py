@@ -265,8 +265,8 @@ def _list_advice(runs: Sequence[SweptRun], groups: Groups) -> str:
     A text that differs between runs in its measured numbers only, not in its advice, appears once; a text on unequal
     classes once for each setting.
     """
-    first = {}
-    names = defaultdict(dict)
+    first: dict = {}
+    names: dict[tuple, dict] = defaultdict(dict)
     for run in runs:
         for text in run.diagnosis:
             measured, *advice = text.partition("try --")
@@ -316,7 +316,7 @@ def _group_runs(runs: Sequence[SweptRun], ignored: Collection[str]) -> Groups:
     for run in runs:
         of_network[str(run.flags["model"]), Path(str(run.flags["dataset"])).name].append(run)
     everywhere = _find_varying(runs) - {*DECLARED}
-    groups = defaultdict(list)
+    groups: Groups = defaultdict(list)
     for (model, dataset), members in of_network.items():
         names = sorted((everywhere | _find_varying(members)) - {*ignored})
         for run in members:
@@ -339,7 +339,7 @@ def _compare_settings(groups: Groups, score: str) -> dict[Setting, str]:
     It is the mean over the common seeds in percent with its 95 % interval by t, of one seed without an interval. A
     setting without the score is not the first. If no two settings have common seeds: {}.
     """
-    first = {}
+    first: dict = {}
     differences = {}
     for setting, members in groups.items():
         scores = {run.flags["seed"]: run.scores[score] for run in members if score in run.scores}
@@ -369,7 +369,7 @@ def _make_table(groups: Groups, keys: Sequence[str], differences: dict[str, dict
     keys: of the scores. differences: {key of DIFFERENCES: those of ``_compare_settings``, {} if there are none}.
     """
     columns = [key for key in COLUMNS if key in keys or differences.get(key)]
-    header = [*ABOUT, "seeds", *map(COLUMNS.get, columns)]
+    header = [*ABOUT, "seeds", *(COLUMNS[key] for key in columns)]
     alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(columns))
     lines = [header, alignment]
     for setting, members in groups.items():
@@ -393,7 +393,7 @@ def _make_table(groups: Groups, keys: Sequence[str], differences: dict[str, dict
 
 def _write_runs(path: Path, groups: Groups, keys: Sequence[str]) -> None:
     """Write runs.csv."""
-    rows = [[*ABOUT, "seed", "run", "finished", *keys]]
+    rows: list[Sequence[object]] = [[*ABOUT, "seed", "run", "finished", *keys]]
     for setting, members in groups.items():
         for run in members:
             scores = map(run.scores.get, keys)
@@ -428,7 +428,7 @@ def _format(key: str, value: float) -> str:
 @use_style()
 def _draw_curves(groups: Groups) -> Figure | None:
     """Draw the learning curves of all settings, a panel for each data set and split. None if there are no curves."""
-    panels = defaultdict(dict)  # {title: {label: the curves of the seeds}}
+    panels: dict[str, dict] = defaultdict(dict)  # {title: {label: the curves of the seeds}}
     for split, images in SPLITS.items():
         for (model, dataset, setting), members in groups.items():
             curves = [run.curves[split] for run in members if run.curves.get(split)]

@@ -126,7 +126,7 @@ def describe_stages(model: NetworkTrainer) -> list[dict]:
     """Describe the stages for the page's script, bottom up."""
     stages = []
     for name, stage in model.declaration.items():
-        entry = {"name": name, "kind": type(stage).__name__, "inputs": model.inputs_of(name)}
+        entry: dict = {"name": name, "kind": type(stage).__name__, "inputs": model.inputs_of(name)}
         for layer_name, layer in model.named_layers([name]):
             conv = layer.stage
             fields = {"label": layer_name, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}

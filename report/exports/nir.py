@@ -61,13 +61,14 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
             graph.refuse(name, f"stage such as {kind.__name__}")
         graph.ends[name] = represented[kind](name, stage)
     *_, last = model.declaration
-    stage = model.declaration[last]
-    shape = (stage.out_channels,) if stage.sees_whole_maps else graph.shapes[last]
+    shape = graph.shapes[last]
+    if model.declaration[last].sees_whole_maps:
+        shape = shape[:1]
     end = "output"
     while end in graph.nodes:  # a stage has this name
         end += "_"
     graph.add(end, nir.Output({"output": np.array(shape)}), graph.ends[last])
-    metadata = {"time_steps": model.time_steps, "dt": DT}
+    metadata: dict = {"time_steps": model.time_steps, "dt": DT}
     if model.decision:
         metadata |= {"classes": list(class_names), "class_of_feature": model.class_of_feature()}
     data = BytesIO()  # the HDF5 library ends the process if the disk is full
