@@ -30,7 +30,7 @@ from report.page import PAGE, write_page
 from report.report import Report, collect_results
 from report.run_folder import LATEST, RunFolder, write_start
 from training.changes import digest_code
-from training.checkpoint import Checkpoint, RunRecord, load_checkpoint
+from training.checkpoint import Checkpoint, RunRecord, load_run
 from training.data import DRY_RUN_IMAGES, Split, Splits, load_data, load_data_of_run
 from training.log import RunLog
 from training.parsing import to_text
@@ -51,17 +51,19 @@ def main(words: list[str]) -> int | None:
     if others:
         evaluate_together(settings, [network, *others])
     elif settings.nir:
-        write_graph(settings, network)
+        write_graph(Path(settings.nir), network)
     elif settings.draw:
-        draw(settings, network)
-    elif settings.save_features and settings.predict:
-        return save_features_of_files(settings, network)
+        draw(Path(settings.draw), settings, network)
     elif settings.save_features:
-        save_features_of_data(settings, network)
+        stage = choose_stage(network.model, settings.save_features)
+        if settings.predict:
+            return save_features_of_files(settings, network, stage)
+        save_features_of_data(settings, network, stage)
     elif settings.predict:
         return predict(settings, network)
     else:
         evaluate(settings, network)
+    return None
 
 
 def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
@@ -115,7 +117,7 @@ def record_first_test(
             weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
             title = f"{trained.title(dataset=data.name)}, {weights}"
             validation = Splits(trained, data).get_split("validation")
-            moments = load_checkpoint(run.last).progress.moments
+            moments = load_run(run.last).progress.moments
             shown = {"images": validation.images, "labels": validation.labels, "title": title, "moments": moments}
             record_test(run, replace(tested, **shown))
     except InputError as error:
@@ -160,8 +162,9 @@ def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]
 def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[DataSet, np.ndarray, np.ndarray]:
     """Return the data set of the settings, its test images and their labels; a few of a dry run."""
     data = read_tested(settings, network)
-    count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
-    return data, data.test_images[:count], data.test_labels[:count]
+    images, labels = data.test_part
+    count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(labels)
+    return data, images[:count], labels[:count]
 
 
 def begin_test(
@@ -189,11 +192,11 @@ def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
     network.check_decides()
     images, entries, code = read_files(settings, network)
     names = network.class_names
-    classified = network.classify(images) if images else ([], [])
-    for entry, decision, scores in zip(entries, *classified, strict=True):
-        if decision >= 0:
-            entry["class"] = names[decision]
-        entry["scores"] = dict(zip(names, scores.tolist(), strict=True))
+    if images:
+        for entry, decision, scores in zip(entries, *network.classify(images), strict=True):
+            if decision >= 0:
+                entry["class"] = names[decision]
+            entry["scores"] = dict(zip(names, scores.tolist(), strict=True))
     if settings.json:
         print_output(json.dumps(entries, indent=1))
     else:
@@ -232,20 +235,18 @@ def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[lis
     return images, entries, code
 
 
-def save_features_of_files(settings: EvaluateSettings, network: TrainedNetwork) -> int:
+def save_features_of_files(settings: EvaluateSettings, network: TrainedNetwork, stage: str) -> int:
     """Save the features of image files in a new folder. Returns as ``predict``."""
-    stage = choose_stage(network.model, settings.save_features)
     images, entries, code = read_files(settings, network)
     if images:
-        chosen = Split(network.gather(images), np.full(len(images), -1), np.arange(len(images)))
+        chosen = Split(np.asarray(network.gather(images)), np.full(len(images), -1), np.arange(len(images)))
         paths = np.array([entry["image"] for entry in entries])
         write_features(settings, network, stage, "files", {"files": chosen}, files=paths)
     return code
 
 
-def save_features_of_data(settings: EvaluateSettings, network: TrainedNetwork) -> None:
+def save_features_of_data(settings: EvaluateSettings, network: TrainedNetwork, stage: str) -> None:
     """Save the features of a data set in a new folder."""
-    stage = choose_stage(network.model, settings.save_features)
     splits = split_data(settings, network)
     filled = {name: splits.get_split(name) for name, chosen in splits.indices.items() if len(chosen)}
     write_features(settings, network, stage, splits.data.name, filled)
@@ -286,21 +287,19 @@ def split_data(settings: EvaluateSettings, network: TrainedNetwork) -> Splits:
     return Splits(replace(trained, test=True, dry_run=settings.dry_run), data)
 
 
-def draw(settings: EvaluateSettings, network: TrainedNetwork) -> None:
+def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write a page on which images are drawn."""
     network.check_decides()
     data, images, labels = read_test_images(settings, network)
     chosen = choose_map_images(settings, labels)
     if not len(chosen):
         chosen = np.linspace(0, len(labels) - 1, min(DRAWN, len(labels))).astype(int)
-    path = Path(settings.draw)
     write_drawing_page(path, network, images, chosen, test=data, settings=settings)
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 
-def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:
+def write_graph(path: Path, network: TrainedNetwork) -> None:
     """Write the network as a NIR graph."""
-    path = Path(settings.nir)
     write_nir(path, network.model, network.class_names)
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 

@@ -81,14 +81,14 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     """Return the runs of a sweep. Raises InputError for settings that train.py refuses, and for unusable folders."""
     common = TrainSettings.parse([*sweep.run_flags, "--model", sweep.model[0]])
     check_flags(sweep, common)
-    if is_run(Path(sweep.output)):
+    if is_run(sweep.folder):
         sweep.refuse("output", f"{sweep.output} is a run; name another folder")
     if not sweep.scheduler:
         prepare_machine(replace(common, threads=sweep.threads))
     data = {name: load_data(replace(common, dataset=name)) for name in sweep.dataset}  # downloads each once
     axes = [[f"{field}={value.strip()}" for value in values] for field, *values in sweep.grid]
     points = list(itertools.product(*axes))
-    runs = []
+    runs: list[PlannedRun] = []
     combinations = itertools.product(sweep.model, sweep.dataset, points, sweep.labels or [None], sweep.seeds)
     for model, dataset, point, labels, seed in combinations:
         run = plan_run(sweep, model, dataset, data[dataset], point, labels, seed)
@@ -135,7 +135,7 @@ def plan_run(
     if len(name) > MAX_NAME:
         end = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}-seed{seed}"
         name = name[: MAX_NAME - len(end)] + end
-    output = Path(sweep.output).resolve()
+    output = sweep.folder
     words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
     if labels is not None:
         words += ["--labels", str(labels)]
@@ -150,7 +150,7 @@ def plan_run(
     splits = Splits(settings, data)
     plan_outputs(settings, splits, network)
     if settings.init_from:
-        initialize_from(settings, splits, encoder, network)
+        initialize_from(settings.init_from, settings, splits, encoder, network)
     learned = replace(settings, name=None, set=()), network.declaration, encoder
     return PlannedRun(RunFolder(output / name), words, settings, learned)
 
@@ -211,8 +211,9 @@ def train_one(
     end = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
     stopped = 128 + getattr(signal, "SIGBREAK", signal.SIGTERM), -signal.SIGTERM
     with tempfile.TemporaryFile() as errors:
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors, "creationflags": group}
-        process = subprocess.Popen(words, cwd=here, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, **options)
+        quiet: dict = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors}
+        env = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        process = subprocess.Popen(words, cwd=here, env=env, creationflags=group, **quiet)
         is_asked = False
         while process.poll() is None:
             if is_stopped and is_stopped() and not is_asked:
@@ -250,7 +251,7 @@ def write_commands(run: PlannedRun, settings: SweepSettings) -> tuple[list[str],
 
 def sweep(settings: SweepSettings) -> int:
     """Train all unfinished runs, and write the report. Returns the exit code."""
-    output = Path(settings.output).resolve()
+    output = settings.folder
     if settings.scheduler and not importlib.util.find_spec("distributed"):
         settings.refuse("scheduler", f"needs a package: {sys.executable} -m pip install distributed")
     runs = plan_runs(settings)
@@ -264,7 +265,7 @@ def sweep(settings: SweepSettings) -> int:
 
 def test(settings: SweepSettings) -> int:
     """Test the finished runs of ``--test`` that are untested, and write the report. Returns the exit code."""
-    output = Path(settings.test).resolve()
+    output = settings.folder
     runs = [RunFolder(path) for path in list_runs(output)] if output.is_dir() else []
     if not runs:
         settings.refuse("test", f"{settings.test} is not a folder of runs")

@@ -50,11 +50,12 @@ def main(words: list[str]) -> int | None:
         elif settings.summary:
             print_summary(settings)
         elif settings.resume:
-            resume(settings)
+            resume(settings.resume, settings)
         else:
             train(settings)
     except Stopped as stopped:
         return stopped.code
+    return None
 
 
 def print_summary(settings: TrainSettings) -> None:
@@ -71,7 +72,7 @@ def train(settings: TrainSettings) -> None:
     name = f"{plan.model.name}-{to_folder_name(plan.splits.data.name)}-seed{settings.seed}"
     if settings.dry_run:
         name += "-dry"
-    replaces = bool(settings.name) and is_replaced(Path(settings.output, settings.name))
+    replaces = settings.name is not None and is_replaced(Path(settings.output, settings.name))
     with claim_folder(settings.output, name, settings.name, is_replaced) as folder:
         (folder / "checkpoints").mkdir()
         record = {"command_line": settings.command_line, "flags": plan.record.flags, "paths": plan.record.paths}
@@ -102,7 +103,7 @@ def learn(run: Run) -> None:
     """Train the network of a run step by step. After each step, the recorders log, draw and save."""
     plan = run.plan
     settings = plan.settings
-    options = {"batch_size": settings.batch_size, "seed": settings.seed, **settings.early}
+    options: dict = {"batch_size": settings.batch_size, "seed": settings.seed, **settings.early}
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
         recorders = list(list_recorders(run, images))
@@ -129,13 +130,13 @@ def list_recorders(run: Run, images: LatencyDataset) -> Iterator[Recorder]:
     yield Checkpoints(run)  # last: what they count as done is then on the disk
 
 
-def resume(settings: TrainSettings) -> None:
+def resume(run: str, settings: TrainSettings) -> None:
     """Lock a run before it is read, and continue it."""
-    folder = RunFolder(find_run(settings.resume, settings.output))
+    folder = RunFolder(find_run(run, settings.output))
     if not folder.last.is_file():
         raise InputError(f"no checkpoint at {folder.last}")
     advice = "wait for it or stop it"
-    if settings.resume == LATEST:
+    if run == LATEST:
         advice = "if another job has begun it, name your run: --resume RUN"
     with lock_folder(folder.path, advice=advice):
         continue_run(settings, folder)

@@ -100,7 +100,8 @@ class Checkpoint:
     @property
     def picture_size(self) -> tuple[int, int]:
         """Height and width of the images, in pixels, which an encoder may change to ``image_size``."""
-        return tuple(self.record.image_size or self.image_size)
+        height, width = self.record.image_size or self.image_size
+        return height, width
 
     @property
     def folder(self) -> Path:
@@ -110,6 +111,13 @@ class Checkpoint:
     def build_encoder(self) -> Encoder:
         """Build the encoder, fitted as it was. Raises InputError if this version of the program has no such encoder."""
         return read_encoder(self.encoding).with_state(self.encoder_state)
+
+
+@dataclass(frozen=True)
+class RunCheckpoint(Checkpoint):
+    """The last checkpoint of a run, with which it goes on."""
+
+    progress: Progress = field(default_factory=Progress)
 
 
 def collect_checkpoint(
@@ -167,12 +175,12 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     return checkpoint
 
 
-def load_run(path: Path) -> Checkpoint:
+def load_run(path: Path) -> RunCheckpoint:
     """Load the last checkpoint of a run. Raises InputError as ``load_checkpoint``, and for any other checkpoint."""
     checkpoint = load_checkpoint(path)
     if checkpoint.progress is None or not checkpoint.record.flags:
         raise InputError(f"{path} is not the last checkpoint of a run")
-    return checkpoint
+    return RunCheckpoint(**vars(checkpoint))
 
 
 def rebuild_network(
@@ -248,9 +256,10 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         values["progress"] = progress = dict(vars(checkpoint.progress))
         progress["history"] = list(map(dict, progress["history"]))
         progress["best"] = progress["best"] and dict(progress["best"])
-        progress["moments"] = moments = {}
+        moments: dict[str, torch.Tensor] = {}
         for layer_name, kept in checkpoint.progress.moments.items():
             moments |= {f"{layer_name}/{images}": weight for images, weight in kept.items()}
+        progress["moments"] = moments
     tensors = {}
     for group, part, key in find_groups(values):
         for name, tensor in part.pop(key).items():
@@ -276,7 +285,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         raise InputError(f"{path} is damaged, or is not a checkpoint of this program") from error
     if computed != checksum:
         raise InputError(f"{path} is damaged or was changed")
-    groups = defaultdict(dict)
+    groups: dict[str, dict] = defaultdict(dict)
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
         groups[group][key] = tensor
@@ -287,10 +296,11 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         values["path"] = path
         values["image_size"] = tuple(values["image_size"])
         if progress := values.get("progress"):
-            progress["moments"] = moments = defaultdict(dict)
+            kept: dict[str, dict] = defaultdict(dict)
+            progress["moments"] = kept
             for name, weight in groups["moments"].items():
                 layer_name, _, images = name.rpartition("/")
-                moments[layer_name][int(images)] = weight
+                kept[layer_name][int(images)] = weight
             progress["history"] = [Row(**row) for row in progress.get("history", ())]
             values["progress"] = Progress(**progress)
         run = values.pop("run", None) or {}

@@ -12,8 +12,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
 
 from errors import (
@@ -85,7 +85,7 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
         if signal.getsignal(signal.SIGINT) is end_imports:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError):  # there is no stream, or it takes any text
+            if isinstance(stream, TextIOWrapper):  # otherwise there is no stream, or it takes any text
                 stream.reconfigure(errors="replace")
         try:
             code = execute(words)

@@ -77,7 +77,7 @@ class Splits:
             train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
         self.indices = {"train": train, "validation": validation}
         if settings.test:
-            self.indices["test"] = np.arange(len(data.test_labels))
+            self.indices["test"] = np.arange(len(data.test_part[1]))
         unlabelled = np.arange(len(labels), len(data.train_images))
         count = settings.labels
         if settings.dry_run:
@@ -112,7 +112,7 @@ class Splits:
             train = self.get_split("train")
             return train if self.labelled is None else train[self.labelled]
         if name == "test":
-            return Split(self.data.test_images, self.data.test_labels, self.indices[name])
+            return Split(*self.data.test_part, self.indices[name])
         labels = np.pad(self.data.train_labels, (0, self.data.unlabelled), constant_values=-1)
         labelled = self.labelled if name == "train" else None
         return Split(self.data.train_images, labels, self.indices[name], labelled)
@@ -126,7 +126,11 @@ class Splits:
 def load_data(settings: NetworkSettings) -> DataSet:
     """Load the data set of the settings. Raises InputError."""
     data_dir = settings.data_dir or imagesets.DATA_DIR
-    return imagesets.load(settings.dataset or "mnist", data_dir, settings.image_size or None, settings.ground)
+    size = None
+    if settings.image_size:
+        height, width = settings.image_size
+        size = height, width
+    return imagesets.load(settings.data_name, data_dir, size, settings.ground)
 
 
 def load_data_of_run(settings: NetworkSettings, paths: Mapping[str, Any]) -> DataSet:
@@ -138,14 +142,14 @@ def load_data_of_run(settings: NetworkSettings, paths: Mapping[str, Any]) -> Dat
     try:
         return load_data(settings)
     except InputError as error:
-        prefix, path = split_name(settings.dataset)
-        if not is_path(settings.dataset) or os.path.exists(path):
+        prefix, path = split_name(settings.data_name)
+        if not is_path(settings.data_name) or os.path.exists(path):
             raise
         place = paths.get("dataset", "")
         _, recorded = split_name(place)
         reason = "" if os.path.abspath(path) == recorded else ", relative to another folder"
         if not os.path.exists(recorded):
-            unknown = f"{prefix}PATH" if prefix else f"FILE{find_reader(settings.dataset)}"
+            unknown = f"{prefix}PATH" if prefix else f"FILE{find_reader(settings.data_name)}"
             place = f"{unknown}, where the images are now"
         text = f"{error}: it is the --dataset of the training{reason}; add --dataset {place}"
         raise InputError(text) from error

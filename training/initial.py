@@ -17,7 +17,7 @@ from training.settings import TrainSettings
 
 
 def initialize_from(
-    settings: TrainSettings, splits: Splits, encoder: Encoder, model: NetworkTrainer
+    init_from: str, settings: TrainSettings, splits: Splits, encoder: Encoder, model: NetworkTrainer
 ) -> tuple[Encoder, dict, list[str]]:
     """Copy all stages of ``--init-from`` that have the same name and shapes in the network, with their rules' rates.
 
@@ -29,7 +29,7 @@ def initialize_from(
     Raises InputError if the run has another encoder, if no stage fits, or if the decision stage is not copied because
     of its classes and does not learn.
     """
-    path = find_source(settings)
+    path = find_source(init_from, settings)
     checkpoint = load_checkpoint(path)
     fitted = checkpoint.build_encoder()
     if fitted != encoder:
@@ -37,7 +37,7 @@ def initialize_from(
     names = list(model.declaration)
     notes = _class_notes(path, checkpoint.record, settings, splits, model)
     if notes:
-        names.remove(model.decision)
+        names.remove(model.find_decision())
     copied = [name for name in names if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
@@ -49,12 +49,12 @@ def initialize_from(
     return fitted, source, [weights, *notes, *_validation_notes(path, checkpoint.record, splits)]
 
 
-def find_source(settings: TrainSettings) -> Path:
+def find_source(init_from: str, settings: TrainSettings) -> Path:
     """Return the checkpoint of ``--init-from``; of a folder of runs, that of the run with the seed of the settings.
 
     Raises InputError unless the folder contains one such run, which is finished.
     """
-    path = find_run(settings.init_from, settings.output)
+    path = find_run(init_from, settings.output)
     if path.is_dir() and not is_run(path):
         runs = [RunFolder(folder) for folder in list_runs(path)]
         of_seed = [run for run in runs if run.flags.get("seed") == settings.seed]

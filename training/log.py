@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -16,6 +17,9 @@ from engine.progress import COLUMNS, Progress, Row
 from errors import InputError
 from training.command import discard_output, warn
 from utils import write_csv
+
+if TYPE_CHECKING:
+    from training.tensorboard import Board
 
 EVERY = 60.0  # seconds between two lines about the progress, if there is no terminal
 BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_noinv_fmt}]{postfix}"
@@ -33,14 +37,14 @@ class RunLog:
         self.folder = folder
         self.quiet = sys.stdout is None
         self.is_live = not self.quiet and sys.stdout.isatty()
-        self.board = NoBoard()
+        self.board: Board | NoBoard = NoBoard()
         self.printed_at = time.monotonic()
-        if tensorboard:
-            from training.tensorboard import Board  # the import takes a second
+        if tensorboard and folder is not None:
+            from training import tensorboard as events  # the import takes a second
 
-            self.board = Board(folder)
-        self._bar = None
-        self._unwritten = {}
+            self.board = events.Board(folder)
+        self._bar: tqdm | None = None
+        self._unwritten: dict[str, Callable[[], object]] = {}
 
     def info(self, text: str) -> None:
         """Print a text and append it to log.txt."""
@@ -121,7 +125,7 @@ class RunLog:
         self.info(f"{title}  {describe_epoch(history[-1])}")
         if self.folder is not None:
             rows = [[row[name] for name in COLUMNS] for row in history]
-            self.write("metrics.csv", partial(write_csv, self.folder / "metrics.csv", [COLUMNS, *rows]))
+            self.write("metrics.csv", partial(write_csv, self.folder / "metrics.csv", [[*COLUMNS], *rows]))
 
     def write(self, name: str, write: Callable[[], object]) -> None:
         """Call a function that writes the file ``name``. If another program has the file open, log it and go on.
@@ -162,7 +166,7 @@ class Pace:
     """
 
     def __init__(self):
-        self.seconds = None
+        self.seconds: float | None = None
         self._is_whole = False  # whether a whole epoch was timed, with its validation
         self._compiled = None  # what was compiled and loaded up to now
         self._since = 0.0, 0.0  # from where on the epoch was timed: part that was done, seconds
@@ -206,14 +210,14 @@ def estimate_left(progress: Progress, lengths: Lengths, seconds: float | None, c
 
 def describe_epoch(row: Row) -> str:
     """Return one line about a row of the history."""
-    if row.has_labels:
+    if row.train_accuracy is not None and row.train_silent is not None:
         text = f"accuracy: train {100 * row.train_accuracy:6.2f} %"
         silent = row.train_silent
         if row.val_accuracy is not None:
             text += f", val {100 * row.val_accuracy:6.2f} %"
             if row.val_balanced is not None:
                 text += f" (balanced {100 * row.val_balanced:.2f} %)"
-            silent = row.val_silent
+            silent = row.val_silent or 0.0
         text += f"; silent {100 * silent:.2f} %"
     else:
         text = ""

@@ -10,12 +10,13 @@ import ast
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, ClassVar, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, get_args, get_origin
 
 from engine.declaration import fits, to_field
 from engine.plugins import import_plugin
@@ -23,9 +24,12 @@ from errors import InputError
 from report.formats import check_format
 from utils import join_words
 
-try:
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+if sys.version_info >= (3, 11):
     import tomllib
-except ModuleNotFoundError:  # before Python 3.11
+else:
     import tomli as tomllib
 
 # What a setting affects: what is learned, unless its field declares something else.
@@ -162,7 +166,7 @@ def read_pairs(words: Iterable[str]) -> dict[str, Any]:
 
     If a name appears twice, the last value counts, and its place.
     """
-    values = {}
+    values: dict = {}
     for word in words:
         name, sign, value = word.partition("=")
         name = name.strip()
@@ -222,7 +226,7 @@ class Settings:
         return [name for name, setting in cls.declared().items() if setting.affects in affects]
 
     @classmethod
-    def parse(cls, argv: list[str]) -> "Settings":
+    def parse(cls, argv: list[str]) -> "Self":
         """Parse a command line. Raises InputError."""
         known, more = make_parser(cls).parse_known_args(argv)
         values = cls.convert(vars(known))
@@ -242,7 +246,7 @@ class Settings:
         return cls(**values, given=frozenset(values), command_line=join_words([cls.program, *argv]))
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> "Settings":
+    def from_dict(cls, saved: Mapping[str, Any]) -> "Self":
         """Return the settings of a dict from ``to_dict``. A setting that is missing or None has its default."""
         return cls(**cls.convert(saved))
 
@@ -267,7 +271,7 @@ class Settings:
         """Return the flag and the value of a setting, such as "--patience 5"."""
         return f"{self.declared()[name].flag} {to_text(getattr(self, name))}"
 
-    def refuse(self, name: str, reason: str) -> None:
+    def refuse(self, name: str, reason: str) -> NoReturn:
         """Raise an InputError about a setting: its flag and the reason."""
         raise InputError(f"{self.declared()[name].flag} {reason}")
 
@@ -283,10 +287,12 @@ class Settings:
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises InputError instead of printing the usage."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help)")
 
-    def parse_known_args(self, args: list[str], namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+    def parse_known_args(  # type: ignore[override]  # argparse has an overload for each type of namespace
+        self, args: list[str], namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
         """Parse words. Lists of negative numbers (-0.004,-0.003) and -1e-5 are values, not flags."""
         words = [f" {word}" if re.match(r"-(\d|\.|inf)", word) else word for word in args]
         return super().parse_known_args(words, namespace)
@@ -294,7 +300,7 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser(settings: type[Settings]) -> Parser:
     """Return the parser of a command. Its result contains only what the command line contains, no defaults."""
-    description, _, more = settings.__doc__.partition("\n\n")
+    description, _, more = str(settings.__doc__).partition("\n\n")
     parser = Parser(
         prog=settings.program,
         usage=settings.usage,

@@ -1,7 +1,6 @@
 """The plan of a run: encoder, network and epochs, which its settings describe, and the checks of them."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from network_trainer import NetworkTrainer, Progress
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.changes import compare_backends, compare_code
-from training.checkpoint import Checkpoint, RunRecord, rebuild_network
+from training.checkpoint import RunCheckpoint, RunRecord, rebuild_network
 from training.data import Splits, check_unchanged, load_data_of_run
 from training.initial import initialize_from
 from training.parsing import read_pairs, to_text
@@ -70,16 +69,16 @@ class Plan:
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)
         origin = {}
-        notes = []
+        notes: list[str] = []
         if settings.init_from:  # with the fitted encoder of the checkpoint
-            encoder, origin["init_from"], notes = initialize_from(settings, splits, encoder, model)
+            encoder, origin["init_from"], notes = initialize_from(settings.init_from, settings, splits, encoder, model)
         elif encoder.fitted:
             encoder = encoder.with_state(encoder.fit(data.train_images[splits.indices["train"]]))
         record = describe_run(settings, splits, RunRecord(origin=origin))
         return cls(settings, splits, encoder, model, record, Progress(), notes, **outputs)
 
     @classmethod
-    def resumed(cls, checkpoint: Checkpoint, settings: TrainSettings) -> "Plan":
+    def resumed(cls, checkpoint: RunCheckpoint, settings: TrainSettings) -> "Plan":
         """Return the plan of a run that goes on from its last checkpoint, with the settings of ``apply_changes``.
 
         Raises InputError also if the data have changed.
@@ -129,7 +128,7 @@ def describe_run(settings: TrainSettings, splits: Splits, record: RunRecord) -> 
     return replace(
         record,
         flags=settings.to_dict(),
-        paths={"dataset": make_absolute(settings.dataset), "plugin": [*map(str, PLUGINS)]},
+        paths={"dataset": make_absolute(settings.data_name), "plugin": [*map(str, PLUGINS)]},
         dataset=splits.data.name,
         class_names=list(splits.data.class_names),
         image_size=list(splits.data.image_size),
@@ -195,7 +194,7 @@ def resolve(
     resolved = replace(
         settings,
         model=network.name,
-        dataset=settings.dataset or "mnist",
+        dataset=settings.data_name,
         encoder=encoder.name,
         epochs=epochs,
         converge=converge,
@@ -238,7 +237,7 @@ def check_characters(settings: TrainSettings, data: DataSet) -> bool:
         if border > MAX_BLACK:
             light = f"the border of the images of {data.name} is {border:.0f} of 255: invert them"
             settings.refuse("characters", f"is for light characters on black, but {light}")
-    return settings.characters or (data.colours == 1 and is_of_characters(settings.dataset))
+    return settings.characters or (data.colours == 1 and is_of_characters(settings.data_name))
 
 
 def read_augmentation(text: str) -> Augmentation:
@@ -263,9 +262,8 @@ def choose_map_images(settings: NetworkSettings, labels: np.ndarray, split: str 
     return np.concatenate([named, chosen[~np.isin(chosen, named)]])
 
 
-def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
+def choose_images(labels: np.ndarray, per_class: int) -> np.ndarray:
     """Return the indices of the first ``per_class`` images of each class, in the order of the classes, int64."""
-    labels = np.asarray(labels)
     indices = [np.arange(0)]
     for label in np.unique(labels):
         of_class = np.flatnonzero(labels == label)

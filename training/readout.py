@@ -42,7 +42,7 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     dict contains the reason as "refused", because the rest of the run is finished.
     """
     model = plan.model
-    stages = sorted({plan.feature_stage, plan.readout_stage} - {None})
+    stages = sorted({stage for stage in (plan.feature_stage, plan.readout_stage) if stage})
     log.info(f"features of {', '.join(stages)}")
     maps = {}
     for split in plan.splits.indices:
@@ -59,7 +59,7 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
                 latencies = latencies[labelled]
                 chosen = chosen[labelled]
             maps[split] = latencies, chosen.labels
-    if not plan.readout_stage:
+    if model.readout is None:
         return {}
     try:
         inputs = {}
@@ -106,7 +106,7 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     """
     from scipy import sparse
 
-    ones = np.count_nonzero((latencies < time_steps).numpy())
+    ones = int(np.count_nonzero((latencies < time_steps).numpy()))
     check_memory(f"a readout of {len(latencies):,} images with {ones:,} spikes", COPIES * BYTES * ones)
     parts = []
     for part in latencies.split(CHUNK):  # scipy converts the indices of all spikes of a matrix at once, as int64

@@ -121,7 +121,7 @@ def _compare(network: Accuracy, best: Accuracy, all_of_them: str, highest: str) 
 
 def _advise_rule(model: NetworkTrainer) -> dict[str, str]:
     """Return the advice to let the decision stage learn by the margin rule, if it learns by R-STDP and never fires."""
-    if model.phases[-1].main_rule.name == RSTDP.name and not model.declaration[model.decision].fires:
+    if model.phases[-1].main_rule.name == RSTDP.name and not model.declaration[model.find_decision()].fires:
         return {f"set.{model.decision}.rule": "margin"}
     return {}
 

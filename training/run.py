@@ -45,8 +45,8 @@ class Run:
         self.log = RunLog(folder, plan.settings.tensorboard)
         self.is_resumed = is_resumed
         self.stop = StopRequest()
-        self.validation = None
-        self.seconds = {}
+        self.validation: LatencyDataset | None = None
+        self.seconds: dict[str, float] = {}
         self.began = time.perf_counter()
 
     @property
@@ -71,7 +71,8 @@ class Run:
         start = time.perf_counter()
         train = self.encode_split("train")
         needs_labels = any(phase.needs_labels for phase in plan.model.phases)
-        self.validation = self.encode_split("validation") if needs_labels else None
+        if needs_labels and len(plan.splits.indices["validation"]):
+            self.validation = self.encode_split("validation")
         if train.labelled is not None and self.validation and plan.settings.epochs[-1]:
             self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
         self.seconds["encoding"] = time.perf_counter() - start
@@ -81,18 +82,15 @@ class Run:
     # -----------------------------------------------------------------------------------------------------------------
     # Images
 
-    def encode_split(self, split: str) -> LatencyDataset | None:
-        """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
+    def encode_split(self, split: str) -> LatencyDataset:
+        """Return the encoded images of a split, packed on a CPU, with their labels."""
         chosen = self.plan.splits.get_split(split)
         count = len(chosen)
-        if not count:
-            return None
         encoder = self.plan.encoder
         title = f"encoding the {split} images"
         device = self.plan.model.device
-        latencies = None
         for part, encoded in encode_chunks(encoder, chosen.images):
-            if latencies is None:
+            if not part.start:
                 latencies = self.plan.model.allocate(INPUT, encoded.to(device), count, device.type == "cpu")
             latencies[part] = encoded.to(device)
             self.log.show(title, part.stop, count)

@@ -3,6 +3,7 @@
 import re
 import textwrap
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from encoders import ENCODERS
@@ -139,6 +140,11 @@ class NetworkSettings(Settings):
         affects=FILES,
         arguments={"nargs": "?", "const": LAST_STAGE},
     )
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data set, by default MNIST."""
+        return self.dataset or "mnist"
 
     def __post_init__(self):
         super().__post_init__()
@@ -395,6 +401,11 @@ class SweepSettings(Settings):
     )
     run_flags: tuple[str, ...] = ()  # all words of the command line that are not settings of the sweep
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the runs: that of --output, or of --test."""
+        return Path(self.output or self.test or "").resolve()
+
     def __post_init__(self):
         super().__post_init__()
         if self.report:
@@ -426,7 +437,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSetting
     free = {*saved.names(ROUNDING, HARMLESS)}
     if is_longer(settings.epochs, saved.epochs):
         free.add("epochs")
-    if is_path(settings.dataset or "") and is_path(saved.dataset):
+    if is_path(settings.dataset or "") and is_path(saved.data_name):
         free.add("dataset")  # the images, which are compared, may be in another place
     for name in sorted(given.keys() - free):
         before = getattr(saved, name)

@@ -50,7 +50,7 @@ class StopRequest:
 
     def __init__(self):
         self.asked = False
-        self.number = signal.SIGINT
+        self.number: int = signal.SIGINT
 
     def note(self, number: int, frame: object) -> None:
         if self.asked and number == signal.SIGINT:
@@ -81,7 +81,7 @@ def offer_resume(folder: Path) -> Iterator[None]:
         raise
     except BaseException as error:
         if isinstance(error, InputError | OSError) and isinstance(error.__cause__ or error, OSError):
-            error.hint = f"continue with: {run.resume_command}"
+            vars(error)["hint"] = f"continue with: {run.resume_command}"
         elif PLUGINS and (isinstance(error, InputError) or find_place(error)):  # otherwise it would happen again
-            error.hint = f"when the plugin has changed, start again with another --name, or delete {folder}"
+            vars(error)["hint"] = f"when the plugin has changed, start again with another --name, or delete {folder}"
         raise

@@ -10,6 +10,7 @@ TensorBoard sorts charts by their tags. The tags are chosen so that accuracy and
 """
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class Board:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._writers = {}
+        self._writers: dict[str, SummaryWriter] = {}
 
     def get_writer(self, run: str, step: int) -> SummaryWriter:
         """Return the writer of a TensorBoard run, "" for the folder itself. ``step``: the step of the first event."""
@@ -47,7 +48,7 @@ class Board:
             self._writers[run] = SummaryWriter(self.folder / run, purge_step=step)
         return self._writers[run]
 
-    def log_scalars(self, run: str, scalars: dict[str, float | None], step: int) -> None:
+    def log_scalars(self, run: str, scalars: Mapping[str, float | None], step: int) -> None:
         """Log {tag: value}, except for values that are None."""
         for tag, value in scalars.items():
             if value is not None:

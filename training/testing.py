@@ -4,12 +4,14 @@
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from engine.graph import LatencyMap
 from engine.stages import INPUT
@@ -138,7 +140,7 @@ def evaluate(run: Run, tested: LatencyDataset) -> dict[str, Evaluation]:
     maps = {below: model.map_of(tested.maps, below)}  # the same for the last and for the best weights
     last = Evaluation(*model.decide(maps), tested.labels)
     evaluations = {f"{split}.best": last, f"{split}.last": last}
-    if best is None:
+    if best is None or validation is None:  # without validation images, no epoch is the best
         return evaluations
     with best_weights(model, best):
         if best["phase"] != phase.name:  # a later phase has trained stages below
@@ -188,7 +190,7 @@ def collect_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def log_scores(run: Run, evaluations: dict[str, Evaluation]) -> None:
+def log_scores(run: Run, evaluations: Mapping[str, Evaluation]) -> None:
     """Log the scores. Those of a dry run, which are of a few images, are not printed."""
     if best := run.progress.best:
         text = f"best on the validation set: epoch {best['epoch']} of {best['phase']}"
@@ -236,7 +238,7 @@ def report_test(
     if draw:
         log.info_all(draw_figures(folder / "figures", report, formats))
     maps = folder / report.maps
-    shown = report.shown
+    shown = np.asarray(report.shown)
     if len(shown):
         channels = name_channels(report.encoder)
         latencies = report.latencies[shown]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,7 +38,7 @@ def decide_together(decided: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tenso
 
     decided: of each network, its decisions int64 (N,), -1 for silence, and its scores (N, classes).
     """
-    sums = 0
+    sums = torch.zeros(())
     for decisions, scores in decided:
         relative = F.normalize(scores.double().clamp(min=0), math.inf)
         sums = sums + relative * (decisions >= 0)[:, None]

@@ -112,10 +112,9 @@ class TrainedNetwork:
         """Return the images of ``classify`` as one array or tensor."""
         size = self.checkpoint.picture_size
         colours = self.encoder.colours
-        if isinstance(images, str | Path | Image.Image):
-            images = [images]
         if not hasattr(images, "shape"):
-            images = self._stack(images)
+            is_single = isinstance(images, str | Path | Image.Image)
+            images = self._stack([images] if is_single else images)
         shape = (*size, 3) if colours == 3 else size
         if images.shape == shape:
             images = images[None]
@@ -255,7 +254,7 @@ def _read_size(image_size: Any) -> tuple[int, int]:
 
 def _list_parts(network: NetworkTrainer) -> dict[str, Any]:
     """Return what determines how a network decides and learns: its state dict, and what its declaration contains."""
-    parts = {f"the phase {phase.name}": (phase.stages, phase.rules) for phase in network.phases}
+    parts: dict = {f"the phase {phase.name}": (phase.stages, phase.rules) for phase in network.phases}
     for name, module in network.stages.items():
         parts[name] = (network.declaration.get(name), type(module), module.stage, module.channels, module.time_steps)
     return parts | network.state_dict()
@@ -269,10 +268,9 @@ def _are_equal(part: Any, other: Any) -> bool:
 
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: np.ndarray, stage: str) -> torch.Tensor:
     """Compute the latency maps uint8 (N, C, H, W) of a stage."""
-    out = None
     for part, latencies in encode_chunks(encoder, images):
-        maps = model.map_of(latencies.to(model.device), stage).cpu()
-        if out is None:  # filled in place, because to join the parts at the end takes twice the memory
+        maps = model.map_of(latencies.to(model.device), stage)[:].cpu()
+        if not part.start:  # filled in place, because to join the parts at the end takes twice the memory
             out = maps.new_empty((len(images), *maps.shape[1:]))
         out[part] = maps
     return out
@@ -318,7 +316,7 @@ class FrozenStages(nn.Module):
         model, encoder = self._source
         self.requires_grad_(False)  # also after ``requires_grad_`` of the whole: the kernels read plain tensors
         if encoder is None:
-            latencies = model.map_of(inputs, self.stage)
+            latencies = model.map_of(inputs, self.stage)[:]
         else:
             latencies = compute_maps(model, encoder, inputs, self.stage)
         device = getattr(inputs, "device", "cpu")
