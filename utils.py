@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 try:
     import resource
 except ImportError:  # Windows
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 ROOT = Path(__file__).resolve().parent
 NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems
@@ -42,7 +42,7 @@ def set_threads(threads: int | str) -> int:
     import torch
 
     cores = numba.config.NUMBA_NUM_THREADS
-    threads = 0 if threads == "auto" else threads
+    threads = 0 if threads == "auto" else int(threads)
     if not 0 <= threads <= cores:
         message = f"--threads must be from 1 to {cores} on this machine, or 0 for all cores, not {threads}"
         raise InputError(message)
@@ -282,8 +282,10 @@ def check_memory(what: str, size: int) -> None:
 
 def get_available_memory() -> int | None:
     """Return the memory in bytes that is free on this machine, with swap, or None if the system is not Linux."""
-    sizes = [_read_proc("meminfo", key) for key in ("MemAvailable", "SwapFree")]
-    return None if None in sizes else sum(1024 * int(size.split()[0]) for size in sizes)  # "1234 kB"
+    available, swap = (_read_proc("meminfo", key) for key in ("MemAvailable", "SwapFree"))
+    if available is None or swap is None:
+        return None
+    return sum(1024 * int(size.split()[0]) for size in (available, swap))  # "1234 kB"
 
 
 def describe_environment() -> dict:
@@ -302,7 +304,7 @@ def describe_environment() -> dict:
 
 def find_commit() -> str | None:
     """Return the commit of the code, with "-changed" if files differ from it; None outside a git checkout."""
-    command = ["git", "-C", ROOT, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-changed"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-changed"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -197,4 +197,4 @@ class STDP(nn.Module):
         rows[rows.abs() < torch.finfo(weight.dtype).tiny] = 0
         weight[features] = rows
         # The layer keeps this state, because STDP and anti-STDP of a layer take turns.
-        layer.clamped_state = weight.data_ptr(), weight._version, *bounds
+        vars(layer)["clamped_state"] = weight.data_ptr(), weight._version, *bounds

@@ -3,6 +3,7 @@
 import math
 import uuid
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -213,7 +214,7 @@ class CacheDataset(Dataset):
 
     def reset_cache(self) -> None:
         """Remove all entries, also those on disk."""
-        self.cache = [None] * len(self)
+        self.cache: list[Any] = [None] * len(self)
         if self.cache_address is not None:
             self.cache_address.mkdir(parents=True, exist_ok=True)
             for path in self.cache_address.glob("*.cached*"):
