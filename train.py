@@ -106,7 +106,7 @@ def learn(run: Run) -> None:
     options: dict = {"batch_size": settings.batch_size, "seed": settings.seed, **settings.early}
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
-        recorders = list(list_recorders(run, images))
+        recorders = [*list_recorders(run, images), Checkpoints(run)]  # what they count as done is then on the disk
         for step in plan.model.steps(images, validation, settings.epochs, **options):
             for recorder in recorders:
                 recorder.record(step)
@@ -127,7 +127,6 @@ def list_recorders(run: Run, images: LatencyDataset) -> Iterator[Recorder]:
         yield Page(run)  # index.html
     if not settings.dry_run:
         yield Findings(run, images)  # what is wrong, and advice
-    yield Checkpoints(run)  # last: what they count as done is then on the disk
 
 
 def resume(run: str, settings: TrainSettings) -> None:

@@ -33,7 +33,7 @@ from engine.checks import (
 from engine.decision import Outcome, Result, allow_rounding
 from engine.declaration import MAX_VALUE
 from engine.rules import Rule
-from engine.stages import Branches, SpikingConv, SpikingDense, Stage, Vote, pool_latency, pooled_size
+from engine.stages import Branches, SpikingConv, SpikingDense, Stage, Vote, pool_latency, pooled_size, read_shape
 from errors import InputError
 from utils import check_memory
 
@@ -102,7 +102,7 @@ class StageModule(nn.Module):
         Raises InputError if the map does not fit the stage, or if the stage's map does not fit a pooling of this size.
         """
         latency = check_latencies(latency, self.time_steps, self.channels).contiguous()
-        shape = self.stage.shape([latency.shape[1:]])
+        shape = self.stage.shape([read_shape(latency)])
         pooled_size(*shape[1:], pool)
         return latency, shape
 
@@ -130,16 +130,16 @@ class Layer(StageModule):
         rng: np.random.Generator | None = None,
     ):
         super().__init__(stage, channels, time_steps, backend, dtype)
-        kind = type(stage)
-        if LAYERS.get(kind) is not Layer:  # the shape that another class states may be false
-            raise InputError(f"a layer computes a SpikingConv or a SpikingDense itself, not a {kind.__name__}")
+        if LAYERS.get(type(stage)) is not Layer:  # the shape that another class states may be false
+            raise InputError(f"a layer computes a SpikingConv or a SpikingDense itself, not a {type(stage).__name__}")
         self.threshold = stage.threshold
         rng = rng or np.random.default_rng(0)
         shape = stage.weight_shape(channels)
         check_memory("the weights", math.prod(shape) * dtype.itemsize)
         weight = torch.empty(shape, dtype=dtype)
+        mean, deviation = stage.first_weights
         for feature in weight:
-            feature.copy_(torch.from_numpy(rng.normal(*stage.first_weights, feature.shape)))
+            feature.copy_(torch.from_numpy(rng.normal(mean, deviation, shape[1:])))
         self.weight = nn.Parameter(weight, requires_grad=False)
         for rule in stage.rules:
             self.register_buffer(f"{rule.name}_rates", torch.from_numpy(np.array(rule.first_rates(), np.float64)))
@@ -346,12 +346,12 @@ class Operation(StageModule):
     def fire(self, *maps: torch.Tensor) -> torch.Tensor:
         """Return the map of the stage: uint8 (N, C', H', W'), of the maps that it reads, each uint8 (N, C, H, W)."""
         latency, *others = maps
-        maps = [check_latencies(latency, self.time_steps, self.channels)]
-        maps += [check_latencies(other, self.time_steps) for other in others]
-        choose_backend(self.backend_name, maps[0].device)
-        shape = self.stage.shape([tuple(latency.shape[1:]) for latency in maps])
+        checked = [check_latencies(latency, self.time_steps, self.channels)]
+        checked += [check_latencies(other, self.time_steps) for other in others]
+        choose_backend(self.backend_name, checked[0].device)
+        shape = self.stage.shape([read_shape(each) for each in checked])
         compute = self.stage.fire_compiled if self.backend is event else self.stage.fire
-        fired = compute(*(each.contiguous() for each in maps), time_steps=self.time_steps)
+        fired = compute(*(each.contiguous() for each in checked), time_steps=self.time_steps)
         return check_fired(fired, (len(latency), *shape), self.time_steps, type(self.stage).__name__)
 
 

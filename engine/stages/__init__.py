@@ -12,4 +12,4 @@ tensor operations and, if these are too slow, by compiled code, which stands bel
 from engine.stages.convolution import Branches, Gather, SpikingConv, SpikingDense, Vote
 from engine.stages.inhibit import Inhibit
 from engine.stages.pool import Pool, Windowed, pool_latency, pooled_size
-from engine.stages.stage import INPUT, STAGES, Region, Shape, Stage, read_stages, set_fields
+from engine.stages.stage import INPUT, STAGES, Region, Shape, Stage, read_shape, read_stages, set_fields

@@ -126,6 +126,12 @@ class Stage(Declared):
         return self.title
 
 
+def read_shape(latency: Tensor) -> Shape:
+    """Return the shape of a latency map (N, C, H, W) without its images."""
+    _, channels, rows, columns = latency.shape
+    return channels, rows, columns
+
+
 def read_single(maps: Sequence[Shape]) -> Shape:
     """Return the shape of the only map that a stage reads. Raises InputError if there are several maps."""
     if len(maps) != 1:

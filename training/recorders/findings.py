@@ -3,7 +3,6 @@
 from engine.progress import EndStep
 from network_trainer import LatencyDataset
 from report.diagnosis import Diagnosis
-from training.plan import advise_few_labels
 from training.recorders.recorder import Recorder
 from training.run import Run
 
@@ -20,7 +19,6 @@ class Findings(Recorder):
         self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.lengths)
         if not plan.record.diagnosis:  # also after a kill before the first checkpoint that would contain it
             run.log_findings(self.diagnosis.diagnose_border(plan.record.border or 0.0))
-            run.log_findings(advise_few_labels(plan))
 
     def record_end(self, step: EndStep) -> None:
         run = self.run
