@@ -21,6 +21,7 @@ from engine.stages import INPUT
 from imagesets import DataSet
 from imagesets.data_set import is_path
 from imagesets.pictures import images_at
+from imagesets.splits import choose_evenly
 from models import model_class
 from report.evaluation import Evaluation
 from report.exports.draw import DRAWN, write_drawing_page
@@ -31,7 +32,7 @@ from report.report import Report, collect_results
 from report.run_folder import LATEST, RunFolder, write_start
 from training.changes import digest_code
 from training.checkpoint import Checkpoint, RunRecord, load_run
-from training.data import DRY_RUN_IMAGES, Split, Splits, load_data, load_data_of_run
+from training.data import Split, Splits, choose_few, load_data, load_data_of_run
 from training.log import RunLog
 from training.parsing import to_text
 from training.plan import choose_map_images, choose_stage, count_neurons, describe, prepare_machine
@@ -163,8 +164,10 @@ def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tup
     """Return the data set of the settings, its test images and their labels; a few of a dry run."""
     data = read_tested(settings, network)
     images, labels = data.test_part
-    count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(labels)
-    return data, images[:count], labels[:count]
+    if not settings.dry_run:
+        return data, images, labels
+    chosen = choose_few("test", len(labels))
+    return data, images[chosen], labels[chosen]
 
 
 def begin_test(
@@ -293,7 +296,7 @@ def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> Non
     data, images, labels = read_test_images(settings, network)
     chosen = choose_map_images(settings, labels)
     if not len(chosen):
-        chosen = np.linspace(0, len(labels) - 1, min(DRAWN, len(labels))).astype(int)
+        chosen = choose_evenly(len(labels), DRAWN)
     write_drawing_page(path, network, images, chosen, test=data, settings=settings)
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from engine.declaration import ranged
 from engine.encoder import Encoder
 from errors import InputError
+from imagesets.splits import choose_evenly
 from s1c1 import PIXEL_MAX
 
 MAX_PATCH = 15  # memory and time grow with its fourth power
@@ -75,7 +76,7 @@ class Whitening(Encoder, name="whitening"):
         mean, covariance = self._measure_patches(images.reshape(*images.shape[:3], self.colours))
         filters = self._compute_filters(covariance)
         count = min(len(images), math.ceil(SAMPLE / images[0].size))
-        chosen = np.linspace(0, len(images) - 1, count, dtype=int)
+        chosen = choose_evenly(len(images), count)
         parts = [chosen[first : first + CONVOLVED_TOGETHER] for first in range(0, count, CONVOLVED_TOGETHER)]
         strengths = torch.cat([self._respond(images[part], filters, mean).abs().flatten() for part in parts])
         strengths = strengths[strengths > 0]

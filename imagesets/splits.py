@@ -82,6 +82,14 @@ def choose_labelled(labels: np.ndarray, count: int | float, seed: int) -> np.nda
     return _draw(labels, shares, seed)
 
 
+def choose_evenly(count: int, most: int) -> np.ndarray:
+    """Return at most ``most`` of the indices 0 to count - 1, evenly spaced, int64.
+
+    The first images are often of the first classes only.
+    """
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+
+
 def _share(sizes: np.ndarray, count: int) -> np.ndarray:
     """Return how many of ``count`` images are of each class, by largest remainders (ties: the lower class).
 

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from engine.encoder import Encoder
 from engine.lengths import Lengths
@@ -20,6 +19,7 @@ from engine.phases import Phase
 from engine.progress import Row
 from engine.rules import Rule
 from engine.stages import INPUT
+from imagesets.splits import choose_evenly
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.evaluation import Accuracy
 from s1c1 import BLACK, EDGE, S1C1
@@ -76,7 +76,7 @@ class Diagnosis:
 
     Args:
         model, encoder: the network, and what encodes its images.
-        train: the encoded training images. SAMPLE of them are kept, evenly spaced: they may be in the order of classes.
+        train: the encoded training images. SAMPLE of them are kept, evenly spaced.
         lengths: how many epochs the phases have.
     """
 
@@ -87,9 +87,7 @@ class Diagnosis:
         self.encoder_advice = ""
         if encoder.name not in (S1C1.name, model.encoder.name):
             self.encoder_advice = f"; try --encoder {S1C1.name}"
-        latencies = train.maps[INPUT]
-        chosen = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long()
-        self.latencies = latencies[chosen.to(latencies.device)].to(model.device)
+        self.latencies = train.maps[INPUT][choose_evenly(len(train), SAMPLE)].to(model.device)
 
     def diagnose_border(self, border: float) -> Iterator[Finding]:
         """Yield whether the border of the training images is far from black, as which S1C1 continues them."""

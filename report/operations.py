@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from engine.graph import LatencyMap
 from engine.layers import Layer
 from engine.stages import INPUT
+from imagesets.splits import choose_evenly
 from network_trainer import NetworkTrainer
 
 COUNTED_TOGETHER = 200  # images, whose maps fit in memory, also before a pooling
@@ -26,8 +27,7 @@ def count_operations(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, 
     ``MAX_IMAGES`` of the images, evenly spaced. ``spikes``: at most one of each neuron; the neurons of a stage without
     a threshold are not counted. ``synaptic_additions``, of convolutions: the accumulates, also of weights that are 0.
     """
-    chosen = torch.linspace(0, len(latencies) - 1, min(MAX_IMAGES, len(latencies))).long()
-    latencies = latencies[chosen.to(latencies.device)]
+    latencies = latencies[choose_evenly(len(latencies), MAX_IMAGES)]
     spikes = count_spikes(model, latencies)
     sums = {INPUT: {"spikes": spikes[INPUT].sum()}}
     for name, stage in model.declaration.items():

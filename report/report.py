@@ -25,6 +25,7 @@ from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
 from imagesets.augmentation import MovedCopy
+from imagesets.splits import choose_evenly
 from network_trainer import NetworkTrainer
 from report import figures, sheets
 from report.activation_maps import find_neurons
@@ -191,8 +192,7 @@ def errors(report, caption):
         predictions = report.evaluation.predictions
         missed = np.flatnonzero(predictions != labels)
         by_class = missed[np.argsort(labels[missed], kind="stable")]
-        places = np.linspace(0, len(missed) - 1, min(SHOWN_ERRORS, len(missed)))  # of all classes in proportion
-        chosen = by_class[places.astype(int)]
+        chosen = by_class[choose_evenly(len(missed), SHOWN_ERRORS)]
         shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
         yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed))
 
@@ -264,15 +264,16 @@ def moved_images(report, caption):
 
 
 def count_spike_times(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, np.ndarray]:
-    """Count when neurons fire for the first images.
+    """Count when neurons fire for at most ``TIMED_IMAGES`` images.
 
     Returns {stage: int (T + 1,)}: how many neurons fire at each time step and, as the last, how many never do. The
-    first stage is the encoder ("input"). The decision stage is left out, because it uses only the last time step.
+    first stage is the encoder ("input"). A stage without a threshold is left out, since its neurons do not fire.
     """
     regions = find_neurons(model, *latencies.shape[2:])
     names = [name for name in regions if name == INPUT or model.declaration[name].fires]
     counts: dict = defaultdict(int)
-    for batch in latencies[:TIMED_IMAGES].split(50):  # numpy.bincount converts them to eight bytes per neuron
+    timed = latencies[choose_evenly(len(latencies), TIMED_IMAGES)]
+    for batch in timed.split(50):  # numpy.bincount converts them to eight bytes per neuron
         for name, maps in model.walk({INPUT: batch}, names):
             for features, rows, columns in regions[name]:
                 times = maps[:, features, rows, columns].cpu().numpy().ravel()

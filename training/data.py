@@ -11,7 +11,7 @@ from errors import InputError
 from imagesets import DataSet
 from imagesets.data_set import find_reader, is_path, split_name
 from imagesets.duplicates import hash_images, note_copies
-from imagesets.splits import choose_labelled, stratified_part, stratified_split
+from imagesets.splits import choose_evenly, choose_labelled, stratified_part, stratified_split
 from training.settings import NetworkSettings, TrainSettings
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
@@ -83,8 +83,8 @@ class Splits:
         if settings.dry_run:
             if isinstance(count, float):
                 count = len(choose_labelled(labels[train], count, settings.seed))
-            self.indices = {name: chosen[: DRY_RUN_IMAGES[name]] for name, chosen in self.indices.items()}
-            unlabelled = unlabelled[: DRY_RUN_IMAGES["train"]]
+            self.indices = {name: chosen[choose_few(name, len(chosen))] for name, chosen in self.indices.items()}
+            unlabelled = unlabelled[choose_few("train", len(unlabelled))]
         train = self.indices["train"]
         self.labelled = None
         if count is not None:
@@ -121,6 +121,11 @@ class Splits:
         """Return {split: number of images}, and the number of "labelled" training images if not all are."""
         counts = {name: len(chosen) for name, chosen in self.indices.items()}
         return counts if self.labelled is None else counts | {"labelled": len(self.labelled)}
+
+
+def choose_few(split: str, count: int) -> np.ndarray:
+    """Return which of the ``count`` images of a split a dry run reads, int64."""
+    return choose_evenly(count, DRY_RUN_IMAGES[split])
 
 
 def load_data(settings: NetworkSettings) -> DataSet:
