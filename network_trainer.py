@@ -320,9 +320,7 @@ class NetworkTrainer(StageGraph):
                 rows = progress.rows
                 ended_by = lengths.find_end(number, rows)
                 if ended_by:
-                    progress.phase += 1
-                    progress.epoch = 0
-                    progress.ended_by = ended_by
+                    progress.finish_phase(ended_by)
                     if rows:  # it was not skipped
                         yield EndStep(phase, ended_by)
                     continue
@@ -483,14 +481,7 @@ class NetworkTrainer(StageGraph):
                 "balanced": balanced,
                 "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
             }
-        earlier = progress.phase_seconds.get(phase.name, 0.0)
-        progress.phase_seconds[phase.name] = earlier + progress.seconds
-        progress.history.append(row)
-        progress.epoch += 1
-        progress.batch = 0
-        progress.seconds = 0.0
-        progress.outcome = [0, 0, 0]
-        progress.wins = {}
+        progress.finish_epoch(row)
 
 
 def compute_convergence(weight: torch.Tensor, rule: Rule, wins: torch.Tensor) -> float | None:

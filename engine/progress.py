@@ -136,6 +136,22 @@ class Progress:
             if layer_name in learned.winners:  # a stage that does not learn from this batch has none
                 wins += torch.bincount(learned.winners[layer_name], minlength=features)
 
+    def finish_epoch(self, row: Row) -> None:
+        """Add an epoch to the history, and begin the next one."""
+        self.phase_seconds[row.phase] = self.phase_seconds.get(row.phase, 0.0) + row.seconds
+        self.history.append(row)
+        self.epoch += 1
+        self.batch = 0
+        self.seconds = 0.0
+        self.outcome = [0, 0, 0]
+        self.wins = {}
+
+    def finish_phase(self, ended_by: str) -> None:
+        """Begin the next phase. ended_by: the setting that has ended this one."""
+        self.phase += 1
+        self.epoch = 0
+        self.ended_by = ended_by
+
 
 class PhaseStep(NamedTuple):
     """A phase begins, or goes on after an interruption."""
