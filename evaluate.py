@@ -118,8 +118,9 @@ def record_first_test(
             weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
             title = f"{trained.title(dataset=data.name)}, {weights}"
             validation = Splits(trained, data).get_split("validation")
-            moments = load_run(run.last).progress.moments
-            shown = {"images": validation.images, "labels": validation.labels, "title": title, "moments": moments}
+            progress = load_run(run.last).progress
+            shown = {"images": validation.images, "labels": validation.labels, "title": title}
+            shown |= {"moments": progress.moments, "history": progress.history}
             record_test(run, replace(tested, **shown))
     except InputError as error:
         return f"this is not recorded as the first test of {run.path}: {error}"

@@ -7,16 +7,18 @@ a run.
 
 import base64
 import json
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from engine.progress import COLUMNS
+from engine.progress import COLUMNS, Row
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
@@ -27,7 +29,7 @@ from report.figures import DPI
 from report.operations import MAX_IMAGES
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
-from report.run_folder import RunFolder, list_plugins, read_record, read_rows, read_text
+from report.run_folder import RunFolder, list_plugins, read_record, read_text
 from report.sheets import make_color_table, shade
 from utils import join_words, write_text
 
@@ -48,7 +50,7 @@ def load_template(name: str) -> Template:
 
 
 def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> Path:
-    """Write ``index.html`` of results.json, metrics.csv, figures/, args.json and summary.txt in the folder.
+    """Write ``index.html`` of a report, and of results.json, figures/, args.json and summary.txt in the folder.
 
     A file that does not exist is left out, and so is a damaged args.json.
 
@@ -67,21 +69,22 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         data |= collect_data(report)
     names = list(map(str, report.class_names))
     more = {"class_names": names, "data": data, "left_out": left_out}
-    return _write(folder, report.model, report.title, results, **more)
+    return _write(folder, report.model, report.title, report.history, results, **more)
 
 
-def write_training_page(folder: Path, model: NetworkTrainer, title: str) -> Path:
+def write_training_page(folder: Path, model: NetworkTrainer, title: str, history: Sequence[Row]) -> Path:
     """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
 
     An earlier end of the run may have left a results.json, which is not shown.
     """
-    return _write(folder, model, title, {}, data={})
+    return _write(folder, model, title, history, {}, data={})
 
 
-def _write(folder: Path, model: NetworkTrainer, title: str, results: dict, **more: object) -> Path:
+def _write(
+    folder: Path, model: NetworkTrainer, title: str, history: Sequence[Row], results: dict, **more: object
+) -> Path:
     run = RunFolder(folder)
     tested = "test" if run.flags.get("test", True) else "validation"
-    history = read_rows(folder / "metrics.csv")
     shown = {name: column.page for name, column in COLUMNS.items() if column.page}
     page = load_template("page.html").render(
         model=model,
@@ -91,7 +94,7 @@ def _write(folder: Path, model: NetworkTrainer, title: str, results: dict, **mor
         results=results,
         counted=f"at most {MAX_IMAGES:,} {tested} images",
         history=history,
-        columns={name: shown[name] for name in shown if any(row.get(name) for row in history)},
+        columns={name: shown[name] for name in shown if any(row[name] is not None for row in history)},
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
         args=read_record(folder / "args.json"),
@@ -200,9 +203,9 @@ def format_percent(value: str | float | None) -> str:
     return f"{100 * float(value):.2f} %"
 
 
-def format_cell(text: str, form: str) -> str:
-    """Format a cell of metrics.csv by the form of its ``Column``."""
-    return format(float(text), form).replace("%", " %") if text and form else text
+def format_cell(value: Any, form: str) -> str:
+    """Format a value of the history by the form of its ``Column``."""
+    return "" if value is None else format(value, form).replace("%", " %")
 
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:

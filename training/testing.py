@@ -210,8 +210,8 @@ def log_scores(run: Run, evaluations: Mapping[str, Evaluation]) -> None:
 def record_test(run: RunFolder, report: Report) -> None:
     """Add the first test of a run to its results.json, where other runs have their test, and write its page again.
 
-    report: on the best weights and on the validation images of the run, with its moments and the evaluation of the test
-        images.
+    report: on the best weights and on the validation images of the run, with its history, its moments and the
+        evaluation of the test images.
     """
     results = run.results
     results["test"] = {"best": report.evaluations["test"].metrics}

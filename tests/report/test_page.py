@@ -1,9 +1,9 @@
 """The page of a run: whole, by itself, and with the numbers of the run."""
 
 import base64
-import csv
 import json
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from support.registries import forgetting
 
 from engine import plugins
+from engine.progress import Row
 from models import build_model
 from report import page
 from report.activation_maps import save_activation_maps
@@ -22,6 +23,10 @@ from s1c1 import S1C1
 
 NAMES = ("T-shirt/top", "<u>", "</script>", "&amp;", '"', *"56789")
 LABELS = np.arange(12) % 10
+HISTORY = [
+    Row(step=1, phase="s1", rule="stdp", epoch=1, images=9, convergence=0.125, seconds=2.5),
+    Row(step=2, phase="s3", rule="rstdp", epoch=1, images=9, train_accuracy=0.7654, seconds=2.5),
+]
 
 
 class Reader(HTMLParser):
@@ -60,12 +65,6 @@ def make_run(folder, results):
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "args.json").write_text(json.dumps({"format": FORMAT, "command_line": "train.py --model mozafari2018"}))
     (folder / "summary.txt").write_text("stage  rule\ns1     STDP")
-    with open(folder / "metrics.csv", "w", encoding="utf-8", newline="") as file:
-        row = {"phase": "s1", "rule": "stdp", "epoch": 1, "convergence": 0.125, "seconds": 2.5}
-        row |= {f"{split}_{part}": "" for split in ("train", "val") for part in ("accuracy", "loss", "silent")}
-        writer = csv.DictWriter(file, row)
-        writer.writeheader()
-        writer.writerows([row, {**row, "phase": "s3", "rule": "rstdp", "train_accuracy": 0.7654}])
     for name in ("figures", "checkpoints"):
         (folder / name).mkdir()
     for name in ("history", "confusion_matrix", "errors", "features_s2"):
@@ -77,10 +76,11 @@ def make_run(folder, results):
 def read(tmp_path, latencies, images):
     """Write the page of a network with activation maps of some images, and read it. Returns (reader, data)."""
 
-    def write_and_read(model, shown):
+    def write_and_read(model, shown, history=HISTORY):
         indices = list(range(shown))
         save_activation_maps(model, latencies[:shown], LABELS, indices, tmp_path / "maps", NAMES, draw=False)
-        report = Report(model, S1C1(), images, LABELS, latencies, NAMES, "mozafari2018, some <data>, seed 0")
+        title = "mozafari2018, some <data>, seed 0"
+        report = Report(model, S1C1(), images, LABELS, latencies, NAMES, title, history=history)
         path = page.write_page(tmp_path, report, tmp_path / "maps")
         assert path.stat().st_size < 20e6
         text = path.read_text(encoding="utf-8")
@@ -100,13 +100,11 @@ def unpack(text):
     return np.frombuffer(base64.b64decode(text), np.uint8)
 
 
-@pytest.mark.parametrize("balanced", ["", "0.4321"])
+@pytest.mark.parametrize("balanced", [None, 0.4321])
 def test_the_history_has_the_columns_with_values(balanced, tmp_path, read):
     make_run(tmp_path, {})
-    path = tmp_path / "metrics.csv"
-    header, *rows = path.read_text().splitlines()
-    path.write_text("\n".join([f"{header},val_balanced", *(f"{row},{balanced}" for row in rows)]) + "\n")
-    reader, _ = read(build_model("mozafari2018"), 0)
+    history = [replace(row, val_balanced=balanced) for row in HISTORY]
+    reader, _ = read(build_model("mozafari2018"), 0, history)
     assert ("val balanced" in reader.texts) == ("43.21 %" in reader.texts) == bool(balanced)
     assert "train accuracy" in reader.texts
 

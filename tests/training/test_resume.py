@@ -227,7 +227,7 @@ def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
         assert contents(run) == before
         results = run / "results.json"
         results.write_text('{"flags": {}, "versions": 3, "operations": 3}' if content is None else content, "latin-1")
-        page = write_training_page(run, network.model, "some title")
+        page = write_training_page(run, network.model, "some title", [])
         assert "some title" in page.read_text()
         shutil.copy(trained / "results.json", results)
 

@@ -22,5 +22,5 @@ class Page(Recorder):
             return
         row = run.progress.history[-1]
         title = f"{run.plan.title}, epoch {row.epoch} of {row.phase}"
-        run.log.write(PAGE, partial(write_training_page, run.folder, run.plan.model, title))
+        run.log.write(PAGE, partial(write_training_page, run.folder, run.plan.model, title, [*run.progress.history]))
         self.written_at = time.monotonic()
