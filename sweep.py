@@ -33,11 +33,10 @@ from models import model_class
 from report.run_folder import RunFolder, is_run, list_runs
 from report.sweep_report import read_run, write_sweep_report
 from training.checkpoint import load_checkpoint
-from training.data import Splits, check_unchanged, load_data
-from training.initial import initialize_from
+from training.data import check_unchanged, load_data
 from training.log import RunLog
 from training.parsing import COMMAND, FILES, FIXED, HARMLESS, LOCATION, ROUNDING, make_parser
-from training.plan import plan_outputs, prepare_machine, resolve
+from training.plan import Plan, prepare_machine
 from training.settings import MAX_NAME, EvaluateSettings, SweepSettings, TrainSettings
 from training.stopping import Stopped, StopRequest, handle_signals, stop_now
 from utils import ROOT, join_words, lock_folder, write_text
@@ -146,13 +145,9 @@ def plan_run(
     if sweep.figure_formats:
         words += ["--figures", *sweep.figure_formats]
     words += ["--output", str(output), "--name", name]
-    settings, encoder, network = resolve(TrainSettings.parse(words), data)
-    splits = Splits(settings, data)
-    plan_outputs(settings, splits, network)
-    if settings.init_from:
-        initialize_from(settings.init_from, settings, splits, encoder, network)
-    learned = replace(settings, name=None, set=()), network.declaration, encoder
-    return PlannedRun(RunFolder(output / name), words, settings, learned)
+    plan = Plan.new(TrainSettings.parse(words), data, fits=False)
+    learned = replace(plan.settings, name=None, set=()), plan.model.declaration, plan.encoder
+    return PlannedRun(RunFolder(output / name), words, plan.settings, learned)
 
 
 def check_folder(run: PlannedRun, data: DataSet) -> None:

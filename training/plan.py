@@ -60,8 +60,12 @@ class Plan:
     readout_stage: str | None
 
     @classmethod
-    def new(cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> "Plan":
+    def new(
+        cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu", fits: bool = True
+    ) -> "Plan":
         """Return the plan of a new run, whose network is on this device.
+
+        fits: whether the encoder is fitted to the training images, if it depends on them; a sweep only checks the plan.
 
         Raises InputError if the settings do not fit the network, the data or the memory.
         """
@@ -72,7 +76,7 @@ class Plan:
         notes: list[str] = []
         if settings.init_from:  # with the fitted encoder of the checkpoint
             encoder, origin["init_from"], notes = initialize_from(settings.init_from, settings, splits, encoder, model)
-        elif encoder.fitted:
+        elif encoder.fitted and fits:
             encoder = encoder.with_state(encoder.fit(data.train_images[splits.indices["train"]]))
         record = describe_run(settings, splits, RunRecord(origin=origin))
         return cls(settings, splits, encoder, model, record, Progress(), notes, **outputs)
