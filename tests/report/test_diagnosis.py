@@ -285,7 +285,7 @@ def test_other_proportions_of_the_classes_alone_are_not_another_kind(tested, cou
         evaluations[f"{split}.best"] = Evaluation(torch.tensor(decisions), torch.zeros(len(labels), 4), labels)
     run = MagicMock()
     run.plan.settings.dataset = "mnist"
-    run.log_diagnosis = lambda findings: texts.extend(each.text for each in findings)
+    run.log_findings = lambda findings: texts.extend(each.text for each in findings)
     texts = []
     diagnose_decisions(run, evaluations)
     assert sum("of another kind" in text for text in texts) == count

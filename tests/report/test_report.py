@@ -146,3 +146,10 @@ def test_spike_times_count_neurons_only(latencies):
     assert list(times) == ["input", "s1", "c1", "s2", "c2", "s3", "c3"]
     assert times["input"].tolist() == np.bincount(latencies.numpy().ravel(), minlength=16).tolist()
     assert times["s3"].sum() == 12 * 100 * (7 * 7 + 5 * 5 + 3 * 3)
+
+
+def test_spike_times_are_of_images_of_all_classes(latencies, monkeypatch):
+    monkeypatch.setattr("report.report.TIMED_IMAGES", 4)
+    sorted_images = latencies.new_full((24, *latencies.shape[1:]), 15)
+    sorted_images[12:] = latencies  # after silent ones
+    assert count_spike_times(build_model("mozafari2018"), sorted_images)["input"][:15].sum()

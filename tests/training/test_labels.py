@@ -11,10 +11,11 @@ from support.run_folders import only_run
 import sweep
 import train
 from engine.phases import Phase
+from imagesets import DataSet
 from training import data, readout
 from training.checkpoint import load_checkpoint
 from training.references import CONTROL
-from training.settings import SweepSettings
+from training.settings import SweepSettings, TrainSettings
 
 WORDS = f"{SMALL} --epochs 1 1 2 --labels 20"
 
@@ -113,6 +114,17 @@ def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, und
     assert_refuses(train.main, f"{words} 0.001", "--labels", capsys)
     assert train.main([*shlex.split(words), str(fraction)]) == 0
     assert results(only_run(tmp_path / "runs"))["images"]["labelled"] == count
+
+
+def test_a_dry_run_has_images_of_all_classes_of_sorted_data():
+    images = np.zeros((6000, 8, 8), np.uint8)
+    labels = np.repeat(np.arange(5), 1200)
+    sorted_data = DataSet("sorted", images, labels, tuple("abcde"), images, labels)
+    splits = data.Splits(TrainSettings.parse(["--model", "mozafari2018", "--dry-run"]), sorted_data)
+    for name in splits.indices:
+        labels_of_split = splits.get_split(name).labels
+        assert len(labels_of_split) == data.DRY_RUN_IMAGES[name]
+        assert set(labels_of_split) == {0, 1, 2, 3, 4}
 
 
 def test_a_sweep_takes_several_numbers_of_labels():

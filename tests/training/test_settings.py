@@ -316,7 +316,7 @@ def test_lists_and_summaries(capsys):
 
 def find_read_settings():
     """The names of settings that the program reads: ``settings.NAME``, ``values["NAME"]``, or the flag as a word."""
-    for path in [*ROOT.glob("*.py"), *(ROOT / "training").glob("*.py")]:
+    for path in [*ROOT.glob("*.py"), *(ROOT / "training").rglob("*.py")]:
         names = {"settings", "sweep", *(["self"] if path.stem in ("settings", "parsing") else [])}
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] in names:
