@@ -3,8 +3,8 @@
 They are the figures in the folder of the run, reduced in size. The activation maps of the run, or of an evaluation of
 it, need ``--save-maps``. The script also makes a digit for ``--predict``, dark on light like a scan.
 
-The code of the other pictures of this folder is in the history: ``git show 588d58d:images/draw.py`` drew the networks,
-``git show 8edb5b7:images/draw.py`` all others.
+The code of the other pictures of this folder is in the history: ``git show 989d4a12:images/networks.py`` drew the
+networks, ``git show 8edb5b7:images/draw.py`` all others.
 """
 
 import sys
