@@ -254,7 +254,7 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     log = (ROOT / "results" / "times" / "deep2024-10-epochs.log").read_text()
     (accuracy,) = re.findall(r"^test +best +accuracy ([\d.]+) %", log, re.MULTILINE)
     (seconds,) = re.findall(r"^([\d,]+) s, [\d,]+ MB at most", log, re.MULTILINE)
-    assert f"--epochs 2 4 4 10 --tensorboard  # {accuracy} %, {seconds} s on an Intel Xeon" in README
+    assert f"--epochs 2 4 4 10 --tensorboard  # {accuracy} %, {seconds} s on two threads of an Intel Xeon" in README
     with open(ROOT / "results" / "quoted.csv", encoding="utf-8", newline="") as file:
         quoted = {row["network"].split(" et al.")[0]: row["value"] for row in csv.DictReader(file)}
     (paper,) = re.findall(r"`mozafari2018` \([\d.]+ %, paper ([\d.]+) %", choice)
