@@ -9,7 +9,7 @@ from typing import Any
 from errors import InputError
 
 FORMAT = 4  # of the files that this version reads and writes
-LAST = "1.3.0"  # the last version that reads formats below it
+LAST = "1.3.0 (git checkout c91b78f)"  # the last version that reads formats below it
 
 
 def check_format(record: dict[str, Any], path: Path) -> dict[str, Any]:
