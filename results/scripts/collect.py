@@ -85,9 +85,7 @@ SHOWN = (
     ("mnist", "inception2024", "2 4 4 100", "kernels of three sizes in parallel", ATTAR),
     ("mnist", "majority2024", "2 4 100", "three R-STDP layers vote", ATTAR),
     ("mnist", "multiscale2026 with augmentation", "2 4 4 2 55", "four STDP scales; the margin rule decides", OURS),
-    ("mnist", "multiscale2026", "2 4 4 2 30", "the same, `--augment none`, other settings", ""),
     ("mnist", "control2026 with augmentation", "55", "no features, only the margin rule", OURS),
-    ("mnist", "control2026", "25", "the same, `--augment none`, other settings", ""),
     (
         "cifar",
         "colour2026_counts with augmentation",
