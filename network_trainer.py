@@ -9,7 +9,7 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 # isort: split
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -282,6 +282,7 @@ class NetworkTrainer(StageGraph):
         progress: Progress | None = None,
         copies: Sequence[Any] = (),
         folder: Path | None = None,
+        teach: Callable[..., Iterable[Step]] | None = None,
         **early: float,
     ) -> Generator[Step, None, None]:
         """Train phase by phase, and yield a step after each piece of work.
@@ -299,9 +300,13 @@ class NetworkTrainer(StageGraph):
                 except in a phase of one's own that depends on the size of a batch.
             seed: the seed of the order of the images, which differs in every epoch.
             progress: where the training continues; it is updated in place. None: at the beginning.
-            copies: moved copies of the training images that have labels, latencies uint8 (N, C, H, W) that are read by
-                slices. Each batch of the decision stage reads the original images or one of the copies.
+            copies: moved copies of the training images that have labels, or of all of them, latencies uint8
+                (N, C, H, W) that are read by slices. Each batch of the decision stage reads the original images or one
+                of the copies.
             folder: where what is computed from copies is kept if it needs much memory; None: that of the system.
+            teach: is called with a phase with labels and ``train`` when the maps that this phase reads are computed,
+                and yields steps. It may change ``train.labels`` and ``train.labelled``, and must do the same after a
+                resume. Copies are then of all training images.
             early: what ends phases before their last epoch, see ``engine/lengths.py``: ``converge``, a convergence of
                 phases without labels; ``patience``, a number of epochs of phases with labels without a better
                 validation accuracy. 0: never.
@@ -327,9 +332,11 @@ class NetworkTrainer(StageGraph):
                 if phase is not prepared:
                     yield PhaseStep(phase)
                     train.close_copies()  # of a phase before
+                    yield from self._prepare(phase, train, validation)
+                    if teach and phase.needs_labels:
+                        yield from teach(phase, train)
                     if copies and phase.needs_labels:
                         yield from self._prepare_copies(phase, train, copies, folder)
-                    yield from self._prepare(phase, train, validation)
                     prepared = phase
 
                 count = lengths.count(number, rows)
@@ -399,7 +406,7 @@ class NetworkTrainer(StageGraph):
         images = len(train if train.labelled is None else train.labelled)
         for number, moved in enumerate(copies, start=1):
             first = self.check_maps({INPUT: moved[:1]})[INPUT]
-            given = len(moved), *first.shape[1:]
+            given = len(moved) if len(moved) != len(train) else images, *first.shape[1:]
             wanted = images, *train.maps.get(INPUT, first).shape[1:]
             if given != wanted:
                 raise InputError(f"copy {number} must be {wanted}, as the images that have labels, not {given}")

@@ -6,6 +6,7 @@ engine/torch_backend.py, which ``--backend torch`` runs, and the compiled kernel
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from errors import InputError
@@ -35,6 +36,7 @@ from training.recorders.recorder import Recorder
 from training.recorders.values import Values
 from training.run import Run
 from training.settings import TrainSettings, apply_changes
+from training.spread import spread
 from training.stopping import Stopped, offer_resume
 from training.testing import finish
 from utils import claim_folder, find_temporaries, lock_folder, put_in_place, to_folder_name
@@ -105,6 +107,8 @@ def learn(run: Run) -> None:
     settings = plan.settings
     options: dict = {"batch_size": settings.batch_size, "seed": settings.seed, **settings.early}
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
+    if settings.spread:
+        options["teach"] = partial(spread, run)
     with run.open() as (images, validation):
         recorders = [*list_recorders(run, images), Checkpoints(run)]  # what they count as done is then on the disk
         for step in plan.model.steps(images, validation, settings.epochs, **options):

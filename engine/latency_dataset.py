@@ -16,7 +16,7 @@ class LatencyDataset:
 
     ``maps`` is {"input" or stage: its map}. At first it contains the network's input. What is computed from packed maps
     is packed. ``NetworkTrainer.steps`` checks the input and the labels.
-    ``copies`` contains the inputs of the decision stage for moved copies of the images that have labels.
+    ``copies`` contains the inputs of the decision stage for moved copies of the images that have labels, or of all.
 
     Args:
         latencies: uint8 (N, C, H, W), a tensor or ``PackedLatencies``.
@@ -54,7 +54,7 @@ class LatencyDataset:
             drawn = rng.integers(len(self.copies) + 1)
             if drawn:
                 maps = self.copies[drawn - 1]
-                places = chosen
+                places = places if len(maps) == len(self) else chosen
         return maps[places.to(maps.device)], labels
 
     def close_copies(self) -> None:

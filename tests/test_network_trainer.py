@@ -16,7 +16,7 @@ import network_trainer
 from engine.decision import Outcome
 from engine.lengths import Lengths, has_given_up
 from engine.phases import Learned, Phase
-from engine.progress import Row
+from engine.progress import ChunkStep, Row
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv
 from models import build_model
@@ -167,17 +167,28 @@ def test_phases_with_labels_learn_from_the_labelled_images_and_their_copies():
     assert list(chain(*batches)) == [labelled[place] for order in orders for place in order]
     assert [row["images"] for row in progress.history] == [IMAGES, *[5] * 6]
     places = torch.full((IMAGES, 16), 15, dtype=torch.uint8).fill_diagonal_(0)
-    copy = places[labelled].clone()
+    copy = places.clone()
     copy[:, -1] = 0
-    only = OnlyLabelled()
-    train = LatencyDataset(places.reshape(-1, 1, 4, 4), LABELS, torch.tensor(labelled))
-    only.fit(train, None, (6,), batch_size=4, copies=[copy.reshape(-1, 1, 4, 4)])
-    are_copies = set()
-    for inputs, (_, labels, *_) in zip(only.inputs, only.learned, strict=True):
-        spikes = inputs.flatten(1) == 0
-        assert spikes.int().argmax(1).tolist() == labels
-        are_copies |= {*spikes[:, -1].tolist()}
-    assert are_copies == {True, False}
+    copy = copy.reshape(-1, 1, 4, 4)
+
+    def teach(phase, train):
+        """Change which images have labels."""
+        assert train.labelled.tolist() == labelled[:1]
+        train.labelled = torch.tensor(labelled)
+        yield ChunkStep(phase, "labels", 1, 1)
+
+    for options_ in ({"copies": [copy[labelled]]}, {"copies": [copy], "teach": teach}):
+        only = OnlyLabelled()
+        given = torch.tensor(labelled[:1] if "teach" in options_ else labelled)
+        train = LatencyDataset(places.reshape(-1, 1, 4, 4), LABELS, given)
+        only.fit(train, None, (6,), batch_size=4, **options_)
+        are_copies = set()
+        for inputs, (_, labels, *_) in zip(only.inputs, only.learned, strict=True):
+            spikes = inputs.flatten(1) == 0
+            assert spikes.int().argmax(1).tolist() == labels
+            are_copies |= {*spikes[:, -1].tolist()}
+        assert are_copies == {True, False}
+        assert sum(len(labels) for _, labels, *_ in only.learned) == 6 * len(labelled)
 
 
 def test_rows_of_the_history():

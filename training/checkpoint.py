@@ -37,7 +37,7 @@ from utils import join_words, write_atomically
 class RunRecord:
     """What the checkpoints of a run contain beside the network and the progress. Newer fields have their defaults.
 
-    A run changes the last four fields.
+    A run changes the last five fields.
 
     Attributes:
         flags: the settings of train.py.
@@ -46,6 +46,7 @@ class RunRecord:
         origin: which weights ("init_from") are those of another run, as in args.json.
         border: of the training images, see ``find_border``; None if no run trained the network.
         characters: whether the training images are characters in the form of MNIST.
+        spread: how many labels were spread, see ``training/spread.py``; {} without ``--spread``.
         test_reads: how often the run has classified the test images.
         diagnosis, advice: what was wrong, and what the user can try, see ``report/diagnosis.py``.
         earlier: both as they were before the end of the last phase, from where a run that trains it longer goes on.
@@ -60,6 +61,7 @@ class RunRecord:
     origin: dict[str, dict] = field(default_factory=dict)
     border: float | None = None
     characters: bool = False
+    spread: dict[str, Any] = field(default_factory=dict)
     test_reads: int = 0
     diagnosis: list[str] = field(default_factory=list)
     advice: dict[str, Any] = field(default_factory=dict)

@@ -72,12 +72,19 @@ def _class_notes(
 ) -> list[str]:
     """Return a line if the checkpoint's network decides between other classes than this network, else [].
 
+    So it does if labels are spread, because its decision stage may have learned from other labels.
+
     Raises InputError if the decision stage of this network does not learn these classes.
     """
     classes = record.class_names
-    if model.decision is None or not classes or tuple(classes) == splits.data.class_names:
+    if model.decision is None:
         return []
-    text = f"{path} was trained for other classes, {list_classes(classes)}"
+    if settings.spread:
+        text = f"{path} may have learned from other labels"
+    elif classes and tuple(classes) != splits.data.class_names:
+        text = f"{path} was trained for other classes, {list_classes(classes)}"
+    else:
+        return []
     learning = zip(model.phases, settings.epochs, strict=True)
     if not any(epochs and model.decision in phase.stages for phase, epochs in learning):
         phase = f"the phase of {model.decision} 1 or more --epochs"

@@ -28,6 +28,8 @@ from training.parsing import read_pairs, to_text
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings
 from utils import check_memory, choose_device, set_threads
 
+LEARN_ALONE = "networks that learn with labels in a last stage without a threshold alone"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -115,6 +117,8 @@ class Plan:
 def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> dict[str, Any]:
     """Return {field of ``Plan``: value} of what the settings request. Raises InputError if they do not fit."""
     check_splits(settings, splits, model)
+    if settings.spread:
+        check_spread(settings, splits, model)
     augmentation = check_copies(settings, model)
     check_characters(settings, splits.data)
     split = settings.scored_split
@@ -223,12 +227,19 @@ def check_splits(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
         settings.refuse("test", f"tests on the validation images, but {lack}")
 
 
+def check_spread(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> None:
+    """Raise InputError if labels cannot be spread, or if the network cannot learn them."""
+    if len(splits.get_split("labelled")) == len(splits.indices["train"]):
+        settings.refuse("spread", "needs training images without labels: add --labels N, or a folder 'unlabelled'")
+    if not model.learns_from_copies:
+        settings.refuse("spread", f"is for {LEARN_ALONE}, not {model.name}")
+
+
 def check_copies(settings: TrainSettings, model: NetworkTrainer) -> Augmentation:
     """Return the augmentation. Raises InputError if the network cannot learn from it."""
     augmentation = read_augmentation(settings.augment or "none")
     if augmentation and not model.learns_from_copies:
-        kind = "networks that learn with labels in a last stage without a threshold alone"
-        settings.refuse("augment", f"is for {kind}, not {model.name}")
+        settings.refuse("augment", f"is for {LEARN_ALONE}, not {model.name}")
     return augmentation
 
 

@@ -98,11 +98,12 @@ class Run:
         return LatencyDataset(latencies, chosen.labels, chosen.labelled)
 
     def make_copies(self) -> list[MovedCopy]:
-        """Return the moved copies of the training images that have labels."""
+        """Return the moved copies of the training images that have labels; of all, if labels are spread."""
         plan = self.plan
         if not plan.augmentation:
             return []  # the images with labels are not copied
-        return make_copies(plan.splits.get_split("labelled").images, plan.augmentation, plan.settings.seed, self.encode)
+        images = plan.splits.get_split("train" if plan.settings.spread else "labelled").images
+        return make_copies(images, plan.augmentation, plan.settings.seed, self.encode)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
         return self.plan.encoder.encode(images).to(self.plan.model.device)

@@ -216,6 +216,12 @@ class TrainSettings(NetworkSettings):
         "phases with labels learn from N of the training images, the same number of each class, or from a fraction of "
         "them; phases without labels learn from all (default: all)",
     )
+    spread: bool = of_data(
+        False,
+        None,
+        "spread the labels of few images over all training images, by what the stages below the decision stage have "
+        "learned; the decision stage learns from all of them",
+    )
     test: bool = of_data(True, None, "do not classify the test images; report the validation images instead")
 
     epochs: tuple[int, ...] = of_training(

@@ -180,6 +180,8 @@ def collect_facts(run: Run) -> dict[str, Any]:
         best = dict(run.progress.best or {})
         best.pop("state", None)
         scored = {"best_epoch": best or None, "test_reads": plan.record.test_reads}
+        if plan.record.spread:
+            scored["spread"] = plan.record.spread
     run.seconds |= {f"phase {name}": value for name, value in run.progress.phase_seconds.items()}
     environment = describe_environment()
     return {

@@ -72,6 +72,14 @@ def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, t
     assert "of these 119 validation images" in log
 
 
+def test_a_decision_stage_that_may_know_other_labels_is_new_if_labels_are_spread(trained, tmp_path, undrawn, capsys):
+    words = f"--model mozafari2018 {DIGITS} --init-from {trained} --labels 20 --spread"
+    assert_refuses(train.main, f"{words} --epochs 0 0 0 --output {tmp_path}", "s3", capsys)
+    assert start(f"{words} --epochs 0 0 1 --dry-run", tmp_path) == 0
+    args = json.loads((only_run(tmp_path) / "args.json").read_text())
+    assert args["init_from"]["stages"] == ["s1", "s2"]
+
+
 def test_other_data_are_logged(trained, tmp_path, undrawn):
     _, _, log = begun(f"--init-from {trained} --image-size 24 24 --dry-run", tmp_path)
     assert "other data, digits" in log

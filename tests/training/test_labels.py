@@ -81,6 +81,23 @@ def test_images_without_labels_teach_phases_without_labels(more, unlabelled, tmp
         assert saved["labels"][saved["labelled"]].min() == 0
 
 
+def test_labels_spread_to_images_in_which_the_same_neurons_spike(tmp_path, learned, undrawn):
+    """Three groups of 15 equal images, one of which has no label. So its images stay out."""
+    images = np.zeros((45, 28, 28), np.uint8)
+    for group, image in enumerate(images.reshape(3, 15, 28, 28)):
+        image[:, 9 * group : 9 * group + 3, 4:24] = 255
+    arrays = {"x_train": images[:30], "y_train": np.arange(30) // 15, "x_unlabelled": images[30:]}
+    np.savez(tmp_path / "groups.npz", **arrays, x_test=images[:30], y_test=np.arange(30) // 15)
+    words = f"--model mozafari2018 --dataset {tmp_path / 'groups.npz'} --threads 1 --val-split 0 --no-references"
+    words += " --epochs 1 1 2 --labels 2 --spread --augment copies=1 shift=1"
+    assert start(words, tmp_path / "runs") == 0
+    run = only_run(tmp_path / "runs")
+    assert learned == {"s1": [45], "s2": [45], "s3": [30, 30]}
+    expected = {"given": [1, 1], "spread": [14, 14], "certainty": 1.0, "known": 28, "wrong": 0}
+    assert results(run)["spread"] == expected
+    assert "28 of 45" in (run / "log.txt").read_text()
+
+
 def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatch):
     seen = []
     result = {"C": 1.0, "converged": True, "test": {"accuracy": 0.5}}

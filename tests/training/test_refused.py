@@ -163,8 +163,10 @@ TRAIN = {  # what the line names: command lines
     # no decision from images that are held out
     "--val-split": [NEW + "--no-test --val-split 0"],
     "--map-index": [NEW + "--no-test --map-index 100000"],
+    # labels that spread
+    "unlabelled": [NEW + "--spread"], "--labels 5": [NEW + "--spread --labels 5"],
     # moved copies
-    "deepr2024": [NEW + "--model deepr2024 --augment copies=2 turn=10"],
+    "deepr2024": [NEW + "--model deepr2024 --augment copies=2 turn=10", NEW + "--model deepr2024 --spread --labels 20"],
     "kheradpisheh2018": [NEW + "--model kheradpisheh2018 --augment copies=2 turn=10"],
 }  # fmt: skip
 EVALUATE = {

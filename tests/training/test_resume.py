@@ -63,6 +63,8 @@ STOPS = {  # words of a run, the batches before each stop, and words of the resu
     "between turns": ("--model deepr2024_greedy --epochs 1 1 1 2", [10], ""),
     "before few labels": (FEW, [2], ""),
     "with few labels and copies": (FEW, [21], ""),
+    "before labels spread": (f"{FEW} --spread", [20], ""),
+    "with spread labels, on more threads": (f"{FEW} --spread", [24], f"--threads {min(2, CORES)}"),
     "in an added epoch": ("--epochs 1 1 1 --converge 0.155", [5], ""),
     "between two points of TensorBoard": (POINTS, [5], ""),
 }
