@@ -18,15 +18,16 @@ folds of the N images choose the setting instead.
 import argparse
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse.linalg import cg
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
-from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 
 import imagesets
@@ -40,20 +41,24 @@ from training.plan import read_augmentation
 from training.settings import TrainSettings
 
 # The classifiers of ``FewLabels``, and the settings from which held-out images choose: the C of both machines, the
-# numbers of neighbours, and the share of its label that an image takes from its neighbours
+# numbers of neighbours, the share of its label that an image takes from its neighbours, and the length of an image
 FEW_LABELS = {
     "logistic regression": [(0.01,), (0.1,), (1,)],
     "nearest neighbour": [(1,), (3,), (5,)],
     "SVM": [(1,), (10,)],
-    "label spreading": [*product((5, 10), (0.2, 0.8, 0.99))],
+    "label spreading": [*product((5, 10), (0.2, 0.8, 0.99), ("length 1", "any length"))],
 }
+
+
+COMPONENTS = 64  # of the pixels, for label spreading
+FITTED = 10_000  # images that determine them
 
 
 class FewLabels:
     """Classifiers of pixels, divided by 255, that learn from few labelled images: those of scikit-learn.
 
-    The kernel of the support vector machine is Gaussian with gamma="scale". Label spreading joins each image with its
-    nearest ones, and also reads images without labels.
+    The kernel of the support vector machine is Gaussian with gamma="scale". Label spreading (training/spread.py) joins
+    each image with its nearest ones, by up to 64 principal components, and also reads images without labels.
 
     images, labels: from which the labelled images are chosen, uint8 (N, …) and int64 (N,). scored: images and labels to
         classify; the first ones choose the settings.
@@ -102,43 +107,43 @@ class FewLabels:
         model = models[name].fit(self.pixels[0][labelled], self.labels[labelled])
         return lambda part, chosen=slice(None): model.predict(self.pixels[part][chosen])
 
-    def spread(self, neighbours: int, share: float, labelled: np.ndarray):
+    def spread(self, neighbours: int, share: float, length: str, labelled: np.ndarray):
         """As ``fit``, for label spreading."""
-        count = len(self.labels)
-        targets = np.full(count, -1)
+        targets = np.full(len(self.labels), -1)
         targets[labelled] = self.labels[labelled]
-        edges = join(self.nearest[0][:, :neighbours], count)
-
-        def kernel(*_):
-            return edges
-
-        indices = np.arange(count)[:, None]
-        model = LabelSpreading(kernel, alpha=share, max_iter=1000).fit(indices, targets)
+        nearest = self.find_nearest(length)
+        shares = spread_labels(join(nearest[0][:, :neighbours]), targets, share)
 
         def decide(part, chosen=slice(None)):
-            nonlocal edges
-            near = self.nearest[part][chosen, :neighbours]
-            edges = join(near, count).T.tocsr()
-            with np.errstate(invalid="ignore"):  # an image that no label reaches has the first class
-                return model.predict(np.arange(len(near))[:, None])
+            return shares[nearest[part][chosen, :neighbours]].sum(1).argmax(1)
 
         return decide
 
-    @functools.cached_property
-    def nearest(self) -> list[np.ndarray]:
-        """The positions of the nearest images of each image, the nearest first: int64 (n, neighbours).
+    @functools.cache  # noqa: B019  it lives as long as the program
+    def find_nearest(self, length: str) -> list[np.ndarray]:
+        """Return the positions of the nearest images of each image, the nearest first: int64 (n, neighbours).
 
         Those of the images themselves, and of each scored part.
         """
-        most = max(neighbours for neighbours, _ in FEW_LABELS["label spreading"])
-        search = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(self.pixels[0])
-        return [search.kneighbors(pixels, return_distance=False) for pixels in self.pixels]
+        most = max(neighbours for neighbours, *_ in FEW_LABELS["label spreading"])
+        parts = self.pixels
+        if length == "length 1":
+            parts = [pixels / np.linalg.norm(pixels, axis=1, keepdims=True).clip(1e-6) for pixels in parts]
+        fitted = parts[0][:FITTED]
+        pca = PCA(min(COMPONENTS, *fitted.shape), svd_solver="randomized", random_state=0).fit(fitted)
+        parts = [pca.transform(pixels) for pixels in parts]
+        search = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(parts[0])
+        nearest = [search.kneighbors(return_distance=False)]  # without the image itself
+        return nearest + [search.kneighbors(vectors, return_distance=False) for vectors in parts[1:]]
 
 
 def score_few_labels(
-    data: imagesets.DataSet, seed: int, counts: Sequence[int], folds: int = 0
-) -> Iterator[tuple[str, int, float, str]]:
-    """Yield name, number of labelled images, test accuracy in per cent and setting of the classifiers of few labels."""
+    data: imagesets.DataSet, seed: int, counts: Sequence[int], folds: int = 0, names: Iterable[str] = FEW_LABELS
+) -> Iterator[tuple[str, int, list[float], str]]:
+    """Yield name, number of labelled images, accuracies in per cent and setting of the classifiers of few labels.
+
+    The accuracies are on the images that choose the settings (without folds), and on the test images.
+    """
     train, held_out = stratified_split(data.train_labels, min(5000, len(data.train_labels) // 5), seed)
     labels = data.train_labels[train]
     scored = [(data.train_images[held_out], data.train_labels[held_out]), (data.test_images, data.test_labels)]
@@ -148,20 +153,34 @@ def score_few_labels(
         fewest = np.unique(labels[labelled], return_counts=True)[1].min()
         if folds and not 2 <= folds <= fewest:
             raise InputError(f"--folds must be 2 to {fewest}, the labels of a class with --labels {count}, not {folds}")
-    for name, count in product(FEW_LABELS, counts):
-        (_, accuracy), setting = few.score(name, chosen[count], folds)
-        yield name, count, accuracy, setting
+    for name, count in product(names, counts):
+        accuracies, setting = few.score(name, chosen[count], folds)
+        yield name, count, accuracies, setting
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32) / 255
 
 
-def join(nearest: np.ndarray, columns: int) -> sparse.csr_matrix:
-    """Return a matrix with a 1 for each row and its nearest columns."""
+def join(nearest: np.ndarray) -> sparse.csr_matrix:
+    """Return a matrix with a 1 for each image and its nearest images, int (N, k)."""
     count, neighbours = nearest.shape
     rows = np.repeat(np.arange(count), neighbours)
-    return sparse.csr_matrix((np.ones(nearest.size), (rows, nearest.ravel())), (count, columns))
+    return sparse.csr_matrix((np.ones(nearest.size), (rows, nearest.ravel())), (count, count))
+
+
+def spread_labels(nearest: sparse.csr_matrix, labels: np.ndarray, share: float) -> np.ndarray:
+    """Return the part of each class in the labels that reach an image, (N, classes), see training/spread.py.
+
+    nearest: 1 for the nearest images of each image. labels: int64 (N,), -1 without a label. share: α. Conjugate
+    gradients need a tenth of the time of scikit-learn's LabelSpreading, which computes the same.
+    """
+    edges = nearest.maximum(nearest.T)
+    scale = sparse.diags(np.asarray(edges.sum(1)).ravel() ** -0.5)
+    system = sparse.identity(len(labels)) - share * scale @ edges @ scale
+    columns = [cg(system, (labels == label).astype(float), atol=0.0)[0] for label in range(labels.max() + 1)]
+    parts = np.stack(columns, 1).clip(0)
+    return parts / parts.sum(1, keepdims=True).clip(1e-300)
 
 
 def score_classifiers(
@@ -201,13 +220,16 @@ def main(words: list[str]) -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[], metavar="N", help="numbers of labelled images")
     parser.add_argument("--folds", type=int, default=0, metavar="K", help="of the labelled images, choose settings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="with --labels (default: 0)")
+    parser.add_argument("--classifiers", nargs="+", default=[*FEW_LABELS], choices=FEW_LABELS, help="with --labels")
     args = parser.parse_args(words)
     augmentation = read_augmentation(" ".join(args.augment))
     for name in args.datasets:
         data = imagesets.load(name, args.data_dir, args.image_size)
         for seed in args.seeds if args.labels else ():
-            for classifier, count, accuracy, setting in score_few_labels(data, seed, args.labels, args.folds):
-                print(f"{name}, seed {seed}, {count} labels: {classifier} ({setting}) {accuracy:.2f} %", flush=True)
+            rows = score_few_labels(data, seed, args.labels, args.folds, args.classifiers)
+            for classifier, count, (held_out, accuracy), setting in rows:
+                title = f"{name}, seed {seed}, {count} labels: {classifier} ({setting})"
+                print(f"{title} {accuracy:.2f} %, validation {held_out:.2f} %", flush=True)
         if args.labels:
             continue
         settings = TrainSettings(model="control2026", val_split=args.val_split)
