@@ -42,7 +42,7 @@ SET_HELP = (
     "s3.rule.reward=0.01,-0.0005 s3.rule=margin encoder.time_steps=20"
 )
 AUGMENT_HELP = (
-    "also train the decision stage on moved copies of the images: copies=8 turn=8 (degrees) shift=1.2 (pixels) "
+    "also train the decision stage on augmented images: copies=8 (of each) turn=8 (degrees) shift=1.2 (pixels) "
     "scale=0.08 shear=0.08 flip, or none (default: that of the network)"
 )
 
