@@ -33,7 +33,7 @@ def save_activation_maps(
     ``steps`` for silence. "input" is the map of the encoder. The file also contains label, index and steps. If the
     network decides, it contains the decision (-1: silent). If the decision stage has no threshold, it also contains its
     potentials at the last time step, float32 (F, H, W): ``potentials``, or ``potentials_3x3``, … for the branches of a
-    vote.
+    vote; and ``race``, or ``race_3x3``, …: the highest potential of each class after each time step.
     ``<stage>/<index>_label-<class>.png`` shows all maps of a stage; the branches of a vote have a picture each.
 
     Args:
@@ -54,11 +54,11 @@ def save_activation_maps(
         maps = {name: values[0].cpu().numpy() for name, values in model.walk({INPUT: latency}, wanted)}
         content: dict = {**maps, "label": int(labels[index]), "index": int(index), "steps": model.time_steps}
         title = f"image {index}, label {class_name}"
-        potentials = {}
+        potentials: dict[str, np.ndarray] = {}
         if model.decision in wanted:
-            potentials = compute_potentials(model, latency)
+            potentials, race = compute_potentials(model, latency)
             decision = int(model.predict(latency))
-            content |= {**potentials, "decision": decision}
+            content |= {**potentials, **race, "decision": decision}
             title += f", decision {[*class_names, 'silent'][decision]}"
         write_atomically(folder / f"{file}.npz", partial(np.savez_compressed, **content))
         if draw:
@@ -84,20 +84,28 @@ def _draw_pictures(model, maps, potentials, class_names, title, channels):
 
 
 @torch.no_grad()
-def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
-    """Compute the potentials of a decision stage without a threshold for an image (1, C, H, W) at the last time step.
+def compute_potentials(
+    model: NetworkTrainer, latencies: torch.Tensor
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Compute the potentials of a decision stage without a threshold for an image (1, C, H, W).
 
-    Returns {"potentials" + branch: float32 (F, H, W)}; {} if the stage has a threshold.
+    Returns {"potentials" + branch: float32 (F, H, W), at the last time step}, and {"race" + branch: float32
+    (T, classes), the highest of each class after each time step}; both are empty if the stage has a threshold.
     """
     decision = model.find_decision()
-    below = model.map_of(latencies, model.input_name(decision))[:].to(model.device)  # [:] unpacks it
-    potentials = {}
+    ((_, below),) = model.walk(latencies, [model.input_name(decision)])
+    steps = torch.arange(model.time_steps, device=below.device).view(-1, 1, 1, 1)
+    so_far = torch.where(below <= steps, below, model.time_steps)
+    last = {}
+    race = {}
     for layer_name, layer in model.named_layers([decision]):
         if layer.stage.fires:
             break
         branch = layer_name.removeprefix(decision)
-        potentials[f"potentials{branch}"] = sum_weights(layer, below)[0].float().cpu().numpy()
-    return potentials
+        potentials = sum_weights(layer, so_far).float().cpu().numpy()
+        last[f"potentials{branch}"] = potentials[-1]
+        race[f"race{branch}"] = potentials.reshape(model.time_steps, model.num_classes, -1).max(2)
+    return last, race
 
 
 def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, list[Region]]:

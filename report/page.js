@@ -1,7 +1,18 @@
-const at = { image: 0, stage: 1, part: 0, feature: 0, step: run.steps - 1 };
+const at = { image: 0, stage: 1, part: 0, feature: 0, place: [0, 0], step: run.steps - 1 };
 const format = potential => Number.isInteger(potential) ? potential.toLocaleString("en") : (+potential.toPrecision(4)).toLocaleString("en");
 
-const potentialsOf = (image, stage, part) => stage.decides && image.potentials["potentials" + part.label.slice(stage.name.length)];
+const isPaired = run.inputs.every(channels => channels.length === 2);  // a scale has an on- and an off-centre channel
+const keyOf = (stage, part) => part.label.slice(stage.name.length);  // of a branch
+const potentialsOf = (image, stage, part) => stage.decides && image.potentials[keyOf(stage, part)];
+
+// The highest potential of each class after a time step.
+const peaksOf = (image, key, step) => bytes(image.race[key]).slice(step * run.classes.length, (step + 1) * run.classes.length);
+
+// By how much the best class leads, as a text: (best - second) / best.
+function describeLead(peaks) {
+  const [best, second] = [...peaks].sort((a, b) => b - a);
+  return best > 0 ? `class ${run.classes[peaks.indexOf(best)]} leads by ${(100 * (best - second) / best).toFixed(1)} %` : "no potential is above 0";
+}
 
 function show() {
   const image = run.images[at.image], stage = run.stages[at.stage], part = stage.parts[at.part];
@@ -17,21 +28,23 @@ function show() {
   const colour = potentials
     ? (f, y, x) => level(value(f, y, x))
     : (f, y, x) => { const t = value(f, y, x); return t <= at.step && t < run.steps ? palette[t] : tile; };
-  const perClass = part.count / run.classes.length;
-  const across = potentials ? perClass : Math.ceil(Math.sqrt(1.3 * part.count * part.rows / part.columns));
+  const perClass = part.count / run.classes.length, peaks = potentials && peaksOf(image, keyOf(stage, part), at.step);
+  const inPairs = isPaired && stage.name === "input";
+  const across = potentials ? perClass : inPairs ? 2 : Math.ceil(Math.sqrt(1.3 * part.count * part.rows / part.columns));
+  const labels = potentials ? run.classes : inPairs ? run.inputs.map(pair => pair.map(([channel]) => run.channels[channel]).join(", ")) : [];
 
   const counts = Array(run.steps + 1).fill(0);
   if (!potentials)
     for (let f = 0; f < part.count; f++)
       for (let y = 0; y < part.rows; y++)
         for (let x = 0; x < part.columns; x++) counts[value(f, y, x)]++;
-  const most = Math.max(1, ...counts.slice(0, -1));
-  $("time").hidden = !!potentials;
-  $("bars").replaceChildren(...counts.slice(0, -1).map((n, step) => {
+  const race = counts.slice(0, -1).map((_, step) => potentials && peaksOf(image, keyOf(stage, part), step));
+  const heights = potentials ? race.map(highest) : counts.slice(0, -1), most = Math.max(potentials ? 0 : 1, ...heights) || 1;
+  $("bars").replaceChildren(...heights.map((n, step) => {
     const bar = document.createElement("span");
     bar.style.cssText = `height: ${100 * n / most}%; background: rgb(${palette[step]})`;
     bar.className = step > at.step ? "later" : "";
-    bar.title = `time step ${step}: ${plural(n, "spike")}`;
+    bar.title = `time step ${step}: ${potentials ? describeLead(race[step]) : plural(n, "spike")}`;
     bar.onclick = () => set({ step });
     return bar;
   }));
@@ -41,35 +54,33 @@ function show() {
   const best = potentials ? strongest(values, part) : -1;
   $("what").textContent = `${stage.name}${part.label && part.label !== stage.name ? ` (${part.label})` : ""}: `
     + `${part.count} × ${part.rows}×${part.columns} neurons, ${stage.what}`;
-  $("now").textContent = `${which}${said}. ` + (potentials && highest(values) <= 0 ? "No potential is above 0." : potentials
-    ? `A neuron of feature ${best}, of class ${run.classes[best / perClass | 0]}, has the highest potential${stage.parts.length > 1 ? ": so this branch votes" : " and decides"}.`
-    : `Up to time step ${at.step}: ${spiked.toLocaleString("en")} of ${plural(all, "neuron")} (${(100 * spiked / all).toFixed(1)} %) have spiked, ${plural(counts[at.step], "neuron")} in this step.`);
+  $("now").textContent = `${which}${said}. Up to time step ${at.step}: ` + (potentials
+    ? `${describeLead(peaks)}.` + (highest(values) > 0 ? ` At the end, a neuron of feature ${best}, of class ${run.classes[best / perClass | 0]}, has the highest potential${
+      stage.parts.length > 1 ? ": so this branch votes" : " and decides"}.` : "")
+    : `${spiked.toLocaleString("en")} of ${plural(all, "neuron")} (${(100 * spiked / all).toFixed(1)} %) have spiked, ${plural(counts[at.step], "neuron")} in this step.`);
   draw($("all"), { count: part.count, rows: part.rows, columns: part.columns, across, colour, chosen: at.feature,
-                   gap: part.count > 60 ? 2 : 4, labels: potentials ? run.classes : [] });
+                   gap: part.count > 60 ? 2 : 4, labels, most: inPairs ? 190 : potentials ? 60 : Infinity });
 
-  const f = at.feature, name = part.first + f;
-  $("one-title").textContent = potentials ? `neuron ${f}, class ${run.classes[f / perClass | 0]}` : stage.name === "input" ? run.channels[f] : `feature ${name}`;
+  const f = at.feature;
+  $("one-title").textContent = stage.name === "input" ? run.channels[f] : potentials ? `feature ${f}, class ${run.classes[f / perClass | 0]}` : `feature ${part.first + f}`;
   draw($("one"), { count: 1, rows: part.rows, columns: part.columns, across: 1, gap: 0, most: 260,
-                   colour: (_, y, x) => colour(f, y, x) });
+                   colour: (_, y, x) => colour(f, y, x), box: [...at.place, ...at.place] });
   const times = [];
   for (let y = 0; y < part.rows; y++) for (let x = 0; x < part.columns; x++) times.push(value(f, y, x));
   const fired = times.filter(t => t < run.steps);
   $("one-text").textContent = potentials
-    ? `potentials from ${format(Math.min(...times))} to ${format(Math.max(...times))}`
+    ? `potentials at the end, ${format(Math.min(...times))} to ${format(Math.max(...times))}; colours: their third power`
     : `${fired.filter(t => t <= at.step).length} of ${plural(times.length, "neuron")} so far`
       + (fired.length ? `; first spike at ${Math.min(...fired)}` : "; silent for this image");
   showFeature(part, f);
-  showWeights(stage, part, f);
-  showPeaks(potentials, values, part, perClass);
+  showNeuron(image, stage, part, f, value(f, ...at.place));
+  showPeaks(image, peaks);
   press("images", at.image);
   press("stages", at.stage);
   press("branches", at.part);
   $("step").value = at.step;
 }
 
-const findBelow = stage => run.stages.findIndex(({ name }) => name === stage.inputs[0]);
-const highest = values => values.reduce((a, b) => Math.max(a, b));
-const lowest = values => values.reduce((a, b) => Math.min(a, b));
 const strongest = (values, part) => values.indexOf(highest(values)) / (part.rows * part.columns) | 0;
 
 // The feature, or the next one of the part that spikes for the image.
@@ -82,61 +93,97 @@ function findSpiking(part, feature) {
   return feature;
 }
 
+// The place of the first spike of the chosen feature, or of its highest potential.
+function findPlace(stage, part) {
+  const [height, width] = stage.size, image = run.images[at.image], potentials = potentialsOf(image, stage, part);
+  let best = Infinity, place = [0, 0];
+  for (let y = 0; y < part.rows; y++)
+    for (let x = 0; x < part.columns; x++) {
+      const value = potentials ? -bytes(potentials)[(at.feature * part.rows + y) * part.columns + x]
+        : bytes(image.maps[stage.name])[((part.first + at.feature) * height + part.top + y) * width + part.left + x];
+      if (value < best) best = value, place = [y, x];
+    }
+  return place;
+}
+
 function showFeature(part, f) {
   const picture = part.kernel ? run.features[part.label] : null;
   $("prefers").hidden = !picture;
   if (!picture) return;
   const [, rows, columns, colours = 1] = picture.shape, size = rows * columns * colours;
-  const values = bytes(picture).subarray(f * size, (f + 1) * size);
-  const most = Math.max(1, ...values.map(v => Math.abs(v - 128)));
+  const all = bytes(picture), values = all.subarray(f * size, (f + 1) * size);
+  const strengths = Array.from({ length: all.length / size }, (_, i) => highest(all.subarray(i * size, (i + 1) * size).map(v => Math.abs(v - 128))));
+  const most = Math.max(64, strengths.sort((a, b) => a - b)[0.75 * (strengths.length - 1) | 0]);  // one scale, as in sheets.py: weak features are faint
   draw($("feature"), { count: 1, rows, columns, across: 1, gap: 4, most: 260, frames: true,
                        colour: (_, y, x) => [0, 1, 2].map(c => 128 + 127 * (values[(y * columns + x) * colours + c % colours] - 128) / most) });
 }
 
-// The synapses of a neuron, a small square for each input channel (or scale, where the input is the encoder's).
-function showWeights(stage, part, f) {
-  const packed = part.kernel ? run.weights[part.label] : null, below = run.stages[findBelow(stage)];
-  $("weights").hidden = !packed;
-  $("weights-title").textContent = packed ? "its weights" : "";
+// Why a neuron spikes: its field in the image, its potential, the times of its inputs, its weights, and what it would learn.
+function showNeuron(image, stage, part, f, spike) {
+  const [row, column] = at.place, packed = part.kernel && run.weights[part.label], below = run.stages[findBelow(stage)];
+  const isSpiking = !stage.decides && spike < run.steps;
+  $("place").textContent = `neuron in row ${row}, column ${column}` + (stage.decides ? "" : isSpiking ? `: spikes at time step ${spike}` : ": silent");
+  showField(image.seen ?? image.picture, see(stage, part, row, row), see(stage, part, column, column));
+  $("synapses").hidden = !packed;
+  $("potential").hidden = !packed?.floats;
   $("weights-text").textContent = part.kernel && !packed ? "Its weights are left out of this page."
     : !part.kernel && below ? `It is ${stage.what} of feature ${part.first + f} of ${below.name}.` : "";
   if (!packed) return;
-  const [, channels, k] = packed.shape, first = f * channels * k * k;
-  const own = Float32Array.from(bytes(packed).subarray(first, first + channels * k * k),
-    packed.floats ? w => w : level => packed.low + (packed.high - packed.low) * level / 255);
-  const weight = (c, y, x) => own[(c * k + y) * k + x];
-  const grey = stage.decides ? [lowest(own), highest(own)] : [packed.low, packed.high];
-  const fromEncoder = stage.inputs.join() === "input", white = [255, 255, 255], paper = rgb("--paper"), ink = rgb("--ink");
-  if (fromEncoder) {
-    draw($("weights"), { count: run.inputs.length, rows: k, columns: k, across: Math.min(run.inputs.length, 4),
-      gap: 8, most: 110, frames: true,
-      colour: (s, y, x) => run.inputs[s].reduce(
-        (c, [channel, sign]) => c.map((v, i) => Math.max(0, v - (255 - run.tints[sign][i]) * weight(channel, y, x) / packed.high)), white) });
-    const names = ` (${run.scales.join(", ")})`;
-    $("weights-text").textContent = run.polar
-      ? `A square for each scale of the input${names}; ${run.tint_names[1]}: strong weights of on-centre inputs, ${run.tint_names[-1]}: of off-centre inputs, dark: of both.`
-      : `A square for each channel of the input${names}; dark: strong weights.`;
-  } else {
-    draw($("weights"), {
-      count: channels, rows: k, columns: k, across: Math.ceil(Math.sqrt(1.5 * channels)),
-      colour: (c, y, x) => mix(mix(paper, ink, 0.06), ink,
-        (weight(c, y, x) - grey[0]) / (grey[1] - grey[0] || 1)) });
-    const known = stage.inputs.length === 1;
-    $("weights-text").textContent = `A square for each of the ${channels} ${known ? `features of ${below.name}` : "input channels"}; strong synapses ${
-      isDark() ? "light" : "dark"}${
-      stage.decides ? `, from ${grey[0].toFixed(2)} to ${grey[1].toFixed(2)}` : ""}.${known ? " Click a square to see its feature." : ""}`;
-  }
+  const [, channels, k] = packed.shape, size = channels * k * k, weights = bytes(packed).subarray(f * size, (f + 1) * size);
+  const times = findInputs(image.maps, stage, part, row, column), palette = isDark() ? run.times_in_the_dark : run.times;
+  if (packed.floats) showPotential(stage, part, times, weights, packed.unit ?? 1, isSpiking ? spike : -1);
+
+  const fromEncoder = stage.inputs.join() === "input", signs = run.inputs.flat().map(([, sign]) => sign);
+  const paper = rgb("--paper"), ink = rgb("--ink"), tile = rgb("--tile"), unit = packed.unit ?? 1;
+  const [low, high] = stage.decides ? [lowest(weights), highest(weights)] : packed.floats ? [packed.low / unit, packed.high / unit] : [0, 255];
+  const inPairs = fromEncoder && isPaired, [width, labels] = inPairs ? [2, run.scales] : [Math.ceil(Math.sqrt(1.5 * channels)), []];
+  const show = (id, colour) => draw($(id), { count: channels, rows: k, columns: k, across: width, labels, most: 90,
+    gap: fromEncoder ? 6 : 2, frames: fromEncoder, colour: (c, y, x) => colour((c * k + y) * k + x, c) });
+  show("times", i => times[i] <= at.step && times[i] < run.steps ? palette[times[i]] : tile);
+  show("weights", (i, c) => mix(mix(paper, ink, 0.06), fromEncoder && run.polar ? run.tints[signs[c]] : ink, (weights[i] - low) / (high - low || 1)));
+  const shown = w => (packed.floats ? w * unit : packed.low + (packed.high - packed.low) * w / 255).toFixed(2);
+  $("weights-text").textContent = (fromEncoder ? `A square for each channel of the input${inPairs ? ": a row for each scale, left on-centre, right off-centre" : ""}. `
+    : `A square for each feature of ${below.name}. `) + `Weights: faint ${shown(low)}, strong ${shown(high)}.${stage.inputs.length === 1 && !fromEncoder ? " Click one to see its feature." : ""}`;
+  const learns = isSpiking && part.learns;
+  $("learns").hidden = !learns;
+  if (learns) show("growth", i => [tile, paper, [0, 158, 115]][1 + learns[spike][times[i]]]);
 }
 
-function showPeaks(potentials, values, part, perClass) {
-  $("peaks").hidden = !potentials;
-  if (potentials)
-    $("peaks").replaceChildren(Object.assign(document.createElement("h3"), { textContent: "highest potential of each class" }),
-                               tabulatePeaks(run.images[at.image], values, part.rows * part.columns * perClass));
+function showField(picture, [top, bottom], [left, right]) {
+  const [rows, columns] = run.stages[0].size, [high, wide, colours = 1] = picture.shape, values = bytes(picture);
+  draw($("field"), { count: 1, rows, columns, across: 1, gap: 0, most: 260, box: [top, left, bottom, right],
+    colour: (_, y, x) => [0, 1, 2].map(c => values[((y * high / rows | 0) * wide + (x * wide / columns | 0)) * colours + c % colours]) });
 }
 
-function tabulatePeaks(image, values, each) {
-  const peaks = run.classes.map((_, c) => highest(values.subarray(c * each, (c + 1) * each)));
+// The potential over time, against the threshold; the sums of on- and off-centre inputs apart, if the stage reads both.
+function showPotential(stage, part, times, weights, unit, spike) {
+  const k = part.kernel, sum = only => Array.from(addUp(times.map((t, i) => only(i / k / k | 0) ? t : run.steps), weights, k), p => p * unit);
+  const lines = [[sum(() => true), "var(--ink)", 2.5]];
+  if (run.polar && stage.inputs.join() === "input")
+    for (const sign of [1, -1]) lines.push([sum(c => run.inputs.flat()[c][1] === sign), `rgb(${run.tints[sign]})`, 1.5]);
+  const [total] = lines[0], limit = part.threshold ?? 0, high = Math.max(limit, ...total) * 1.05 || 1, low = Math.min(0, ...lines.flatMap(([sums]) => sums));
+  const x = t => 42 + 388 * t / run.steps, y = p => 158 - 148 * (p - low) / (high - low);
+  const text = (at, to, anchor, content) => `<text x="${at}" y="${to}" text-anchor="${anchor}">${content}</text>`;
+  const ticks = [0, part.threshold, Math.max(...total)].filter((p, i, all) => p != null && !all.slice(0, i).some(q => Math.abs(y(p) - y(q)) < 12));
+  $("curve").innerHTML = `<path d="M${x(at.step + 0.5)} 4V157" style="stroke: var(--tile); stroke-width: ${388 / run.steps}"/><path d="M42 4V158H430"/>`
+    + (part.threshold == null ? "" : `<path d="M42 ${y(limit)}H430" stroke-dasharray="5 4"/>`)
+    + ticks.map(p => text(37, y(p) + 4, "end", format(p))).join("")
+    + Array.from({ length: run.steps }, (_, t) => run.steps < 20 || t % 10 === 0 ? text(x(t + 0.5), 174, "middle", t) : "").join("")
+    + lines.reverse().map(([sums, colour, width]) => `<path d="M42 ${y(0)}${sums.map((p, t) => `V${y(p)}H${x(t + 1)}`).join("")}" style="stroke: ${colour}; stroke-width: ${width}"/>`).join("")
+    + (spike < 0 ? "" : `<circle cx="${x(spike)}" cy="${y(total[spike])}" r="5"/>`);
+  const now = total[at.step];
+  $("curve-text").textContent = `${format(now)} after time step ${at.step}${part.threshold == null ? "" : `; dashed: the threshold, ${format(limit)}`}`
+    + (lines.length > 1 ? `; ${run.tint_names[1]}: on-centre inputs alone, ${run.tint_names[-1]}: off-centre` : "");
+}
+
+function showPeaks(image, peaks) {
+  $("peaks").hidden = !peaks;
+  if (peaks)
+    $("peaks").replaceChildren(Object.assign(document.createElement("h3"), { textContent: `highest potential of each class after time step ${at.step}` }),
+                               tabulatePeaks(image, [...peaks]));
+}
+
+function tabulatePeaks(image, peaks) {
   const table = document.createElement("table");
   // the axis begins where differences can be seen, at a round number
   const low = Math.min(...peaks), high = Math.max(...peaks), unit = 10 ** Math.floor(Math.log10(high - low || Math.abs(high) || 1));
@@ -154,6 +201,7 @@ function tabulatePeaks(image, values, each) {
   axis.append(...[begin, (begin + end) / 2, end].map(value => Object.assign(document.createElement("small"), { textContent: (+value.toPrecision(6)).toLocaleString("en") })));
   last.append(document.createElement("th"));
   last.insertCell().append(axis);
+  if (begin) table.createCaption().textContent = `The bars begin at ${begin.toLocaleString("en")}, not at 0.`;
   return table;
 }
 
@@ -175,11 +223,12 @@ function set(change) {
   at.step = Math.max(0, Math.min(run.steps - 1, at.step));
   if (at.stage !== stage && !("part" in change)) at.part = 0;
   const parts = run.stages[at.stage].parts, count = parts[at.part].count;
-  if (!("feature" in change) && !("step" in change)) {
+  if (!("feature" in change) && !("step" in change) && !("place" in change)) {
     const potentials = potentialsOf(run.images[at.image], run.stages[at.stage], parts[at.part]);
     at.feature = potentials ? strongest(bytes(potentials), parts[at.part]) : findSpiking(parts[at.part], Math.min(at.feature, count - 1));
   }
   at.feature = (at.feature + count) % count;
+  if (!("place" in change) && !("step" in change)) at.place = findPlace(run.stages[at.stage], parts[at.part]);
   if (at.stage !== stage || !$("branches").children.length) {
     $("branches").hidden = parts.length < 2;
     buttons("branches", parts.map(p => p.label), part => set({ part }));
@@ -218,8 +267,17 @@ function listImages() {
 $("step").oninput = event => set({ step: +event.target.value });
 $("play").onclick = play;
 $("all").onclick = event => { const f = $("all").hit(event); if (f >= 0) set({ feature: f }); };
-$("weights").onclick = event => {
-  const c = $("weights").hit(event), stage = run.stages[at.stage], below = findBelow(stage);
+$("one").onclick = event => { if ($("one").hit(event) >= 0) set({ place: $("one").place }); };
+$("one").onkeydown = event => {
+  const { rows, columns } = run.stages[at.stage].parts[at.part], [row, column] = at.place;
+  const place = { ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1], ArrowUp: [row - 1, column], ArrowDown: [row + 1, column] }[event.key];
+  if (!place || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  event.stopPropagation();  // elsewhere, these keys change the time step and the feature
+  set({ place: [(place[0] + rows) % rows, (place[1] + columns) % columns] });
+};
+for (const id of ["weights", "times", "growth"]) $(id).onclick = event => {
+  const c = $(id).hit(event), stage = run.stages[at.stage], below = findBelow(stage);
   if (c >= 0 && below > 0 && stage.inputs.length === 1) go(below, c);
 };
 addEventListener("keydown", event => {

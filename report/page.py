@@ -19,7 +19,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from engine.progress import COLUMNS, Row
-from engine.stages import INPUT, Region
+from engine.stages import INPUT, Region, Stage
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.channels import describe_features, group_scales, name_channels, name_scales
@@ -232,13 +232,13 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
             content = dict(arrays)
         index = int(content["index"])
         picture = images[index]
-        potentials = {key: values for key, values in content.items() if key.startswith("potentials")}
         record = {
             "index": index,
             "label": int(content["label"]),
             "decision": int(content.get("decision", -2)),
             "maps": {name: encode(content[name]) for name in (INPUT, *model.declaration) if name in content},
-            "potentials": {key: {"floats": encode(values, "<f4")} for key, values in potentials.items()},
+            "potentials": pack_floats(content, "potentials"),
+            "race": pack_floats(content, "race"),
             "picture": {"shape": list(picture.shape), "bytes": encode(picture)},
         }
         room -= len(json.dumps(record))
@@ -250,13 +250,25 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
     return records
 
 
+def pack_floats(content: dict[str, np.ndarray], key: str) -> dict[str, dict]:
+    """Pack the arrays of an image whose names begin with a key, by the rest of their names (of a branch)."""
+    return {
+        name.removeprefix(key): {"floats": encode(content[name], "<f4")} for name in content if name.startswith(key)
+    }
+
+
 def read_weights(model: NetworkTrainer) -> dict[str, dict]:
-    """Return {name of a layer: packed (F, C, k, k)}, bottom up, except for stages that see whole maps."""
+    """Return {name of a layer: packed (F, C, k, k)}, bottom up, except for stages that see whole maps.
+
+    Weights of stages that fire are float32: the page adds them up, as the kernels do to the bit.
+    """
     weights = {}
     for layer_name, layer in model.named_layers():
         if not layer.stage.sees_whole_maps:
             weight = layer.weight.numpy(force=True)
-            weights[layer_name] = pack(weight, min(0, weight.min()), max(1, weight.max()))
+            packed = weights[layer_name] = pack(weight, min(0, weight.min()), max(1, weight.max()))
+            if layer.stage.fires:
+                packed |= {"bytes": "", "floats": encode(weight, "<f4")}
     return weights
 
 
@@ -264,31 +276,45 @@ def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict
     """Describe each stage for the page's script, from the input up.
 
     ``parts`` contains the parts of its maps (F, H, W), one for each branch, without padding: label, the name of its
-    layer, first feature, number of features, top, left, rows, columns, kernel (0: none).
+    layer, first feature, number of features, top, left, rows, columns, kernel (0: none). ``reads``: side, stride and
+    padding of the windows that its neurons read; none: whole maps. ``learns``, of a rule without labels: for each time
+    step of a neuron's spike, the signs of the changes by inputs of each time step, and by silent inputs.
     """
     regions = find_neurons(model, height, width)
     shapes = model.shapes(height, width)
-    parts = {INPUT: [describe_part(INPUT, 0, *regions[INPUT])]}
+    times = np.arange(model.time_steps + 1)
+    parts = {INPUT: [describe_part(INPUT, Stage(), regions[INPUT][0], times)]}
     facts = {INPUT: {"what": "the spikes of the encoder", "inputs": [], "decides": False}}
     for name, stage in model.declaration.items():
         inputs = model.inputs_of(name)
-        layers = [(layer_name, layer.stage.kernel) for layer_name, layer in model.named_layers([name])]
-        if not layers:
-            layers = [(name + part["label"].removeprefix(inputs[0]), 0) for part in parts[inputs[0]]]
-        parts[name] = [describe_part(*layer, region) for layer, region in zip(layers, regions[name], strict=True)]
+        labels = [layer_name for layer_name, _ in model.named_layers([name])]
+        if not labels:
+            labels = [name + part["label"].removeprefix(inputs[0]) for part in parts[inputs[0]]]
+        kinds = stage.convs or [stage] * len(labels)
+        parts[name] = [describe_part(*part, times) for part in zip(labels, kinds, regions[name], strict=True)]
         facts[name] = {"what": stage.explain(), "inputs": inputs, "decides": not stage.fires}
     return [{"name": name, **facts[name], "size": shapes[name][1:], "parts": parts[name]} for name in facts]
 
 
-def describe_part(layer_name: str, kernel: int, region: Region) -> dict:
+def describe_part(label: str, kind: Stage, region: Region, times: np.ndarray) -> dict:
     features, rows, columns = region
-    return {
-        "label": layer_name,
+    part = {
+        "label": label,
         "first": features.start,
         "count": features.stop - features.start,
         "top": rows.start,
         "left": columns.start,
         "rows": rows.stop - rows.start,
         "columns": columns.stop - columns.start,
-        "kernel": kernel,
+        "kernel": 0,
     }
+    if not kind.sees_whole_maps:
+        part["reads"] = [*kind.receptive_field(1, 1), getattr(kind, "padding", 0)]
+    for conv in kind.convs:
+        part["kernel"] = conv.kernel
+        if conv.fires:
+            part["threshold"] = conv.threshold
+        if conv.rule and not conv.rule.needs_labels:
+            changes = conv.rule.plasticity().window(times, times[:-1, None], *np.ravel(conv.rule.first_rates()))
+            part["learns"] = np.sign(changes).astype(int).tolist()
+    return part

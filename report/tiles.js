@@ -15,10 +15,12 @@ const rgb = name => {
 };
 const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 const mix = (a, b, amount) => a.map((v, i) => v + (b[i] - v) * amount);
+const highest = values => values.reduce((a, b) => Math.max(a, b));
+const lowest = values => values.reduce((a, b) => Math.min(a, b));
 const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
 // Tiles of rows × columns pixels side by side; colour(tile, row, column) is [r, g, b]. Where a click goes is kept with it.
-function draw(canvas, { count, rows, columns, across, colour, chosen = -1, labels = [], gap = 2, most = Infinity, frames = false }) {
+function draw(canvas, { count, rows, columns, across, colour, chosen = -1, labels = [], gap = 2, most = Infinity, frames = false, box }) {
   const wide = canvas.clientWidth, dense = window.devicePixelRatio || 1;
   const gutter = labels.length ? Math.min(wide / 4, 10 + 7.5 * Math.max(...labels.map(l => l.length))) : 1;
   const pitch = Math.min((wide - gutter - 1) / across, most), tile = pitch - gap, high = tile * rows / columns;
@@ -51,13 +53,21 @@ function draw(canvas, { count, rows, columns, across, colour, chosen = -1, label
       brush.strokeRect(x - 1, y - 1, tile + 2, high + 2);
     }
   }
+  if (box) {  // rows and columns of the first tile: top, left, bottom, right
+    const [top, left, bottom, right] = box.map((end, i) => Math.max(0, Math.min(end, (i % 2 ? columns : rows) - 1))), [wide, tall] = [tile / columns, high / rows];
+    brush.strokeStyle = `rgb(${rgb("--mark")})`;
+    brush.lineWidth = 2;
+    brush.strokeRect(gutter + left * wide, gap / 2 + top * tall, (right - left + 1) * wide, (bottom - top + 1) * tall);
+  }
   brush.fillStyle = `rgb(${rgb("--soft")})`;
   brush.font = "12px system-ui, sans-serif";
   brush.textBaseline = "middle";
   labels.forEach((label, line) => brush.fillText(label, 0, gap / 2 + line * (high + gap) + high / 2, Math.max(1, gutter - 6)));
   canvas.hit = event => {
-    const box = canvas.getBoundingClientRect();
-    const column = (event.clientX - box.left - gutter) / pitch | 0, line = (event.clientY - box.top) / (high + gap) | 0;
+    const frame = canvas.getBoundingClientRect();
+    const right = (event.clientX - frame.left - gutter) / pitch, down = (event.clientY - frame.top) / (high + gap);
+    const column = Math.floor(right), line = Math.floor(down);
+    canvas.place = [(down - line) * rows | 0, (right - column) * columns | 0];
     const found = line * across + column;
     return column >= 0 && column < across && found < count ? found : -1;
   };

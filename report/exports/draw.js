@@ -19,8 +19,8 @@ function prepare({ name, inputs, ...stage }) {
   const whole = Float64Array.from(unpack(text), value => least + scale * value), synapses = channels * kernel * kernel;
   if (stage.kind === "SpikingDense") layer.below = [channels, 1, 1];
   else {
-    const shown = whole.map(weight => weight * unit);
-    run.weights[stage.label] = { shape: [features, channels, kernel], floats: shown, low: Math.min(0, lowest(shown)), high: Math.max(1, highest(shown)) };
+    const low = Math.min(0, lowest(whole) * unit), high = Math.max(1, highest(whole) * unit);
+    run.weights[stage.label] = { shape: [features, channels, kernel], floats: whole, unit, low, high };
   }
   layer.weights = whole.map((_, i) => whole[i % features * synapses + (i / features | 0)]);
   layer.unit = unit;
@@ -60,27 +60,6 @@ function encode({ shape: [rows, columns], bytes: image }) {
   return latency;
 }
 
-// The spikes (channel, row, column) of each time step, in the order in which the kernels add them: by row, column, channel.
-function sortByTime(latency, [channels, rows, columns]) {
-  const spikes = Array.from({ length: run.steps }, () => []);
-  for (let y = 0; y < rows; y++)
-    for (let x = 0; x < columns; x++)
-      for (let c = 0; c < channels; c++) spikes[latency[(c * rows + y) * columns + x]]?.push(c, y, x);
-  return spikes;
-}
-
-// Add the weights of spikes to potentials, rows (Ho, Wo) of F numbers.
-function addWeights(potentials, spikes, { kernel, padding, weights, shape: [features, height, width] }) {
-  for (let s = 0; s < spikes.length; s += 3) {
-    const c = spikes[s], y = spikes[s + 1] + padding, x = spikes[s + 2] + padding;
-    for (let ky = Math.max(0, y - height + 1); ky <= Math.min(kernel - 1, y); ky++)
-      for (let kx = Math.max(0, x - width + 1); kx <= Math.min(kernel - 1, x); kx++) {
-        const to = ((y - ky) * width + x - kx) * features, from = ((c * kernel + ky) * kernel + kx) * features;
-        for (let f = 0; f < features; f++) potentials[to + f] += weights[from + f];
-      }
-  }
-}
-
 function fire(latency, layer) {
   const { threshold, shape: [features, height, width] } = layer, area = height * width;
   const first = new Uint8Array(features * area).fill(run.steps), potentials = new Float64Array(features * area);
@@ -118,11 +97,16 @@ function join(maps, levels) {
   return Uint8Array.from([...levels.flatMap(level => [...all.map(t => t < level ? t : run.steps)]), ...all]);
 }
 
-// The potentials (F, Ho, Wo) at the last time step. There, only whether an input has spiked counts.
+// The potentials (F, Ho, Wo) at the last time step, and the highest of each class after each step.
 function addAll(latency, layer) {
   const { shape: [features, height, width] } = layer, area = height * width, rows = new Float64Array(features * area);
-  addWeights(rows, sortByTime(latency.map(t => t < run.steps ? 0 : t), layer.below)[0], layer);
-  return rows.map((_, i) => rows[i % area * features + (i / area | 0)]);
+  const race = sortByTime(latency, layer.below).flatMap(spikes => {
+    addWeights(rows, spikes, layer);
+    const peaks = Array(run.classes.length).fill(-Infinity);
+    rows.forEach((sum, i) => { const c = i % features * peaks.length / features | 0; peaks[c] = Math.max(peaks[c], sum); });
+    return peaks;
+  });
+  return [rows.map((_, i) => rows[i % area * features + (i / area | 0)]), race];
 }
 
 // The class of the first feature with the highest potential; -1, silence, if none is above 0.
@@ -131,17 +115,31 @@ function vote(potentials) {
   return peak > 0 ? potentials.indexOf(peak) * run.classes.length / potentials.length | 0 : -1;
 }
 
+// Noise with a standard deviation of 1, the same for all pictures; the uniform numbers are those of Park and Miller (1988).
+let noise = 0, state = 1;  // noise: its standard deviation, where 1 is the range of a pixel
+const uniform = () => (state = state * 48271 % 2147483647) / 2147483647;
+const normal = Float64Array.from(blank, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
+const addNoise = ({ shape, bytes: image }) => ({ shape, bytes: image.map((v, i) => Math.max(0, Math.min(255, Math.round(v + 255 * noise * normal[i])))) });
+
+// Set a threshold in the unit of the floats, as report/exports/draw.py does.
+function setThreshold(layer, threshold) {
+  const stage = run.stages.find(({ name }) => name === layer.name);
+  layer.threshold = Math.floor(threshold / layer.unit * (1 + 1e-12));
+  stage.parts[0].threshold = threshold;
+  stage.what = `threshold ${threshold}`;
+}
+
 // Compute the maps, the potentials and the decision of a picture.
 function answer(picture) {
-  const maps = { input: encode(picture) };
-  let sums, unit;
+  const seen = noise ? addNoise(picture) : picture, maps = { input: encode(seen) };
+  let sums, race, unit;
   for (const layer of layers) {
     const below = layer.inputs.map(name => maps[name]), latency = layer.levels && layer.kind === "SpikingDense" ? join(below, layer.levels) : below[0];
-    if (layer.decides) sums = addAll(latency, layer), unit = layer.unit;
+    if (layer.decides) [sums, race] = addAll(latency, layer), unit = layer.unit;
     else maps[layer.name] = { SpikingConv: fire, SpikingDense: fire, Inhibit: inhibit, Pool: pool }[layer.kind](latency, layer);
   }
-  const floats = sums.map(sum => sum * unit);
-  return { picture, maps, potentials: { potentials: { floats } }, decision: vote(sums) };
+  const inFloats = values => ({ "": { floats: values.map(sum => sum * unit) } });
+  return { picture, seen, maps, potentials: inFloats(sums), race: inFloats(race), decision: vote(sums) };
 }
 
 // ---- From the drawing to the image: the steps of imagesets/image_files.py, which evaluate.py --predict applies.
@@ -259,12 +257,13 @@ function update() {
   const begin = performance.now(), [image, note] = readImage(readPaper());
   const isWhole = source && bytes(run.images[source].picture).every((value, i) => value === image[i]), number = isWhole ? source : 0;
   const found = Object.assign(run.images[number], answer({ shape: [height, width], bytes: image }));
-  const { floats } = found.potentials.potentials, decision = run.classes[found.decision] ?? "silent";
+  const decision = run.classes[found.decision] ?? "silent", peaks = peaksOf(found, "", run.steps - 1);
   if ($("decision").textContent !== decision) $("decision").textContent = decision;  // readers announce only changes
   $("label").textContent = number ? `label ${run.classes[found.label]}` : "";
-  $("note").textContent = number ? `test image ${found.index}` : note;
-  $("seen").replaceChildren(paint(found.picture));
-  $("votes").replaceChildren(tabulatePeaks(found, floats, floats.length / run.classes.length));
+  $("note").textContent = (number ? `test image ${found.index}` : note) + (listChanges().length ? "; the network is changed" : "");
+  $("lead").textContent = describeLead(peaks);
+  $("seen").replaceChildren(paint(found.seen));
+  $("votes").replaceChildren(tabulatePeaks(found, peaks));
   if (!number) {
     drawing = copyPaper();
     $("images").children[0].querySelector("canvas").replaceWith(paint(found.picture));
@@ -313,6 +312,27 @@ function move(x, y, draws) {
   $("tip").className = pen.isDown ? "down" : "";
 }
 
+// ---- What can be changed: the thresholds of the stages that fire, and noise on the network's image.
+
+const sliders = [], listChanges = () => sliders.filter(({ value, original }) => value !== original);
+function addSlider(name, original, end, change) {
+  const label = document.createElement("label"), input = document.createElement("input"), output = document.createElement("output");
+  const slider = { name, original, set(value) {
+    change(slider.value = output.textContent = value);
+    $("changed").hidden = !listChanges().length;
+    $("changes").textContent = `The network is changed: ${listChanges().map(each => `${each.name} ${each.value} instead of ${each.original}`).join(", ")}. `
+      + "The row of test images has the decisions of the unchanged network.";
+    later();
+  } };
+  Object.assign(input, { type: "range", min: 0, max: end, step: end / 90, value: original });
+  input.oninput = () => slider.set(+(+input.value).toPrecision(3));
+  slider.restore = () => slider.set(+(input.value = original));
+  label.append(name, input, output);
+  $("sliders").append(label);
+  sliders.push(slider);
+  output.textContent = slider.value = original;
+}
+
 const point = event => [event.offsetX * paper.width / paper.clientWidth, event.offsetY * paper.height / paper.clientHeight];
 paper.onpointerdown = event => {
   if (!event.isPrimary || event.button) return;
@@ -339,6 +359,12 @@ $("clear").onclick = () => { remember(); start(0); };
 $("undo").onclick = () => { if (before.length) restore(before.pop()); };
 $("eraser").onclick = () => $("eraser").setAttribute("aria-pressed", pen.erases = !pen.erases);
 $("centred").onchange = update;
+for (const layer of layers) {
+  const { threshold } = run.stages.find(({ name }) => name === layer.name).parts[0];
+  if (layer.kind === "SpikingConv" && !layer.decides) addSlider(`threshold of ${layer.name}`, threshold, 3 * threshold || 30, value => setThreshold(layer, value));
+}
+addSlider("noise", 0, 0.9, value => noise = value);
+$("original").onclick = () => sliders.forEach(slider => slider.restore());
 listImages();
 [...$("images").children].forEach((button, number) => button.onclick = () => { remember(), number ? start(number) : restore(drawing); });
 Object.assign(paper, { width: width * fine, height: height * fine });

@@ -1,21 +1,30 @@
 """Open a run's page in headless Chromium and operate it: ``python tests/manual/page_in_browser.py RUN``.
 
 RUN is the folder of a run with ``--save-maps``. Needs playwright (pip) and a Chromium (your system's). The browser is
-offline. ``--screenshots DIR`` saves pictures of the page: wide, dark, on a phone, and its top with the activation maps
-of s1 (``images/page.png``).
+offline. In Node, the potentials of ``--neurons N`` neurons are compared with those of the kernels. ``--screenshots``
+saves pictures of the page: wide, dark, on a phone, and its top with the activation maps of s1 (``images/page.png``).
 """
 
 import argparse
+import base64
 import json
+import re
 import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+import torch
 
-from support.browser import BROWSERS, FLAGS, find_browser
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from support.browser import BROWSERS, FLAGS, compute_in_node, find_browser  # noqa: E402
+from support.neurons import POTENTIALS, choose_neurons, is_potential  # noqa: E402
+
+from training.trained import load_network  # noqa: E402
 
 WIDE, SMALL = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SCREENS = {
@@ -44,9 +53,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--screenshots", type=Path, metavar="DIR")
+    parser.add_argument("--neurons", type=int, default=100, metavar="N")
     args = parser.parse_args()
     if not (args.run / "index.html").is_file():
         sys.exit(f"{args.run} has no index.html; give the folder of a run")
+    compare_potentials(args.run / "index.html", load_network(args.run).model, args.neurons)
     if args.screenshots:
         args.screenshots.mkdir(parents=True, exist_ok=True)
 
@@ -75,6 +86,29 @@ def main():
                 page.screenshot(path=args.screenshots / f"page-{name}.png", full_page=True)
             print(f"{name}: works")
             context.close()
+
+
+def compare_potentials(path, model, count):
+    """Print how many neurons of the page's first image have the potentials of the kernels, to the bit.
+
+    count: of random neurons, and of neurons whose potential is nearest to the threshold, about equally many per layer.
+    """
+    data = json.loads(re.search(r'id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)[1])
+    latency = np.frombuffer(base64.b64decode(data["images"][0]["maps"]["input"]), np.uint8)
+    latencies = torch.tensor(latency).view(1, model.in_channels, *data["stages"][0]["size"])
+    layers = dict(model.named_layers())
+    places = []
+    for number, stage in enumerate(data["stages"]):
+        places += [(number, place, part["label"]) for place, part in enumerate(stage["parts"]) if "threshold" in part]
+    rng = np.random.default_rng(0)
+    for number, place, label in places:
+        layer = layers[label]
+        ((_, below),) = model.walk(latencies, data["stages"][number]["inputs"])
+        chosen = choose_neurons(layer, below[0], -(-count // len(places)), rng)
+        found = compute_in_node(path, POTENTIALS, [[0, number, place, *neuron] for neuron in chosen])
+        equal = sum(is_potential(layer, below[0], *pair) for pair in zip(chosen, found, strict=True))
+        print(f"{label}: the potentials of {equal} of {len(chosen)} neurons are those of the kernels at each time step")
+        check(equal == len(chosen), "the potentials are equal")
 
 
 def show_top(page, path):
@@ -113,8 +147,17 @@ def operate(page):
                 check(colours(page, "#all") > 1, f"{stage['name']} has more than one colour")
                 has_weights = stage["parts"][part]["label"] in data["weights"]
                 check(page.locator("#weights").is_visible() == has_weights, "weights are those of convolutions")
-            check(page.locator("#time").is_visible() != stage["decides"], "time is for stages that fire")
+            check_neuron(page, data, stage)
 
+    deciding = [place for place, stage in enumerate(data["stages"]) if stage["decides"]]
+    if deciding:
+        page.locator("#stages button").nth(deciding[0]).click()
+        leads = []
+        for step in range(last + 1):
+            page.locator("#step").fill(str(step))
+            check(f"after time step {step}" in page.locator("#peaks h3").inner_text(), "the classes race")
+            leads.append(page.locator("#peaks table").inner_text())
+        check(len(set(leads)) > last / 2, "the race goes on")
     page.locator("#stages button").nth(1).click()
     page.locator("#step").fill("0")
     first = spikes(page)
@@ -147,6 +190,30 @@ def operate(page):
         page.locator("#weights").click(position={"x": 10, "y": 10})
         check(page.locator("#what").inner_text().startswith(stages[convolutions[0] - 1]), "a weight leads to its input")
         check(page.locator("#one-title").inner_text() == "feature 0", "and to the feature")
+
+
+def check_neuron(page, data, stage):
+    """A click on the large map chooses a neuron, the arrow keys its neighbours."""
+    part = stage["parts"][-1]
+    step = page.locator("#step").input_value()
+    box = page.locator("#one").bounding_box()
+    page.locator("#one").click(position={"x": box["width"] - 1, "y": 1})
+    place = page.locator("#place").inner_text()
+    check(place.startswith(f"neuron in row 0, column {part['columns'] - 1}"), f"a click chooses a neuron: {place}")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    place = page.locator("#place").inner_text()
+    row = 1 % part["rows"]
+    check(place.startswith(f"neuron in row {row}, column 0"), f"the arrow keys choose its neighbours: {place}")
+    check(page.locator("#step").input_value() == step, "and do not change the time step")
+    check(colours(page, "#field") > 1, "it shows what the neuron sees")
+    weights = data["weights"].get(part["label"], {})
+    check(page.locator("#curve").is_visible() == ("floats" in weights), "potentials are those of float32 weights")
+    if "floats" in weights:
+        check("threshold" in page.locator("#curve-text").inner_text(), "against the threshold")
+        spike = page.locator("#place").inner_text().split("step ")[1:]
+        check(page.locator("#curve circle").count() == len(spike), "a dot is the spike")
+        check(page.locator("#growth").is_visible() == (bool(spike) and "learns" in part), "a spike teaches")
 
 
 def watch_features(page):

@@ -28,7 +28,7 @@ def test_files(tmp_path, latencies):
     for index, image in images.items():
         latency = latencies[index : index + 1]
         with np.load(tmp_path / "maps" / f"{image}.npz") as arrays:
-            assert set(arrays) == {*stages, "potentials", "label", "decision", "index", "steps"}
+            assert set(arrays) == {*stages, "potentials", "race", "label", "decision", "index", "steps"}
             assert (arrays["label"], arrays["index"], arrays["steps"]) == (labels[index], index, 15)
             assert arrays["decision"] == model.predict(latency).item()
             for stage, maps in [("input", latency), *model.walk(latency)]:

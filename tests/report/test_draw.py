@@ -177,22 +177,22 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_the_page_of_the_documentation():
-    """If ``draw.js`` has changed, the commands of docs/outputs.md write the page again."""
+    """If a script has changed, the command at the end of the page writes it again."""
     text = (ROOT / "docs" / "draw.html").read_text(encoding="utf-8")
     assert len(text) < 2e6
-    assert (ROOT / "report" / "exports" / "draw.js").read_text(encoding="utf-8").strip() in text
+    for script in ("tiles.js", "neuron.js", "page.js", "exports/draw.js"):
+        assert (ROOT / "report" / script).read_text(encoding="utf-8").strip() in text
 
 
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium to compute with")
 
 
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to compute with")
+
+
 ENGINES = [
     pytest.param(compute_in_browser, marks=[needs_browser, pytest.mark.slow], id="browser"),
-    pytest.param(
-        compute_in_node,
-        marks=pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to compute with"),
-        id="node",
-    ),
+    pytest.param(compute_in_node, marks=needs_node, id="node"),
 ]
 
 
@@ -216,13 +216,77 @@ def test_the_page_computes_the_same_spikes_potentials_and_decisions(name, comput
     assert decisions[-1] == -1
     below = [name for name in network.declaration if name != network.decision]
     maps = {"input": latencies, **dict(network.walk(latencies, below))}
-    gathered = network.map_of(latencies, network.input_name(network.decision))[:]
+    ((_, gathered),) = network.walk(latencies, [network.input_name(network.decision)])
     peaks = network.stages[network.decision].peaks(gathered).numpy()
     for i, found in enumerate(details):
         for stage, latency in maps.items():
             assert np.array_equal(found[stage], latency[i].numpy().ravel()), stage
         potentials = found["potentials"].reshape(peaks.shape[1], -1)
         assert np.array_equal(potentials.max(1), peaks[i].astype(np.float64) * unit)
+        for step, race in enumerate(found["race"].reshape(15, -1)):
+            so_far = torch.where(gathered[i : i + 1] <= step, gathered[i : i + 1], 15)
+            of_features = network.stages[network.decision].peaks(so_far)
+            assert np.array_equal(race, of_features.view(10, -1).amax(1).numpy().astype(np.float64) * unit)
+
+
+@needs_node
+def test_a_threshold_of_the_slider_is_that_of_the_program(tmp_path, digits):
+    model = build_model("mozafari2018")
+    write(tmp_path / "page.html", model, S1C1(), digits[:5])
+
+    def answer(changes):
+        def compute(page, body, given):
+            return compute_in_node(page, changes + body, given)
+
+        return answer_in_browser(tmp_path / "page.html", digits[:5], 5, compute)[:2]
+
+    change = "setThreshold(layers[0], 30.5); setThreshold(layers[2], 7);"
+    decisions, details = answer(change)
+    network, _ = quantize(build_model("mozafari2018", overrides={"s1.threshold": 30.5, "s2.threshold": 7}))
+    latencies = S1C1().encode(digits[:5])
+    assert decisions.tolist() == network.predict(latencies).tolist()
+    for name, latency in network.walk(latencies, ["s1", "s2"]):
+        assert all(np.array_equal(found[name], latency[i].numpy().ravel()) for i, found in enumerate(details))
+    restored, details = answer(change + "setThreshold(layers[0], 15); setThreshold(layers[2], 10);")
+    original, expected = answer("")
+    assert restored.tolist() == original.tolist()
+    assert all(np.array_equal(found["s2"], each["s2"]) for found, each in zip(details, expected, strict=True))
+
+
+@needs_node
+def test_noise_is_the_same_for_each_picture(tmp_path, digits):
+    write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:1])
+    body = """
+    const grey = { shape: [28, 28], bytes: blank.map(() => 128) };
+    return given.map(amount => { noise = amount; return [...addNoise(grey).bytes]; });
+    """
+    none, some, again = np.array(compute_in_node(tmp_path / "page.html", body, [0, 0.2, 0.2]))
+    assert (none == 128).all()
+    assert (some == again).all()
+    assert np.abs(some - 128).max() > 100
+    assert some.mean() == pytest.approx(128, abs=4)
+    assert some.std() == pytest.approx(0.2 * 255, rel=0.1)
+
+
+@needs_node
+def test_a_neuron_adds_up_to_its_spike(tmp_path, digits):
+    """Whole numbers: each neuron of some features exceeds the threshold when the map says so."""
+    write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:1])
+    body = """
+    const { maps } = answer({ shape: [28, 28], bytes: pictures }), others = [];
+    for (const [place, layer] of [[1, layers[0]], [3, layers[2]]]) {
+      const stage = run.stages[place], [part] = stage.parts, { shape: [, channels, k] } = run.weights[stage.name];
+      for (let i = 0; i < 3 * part.rows * part.columns; i++) {
+        const size = channels * k * k, f = i / part.rows / part.columns | 0;
+        const y = (i / part.columns | 0) % part.rows, x = i % part.columns;
+        const weights = bytes(run.weights[stage.name]).subarray(f * size, (f + 1) * size);
+        const first = addUp(findInputs(maps, stage, part, y, x), weights, k).findIndex(sum => sum > layer.threshold);
+        if ((first < 0 ? run.steps : first) !== maps[stage.name][i]) others.push([stage.name, f, y, x]);
+      }
+    }
+    return others;
+    """
+    assert compute_in_node(tmp_path / "page.html", body, None) == []
 
 
 @pytest.mark.slow

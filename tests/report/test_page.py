@@ -8,7 +8,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from support.browser import compute_in_node
+from support.neurons import POTENTIALS, choose_neurons, is_potential
 from support.registries import forgetting
 
 from engine import plugins
@@ -27,6 +30,7 @@ HISTORY = [
     Row(step=1, phase="s1", rule="stdp", epoch=1, images=9, convergence=0.125, seconds=2.5),
     Row(step=2, phase="s3", rule="rstdp", epoch=1, images=9, train_accuracy=0.7654, seconds=2.5),
 ]
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to compute with")
 
 
 class Reader(HTMLParser):
@@ -167,7 +171,7 @@ def test_a_whole_run(tmp_path, read, images):
         for stage in data["stages"]:
             shape = (stage["parts"][0]["count"], *stage["size"])
             assert np.array_equal(unpack(image["maps"][stage["name"]]).reshape(shape), arrays[stage["name"]])
-        values = unpack(image["potentials"]["potentials"]["floats"]).view("<f4")
+        values = unpack(image["potentials"][""]["floats"]).view("<f4")
         assert np.array_equal(values, arrays["potentials"].ravel())
     links = {attributes["href"] for tag, attributes in reader.tags if tag == "a"}
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
@@ -215,6 +219,64 @@ def test_branches_without_their_padding(read):
     places = [(part["label"], part["top"], part["rows"], part["first"]) for part in parts["s3"]]
     assert places == [("s3_3x3", 0, 7, 0), ("s3_5x5", 1, 5, 100), ("s3_7x7", 2, 3, 200)]
     assert [part["label"] for part in parts["c3"]] == ["c3_3x3", "c3_5x5", "c3_7x7"]
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["mozafari2018", "inception2024"])
+def test_a_neuron_adds_up_the_potentials_of_the_kernels(name, tmp_path, read, latencies):
+    """To the bit: the page contains the float32 weights of all stages that fire."""
+    model = build_model(name)
+    _, data = read(model, 2)
+    rng = np.random.default_rng(0)
+    given, expected = [], []
+    for number, stage in enumerate(data["stages"]):
+        for place, part in enumerate(stage["parts"]):
+            if "threshold" not in part:
+                continue
+            layer = dict(model.named_layers())[part["label"]]
+            below = model.map_of(latencies[1:2], stage["inputs"][0])[0]
+            for neuron in choose_neurons(layer, below, 4, rng):
+                given.append([1, number, place, *neuron])
+                expected.append((layer, below, neuron))
+    assert len({(number, place) for _, number, place, *_ in given}) == len(data["weights"]) - 1  # all but the decision
+    found = compute_in_node(tmp_path / "index.html", POTENTIALS, given)
+    assert all(is_potential(*neuron, potentials) for neuron, potentials in zip(expected, found, strict=True))
+    assert max(map(max, found)) > 10
+
+
+@needs_node
+def test_what_a_neuron_sees_by_hand(tmp_path, read):
+    """Row 2 of each part: s1 has 5×5 kernels, padding 2; the branches of s3 have padding 1; the poolings join them."""
+    read(build_model("inception2024"), 1)
+    body = "return run.stages.map(stage => stage.parts.map(part => see(stage, part, 2, 2)));"
+    found = compute_in_node(tmp_path / "index.html", body, None)
+    branches = [[0, 19], [0, 27], [0, 35]]  # c2 sees 4y-4 to 4y+7; s3 reads its rows y-1 to y+1, y+3 or y+5
+    pooled = [[16, 43], [12, 47], [8, 51]]  # of s3, rows 6 to 8; branches of 5×5 and 7×7 begin in rows 1 and 2
+    assert found == [[[2, 2]], [[0, 4]], [[2, 7]], [[0, 9]], [[4, 15]], branches, pooled, [[-16, 75]]]
+
+
+def test_what_a_winner_would_learn(read):
+    _, data = read(build_model("mozafari2018"), 1)
+    parts = {stage["name"]: stage["parts"][0] for stage in data["stages"]}
+    assert parts["s2"]["learns"][3] == [1, 1, 1, 1] + [-1] * 12  # it spikes at step 3; the last input is silent
+    assert "learns" not in parts["s3"]
+    assert "learns" not in parts["c1"]
+
+
+@pytest.mark.parametrize("name", ["majority2024", "multiscale2026"])
+def test_the_race_of_the_classes(name, read, latencies):
+    """At each step, the potentials of a network that gets no later spike at its decision stage."""
+    model = build_model(name, image_size=(28, 28))
+    _, data = read(model, 2)
+    ((_, latency),) = model.walk(latencies[1:2], [model.input_name(model.decision)])
+    races = data["images"][1]["race"]
+    for layer_name, layer in model.named_layers([model.decision]):
+        race = unpack(races[layer_name.removeprefix(model.decision)]["floats"]).view("<f4").reshape(15, 10)
+        for step in (0, 7, 14):
+            peaks = layer.peaks(torch.where(latency <= step, latency, 15))
+            assert race[step] == pytest.approx(peaks.view(10, -1).amax(1).numpy(), rel=1e-5)
+        assert (race[0] < race[-1]).all()
+    assert len(races) == len(list(model.named_layers([model.decision])))
 
 
 def test_an_evaluation_without_maps_or_figures(tmp_path, read):

@@ -26,12 +26,13 @@ const toText = array => {
 const pixels = unpack(given.pixels), area = height * width, decisions = [], details = [], times = [];
 for (let i = 0; i < given.count; i++) {
   const picture = { shape: [height, width], bytes: pixels.subarray(i * area, (i + 1) * area) };
-  const begin = performance.now(), { decision, maps, potentials } = answer(picture);
+  const begin = performance.now(), { decision, maps, potentials, race } = answer(picture);
   times.push(performance.now() - begin);
   decisions.push(decision);
   if (i < given.details) {
     const stages = Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, toText(map)]));
-    details.push({ maps: stages, potentials: toText(Float64Array.from(potentials.potentials.floats)) });
+    const [last, ofClasses] = [potentials, race].map(values => toText(Float64Array.from(values[""].floats)));
+    details.push({ maps: stages, potentials: last, race: ofClasses });
   }
 }
 return { decisions, details, times };
@@ -67,16 +68,15 @@ def compute_in_browser(page, body, given):
 
 
 def compute_in_node(page, body, given):
-    """Do the work of ``compute_in_browser`` with the part of the script that computes, without paper and canvas."""
+    """Do the work of ``compute_in_browser`` with the parts of the scripts that compute, without paper and canvas."""
     text = Path(page).read_text(encoding="utf-8")
-    data, exported = (re.search(rf'id="{name}">(.*?)</script>', text, re.DOTALL)[1] for name in ("data", "exported"))
-    script = text[text.rindex("const exported =") : text.rindex("// ---- From the drawing")]
+    texts = dict(re.findall(r'id="(data|exported)">(.*?)</script>', text, re.DOTALL))
+    script = text[text.rindex('"use strict"') : text.rindex("const at =")]
+    if "exported" in texts:
+        script += text[text.rindex("const exported =") : text.rindex("// ---- From the drawing")]
     program = f"""
-    const texts = {{ exported: {json.dumps(exported)} }}, $ = id => ({{ textContent: texts[id] }});
-    const run = {data}, given = {json.dumps(given)};
-    const unpack = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
-    const highest = values => values.reduce((a, b) => Math.max(a, b));
-    const lowest = values => values.reduce((a, b) => Math.min(a, b));
+    const texts = {json.dumps(texts)}, document = {{ getElementById: id => ({{ textContent: texts[id] }}) }};
+    const given = {json.dumps(given)};
     {script}
     console.log(JSON.stringify((() => {{ {body} }})()));
     """
@@ -88,15 +88,16 @@ def compute_in_node(page, body, given):
 def answer_in_browser(page, images, details, compute=compute_in_browser):
     """Return the page's answers to images, uint8 (N, H, W). compute: ``compute_in_browser`` or ``compute_in_node``.
 
-    Returns decisions int (N,), a dict {stage: map (F, H, W), "potentials": float64 (F, Ho, Wo)} of flat arrays for each
-    of the first ``details`` images, and the milliseconds of each answer, float (N,).
+    Returns decisions int (N,), a dict {stage: map (F, H, W), "potentials": float64 (F, Ho, Wo), "race": float64
+    (T, classes)} of flat arrays for each of the first ``details`` images, and the milliseconds of each answer, (N,).
     """
     pixels = base64.b64encode(images.tobytes()).decode()
     found = compute(page, ANSWER, {"pixels": pixels, "count": len(images), "details": details})
     described = []
     for each in found["details"]:
         maps = {name: np.frombuffer(base64.b64decode(text), np.uint8) for name, text in each["maps"].items()}
-        described.append({**maps, "potentials": np.frombuffer(base64.b64decode(each["potentials"]))})
+        floats = {name: np.frombuffer(base64.b64decode(each[name])) for name in ("potentials", "race")}
+        described.append({**maps, **floats})
     return np.array(found["decisions"]), described, np.array(found["times"])
 
 
