@@ -57,7 +57,8 @@ def draw_sheet(
     name_font = load_font(15, "-Bold")
     strips = []
     for colors, text in key:
-        size = max(12, 2 * len(colors)), 12
+        pixels = max(2, min(8, 200 // len(colors)))  # of a colour: those of time steps can be told apart
+        size = max(12, pixels * len(colors)), 12
         strips.append((Image.fromarray(colors[None]).resize(size, NEAREST), text))
 
     top = MARGIN + 8 + LINE * (1 + len(lines))  # of the key
@@ -175,7 +176,7 @@ def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequ
         levels[peaks.argmax()] += LEVELS  # the second colour map
     colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
     key = [(colors[:LEVELS], f"{low:.1f} to {high:.1f}"), (colors[[-1]], "the feature with the highest of all")]
-    caption = "potentials at the last time step"
+    caption = "potentials at the last time step; the colours show their third power, so that the highest stand out"
     return draw_sheet(colors[levels], np.bincount(classes).max(), title, caption, class_names, key)
 
 
