@@ -143,7 +143,7 @@ function showNeuron(image, stage, part, f, spike) {
   show("weights", (i, c) => mix(mix(paper, ink, 0.06), fromEncoder && run.polar ? run.tints[signs[c]] : ink, (weights[i] - low) / (high - low || 1)));
   const shown = w => (packed.floats ? w * unit : packed.low + (packed.high - packed.low) * w / 255).toFixed(2);
   $("weights-text").textContent = (fromEncoder ? `A square for each channel of the input${inPairs ? ": a row for each scale, left on-centre, right off-centre" : ""}. `
-    : `A square for each feature of ${below.name}. `) + `Weights: faint ${shown(low)}, strong ${shown(high)}.${stage.inputs.length === 1 && !fromEncoder ? " Click one to see its feature." : ""}`;
+    : `A square for each feature of ${below.name}. `) + `Weights: faint ${shown(low)}, strong ${shown(high)}.${packed.floats ? "" : " Here, they have 8 bits: too few to add up its potential."}${stage.inputs.length === 1 && !fromEncoder ? " Click one to see its feature." : ""}`;
   const learns = isSpiking && part.learns;
   $("learns").hidden = !learns;
   if (learns) show("growth", i => [tile, paper, [0, 158, 115]][1 + learns[spike][times[i]]]);
