@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
 ENDINGS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # the pictures in a folder
+FORMATS = "BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP"  # for others, such as EPS, Pillow may run other programs
 GROUNDS = "white", "black"  # the colours behind transparent parts
 MAX_SIDE = 4096  # pixels of an image after scaling
 MAX_BLACK = 63  # the border of images is black if its median is at most this, of 255
@@ -45,7 +46,7 @@ def images_at(path: str | Path) -> list[Path]:
 
 
 def read_picture(path: "str | Path | PIL.Image.Image", ground: str | None = None) -> np.ndarray:
-    """Read the first frame of a picture file of any format that Pillow reads, or an image of Pillow.
+    """Read the first frame of a picture file of one of ``FORMATS``, which its content shows, or an image of Pillow.
 
     It is rotated according to its EXIF tag.
 
@@ -56,7 +57,7 @@ def read_picture(path: "str | Path | PIL.Image.Image", ground: str | None = None
     """
     from PIL import Image, ImageOps
 
-    open_picture = path.copy if isinstance(path, Image.Image) else partial(Image.open, path)
+    open_picture = path.copy if isinstance(path, Image.Image) else partial(Image.open, path, formats=FORMATS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
@@ -66,7 +67,7 @@ def read_picture(path: "str | Path | PIL.Image.Image", ground: str | None = None
                 rgba = ImageOps.exif_transpose(picture).convert("RGBA")
     except Exception as error:  # the type depends on the format and on what is damaged
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read as an image: {reason}") from error
+        raise InputError(f"{path} cannot be read as an image ({', '.join(FORMATS)}): {reason}") from error
     if is_deep:
         raise InputError(f"{path} has more than 8 bits per value; convert it to 8 bits")
     if ground is not None:
