@@ -1,11 +1,13 @@
 """InputError, the exception that reports a mistake of the user; exceptions as one line, and lines on stderr."""
 
+import inspect
 import os
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, NoReturn, TextIO
 
 # How torch's allocator, C++ and numba's compiler report that memory has run out, in a RuntimeError or a SystemError.
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "error return without exception set")
@@ -56,6 +58,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError)
 
 
+@contextmanager
+def drawing(what: str, log: Callable[[str], object]) -> Iterator[None]:
+    """Log a line if what the context draws cannot be drawn, because no picture may cost a result.
+
+    Raises InputError if a file cannot be written.
+    """
+    try:
+        yield
+    except Exception as error:  # of matplotlib, or of a user's own stage, encoder or figure
+        if isinstance(error.__cause__ or error, OSError) and not find_place(error):
+            raise
+        log(f"{what} cannot be drawn: {describe_error(error)}")
+
+
 def find_place(error: BaseException) -> str | None:
     """Return the last place in a user's own file that an exception or its cause has passed, "FILE, line N", or None.
 
@@ -103,9 +119,19 @@ def make_printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def abbreviate(value: object) -> str:
-    """Return the representation of a value in one line of at most 80 characters, for a message."""
-    return " ".join(repr(value).split())[:80]
+def abbreviate(value: Any) -> str:
+    """Return the representation of a value in one line of at most 80 characters; of arrays, also their type."""
+    text = repr(value)
+    if hasattr(value, "dtype"):
+        text = f"{value.dtype} {tuple(value.shape)} {text}"
+    return " ".join(text.split())[:80]
+
+
+def refuse_result(function: Callable, wanted: str, result: Any) -> NoReturn:
+    """Raise an InputError that names a user's function, its file, what it must return, and what it has returned."""
+    code = inspect.unwrap(function).__code__
+    place = f"{code.co_filename}, line {code.co_firstlineno}"
+    raise InputError(f"{place}: {function.__qualname__} must return {wanted}, not {abbreviate(result)}")
 
 
 def warn(text: str) -> None:

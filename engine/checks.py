@@ -5,6 +5,7 @@ time steps of maps; ``docs/engine.md`` lists what is checked where.
 """
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.compiled import compiled
-from errors import InputError, abbreviate
+from errors import InputError, abbreviate, refuse_result
 
 MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``stages.pool_latency``)
 WEIGHT_TYPES = (torch.float32, torch.float64)
@@ -38,13 +39,14 @@ def check_latencies(values: Any, time_steps: int, channels: int | None = None) -
     return latencies
 
 
-def check_fired(latencies: Any, shape: tuple[int, ...], time_steps: int, kind: str) -> Tensor:
-    """Return the map that a kind of stage has computed. Raises InputError unless it is a latency map of this shape."""
+def check_map(compute: Callable, latencies: Any, shape: tuple[int, ...], time_steps: int) -> Tensor:
+    """Return the map that a stage or an encoder has computed, by the method ``compute``.
+
+    Raises InputError unless it is a latency map of this shape.
+    """
     is_map = isinstance(latencies, Tensor) and (latencies.dtype, latencies.shape) == (torch.uint8, shape)
     if not is_map or (latencies.numel() and latencies.max() > time_steps):
-        raise InputError(
-            f"fire of {kind} must return uint8 {shape}, from 0 to {time_steps}, not {abbreviate(latencies)}"
-        )
+        refuse_result(compute, f"uint8 {shape}, from 0 to {time_steps}", latencies)
     return latencies
 
 
@@ -84,16 +86,16 @@ def check_number(name: str, value: Any, least: int, most: int | None = None) -> 
     return number
 
 
-def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Tensor:
-    """Return the labels as int64 (count,), on the CPU.
+def check_labels(labels: Any, count: int, num_classes: int | None = None, what: str = "labels") -> Tensor:
+    """Return the labels as int64 (count,), on the CPU. what: how a message names them.
 
     Raises InputError for other types or shapes, and for labels that are not from 0 to num_classes - 1; None: any.
     """
-    labels = _to_whole_numbers(labels, count, "labels")
+    labels = _to_whole_numbers(labels, count, what)
     if num_classes is not None:
         wrong = labels[(labels < 0) | (labels >= num_classes)]
         if len(wrong):
-            raise InputError(f"labels must be from 0 to {num_classes - 1}, not {wrong[0]}")
+            raise InputError(f"{what} must be from 0 to {num_classes - 1}, not {wrong[0]}")
     return torch.from_numpy(labels)
 
 
@@ -138,14 +140,14 @@ def _to_whole_numbers(values, count, name):
     return array.astype(np.int64)
 
 
-def to_array(values: Any, dtype: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
+def to_array(values: Any, dtype: Any, shape: tuple[int, ...], compute: Callable) -> np.ndarray:
     """Return what a user's rule has returned, for the kernels. Raises InputError unless it is finite and has a shape.
 
-    source: which method of which rule has returned the values.
+    compute: the method of the rule that has returned the values.
     """
     array = cast(values, dtype)
     if array.shape != shape or not np.isfinite(array).all():
-        raise InputError(f"{source} must return finite numbers {shape}, not {abbreviate(values)}")
+        refuse_result(compute, f"finite numbers {shape}", values)
     return array
 
 

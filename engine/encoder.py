@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from engine.checks import check_time_steps
+from engine.checks import check_map, check_time_steps
 from engine.declaration import Declared
 from engine.registry import register
 from errors import InputError
@@ -56,6 +56,8 @@ class Encoder(Declared):
     colours = 1
 
     def __init_subclass__(cls, name: str | None = None, **kwargs):
+        if "encode" in vars(cls):
+            cls.encode = _check_encoding(cls.encode)  # type: ignore[method-assign]  # every caller gets a tensor
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
             form = "@dataclass(frozen=True) above the class, and its parameters as fields, such as light: int = 200"
@@ -65,12 +67,13 @@ class Encoder(Declared):
         if name:
             cls.name = name
             register(ENCODERS, [name], cls)
-        if "encode" in vars(cls):
-            cls.encode = _check_encoding(cls.encode)  # type: ignore[method-assign]  # every caller gets a tensor
 
     def __post_init__(self):
         super().__post_init__()
         check_time_steps(self.time_steps, 255)  # of a map uint8; networks read up to 254
+        if len(self.polarity) != self.channels or not {*self.polarity} <= {1, -1, 0}:
+            wanted = f"1, -1 or 0 for each of {self.channels} channels"
+            raise InputError(f"polarity of the encoder {self.name!r} must be {wanted}, not {self.polarity}")
         if self.colours not in SHAPES:
             raise InputError(f"colours must be 1 (grey) or 3 (red, green, blue), not {self.colours!r}")
 
@@ -138,17 +141,10 @@ class Encoder(Declared):
 
     def check_latencies(self, latencies: np.ndarray | torch.Tensor, images: np.ndarray) -> torch.Tensor:
         """Return the latencies of the images as a tensor. Raises InputError if they have another type or shape."""
-        if isinstance(latencies, np.ndarray):
+        if isinstance(latencies, np.ndarray) and latencies.dtype == np.uint8:
             latencies = torch.from_numpy(np.require(latencies, requirements=["C", "W"]))
         shape = len(images), self.channels, *self.shape(*images.shape[1:3])
-        wanted = f"--encoder: {type(self).__name__}.encode must return uint8 {shape} from 0 to {self.time_steps}"
-        if not isinstance(latencies, torch.Tensor):
-            raise InputError(f"{wanted}, not {type(latencies).__name__}")
-        if latencies.dtype != torch.uint8 or latencies.shape != shape:
-            raise InputError(f"{wanted}, not {latencies.dtype} {tuple(latencies.shape)}")
-        if (latencies > self.time_steps).any():
-            raise InputError(f"{wanted}, not to {latencies.max()}")
-        return latencies
+        return check_map(self.encode, latencies, shape, self.time_steps)
 
 
 def _find_fault(tensor: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
+from inspect import signature
 from io import FileIO
 from itertools import chain
 from typing import Any, NamedTuple
@@ -12,11 +13,12 @@ from torch import nn
 
 from engine.checks import check_latencies
 from engine.decision import class_of_features
+from engine.declaration import fits
 from engine.layers import LAYERS, Layer, Operation, StageModule, drop_times
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
 from engine.stages import INPUT, STAGES, Gather, Shape, SpikingConv, Stage
-from errors import InputError
+from errors import InputError, refuse_result
 
 CHUNK = 1000  # images that pass through the stages together
 ANY_SIDE = 10**9  # neurons: of images that every kernel and pooling fits, if the size of the images is not known
@@ -177,6 +179,8 @@ class StageGraph(nn.Module):
                 raise InputError(f"{name} reads {missing[0]!r}; the maps below it are {', '.join(shapes)}")
             try:
                 shapes[name] = stage.shape([shapes[other] for other in inputs])
+                if not fits(shapes[name], Shape):
+                    refuse_result(stage.shape, "(channels, rows, columns)", shapes[name])
                 for conv in stage.convs:
                     conv.weight_shape(shapes[inputs[0]][0])
             except InputError as error:
@@ -376,7 +380,8 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
         name = str(key)
         if type(stage) not in STAGES.values():
             raise InputError(f"{name} is a {type(stage).__name__}; stages are {', '.join(STAGES)}")
-        if type(stage) not in LAYERS and (stage.convs or not hasattr(stage, "fire")):
+        parameters = signature(getattr(stage, "fire", check_stages)).parameters
+        if type(stage) not in LAYERS and (stage.convs or "time_steps" not in parameters):
             raise InputError(f"{type(stage).__name__} needs a method fire(self, latency, time_steps), and no weights")
         if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
             raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
@@ -386,7 +391,11 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
 
 
 def check_effects(name: str, stage: Stage) -> None:
-    """Raise InputError if a field of the rule of a stage without a threshold has no effect there."""
+    """Raise InputError if a new stage has the name of something else in files, or a rule a field without effect."""
+    if name in ("label", "index", "steps", "decision") or name.startswith("potentials"):
+        raise InputError(
+            f"a stage cannot be called {name!r}: files of activation maps have something else by this name"
+        )
     rules = [conv.rule for conv in stage.convs if not conv.fires and conv.rule is not None]
     for rule in rules:
         for item in fields(rule):

@@ -21,10 +21,10 @@ from engine.backends import BACKENDS, choose_backend
 from engine.checks import (
     WEIGHT_TYPES,
     check_classes,
-    check_fired,
     check_labels,
     check_latencies,
     check_left_out,
+    check_map,
     check_time_steps,
     is_finite,
     shares_memory,
@@ -292,7 +292,7 @@ class Layer(StageModule):
             numbers += int(self.images_seen)
             self.images_seen += images
         scheduled = rule.schedule(before, numbers, epoch)
-        rates = to_array(scheduled, np.float64, (images, *before.shape), f"schedule of {rule.name}")
+        rates = to_array(scheduled, np.float64, (images, *before.shape), rule.schedule)
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return rates
@@ -301,14 +301,14 @@ class Layer(StageModule):
         """Return which neurons a rule leaves out for which of the next images: bool (N, F); None: none."""
         shape = images, self.stage.out_channels
         left_out = rule.draw_left_out(rng, *shape)
-        return None if left_out is None else to_array(left_out, bool, shape, f"draw_left_out of {rule.name}")
+        return None if left_out is None else to_array(left_out, bool, shape, rule.draw_left_out)
 
     def adapt(self, rule: Rule, outcome: Outcome) -> None:
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
         rates = rule.adapt(outcome)
         if rates is not None:
             before = self.rates(rule)
-            adapted = to_array(rates, np.float64, tuple(before.shape), f"adapt of {rule.name}")
+            adapted = to_array(rates, np.float64, tuple(before.shape), rule.adapt)
             before.copy_(torch.from_numpy(adapted))
 
     def _check(self, latency, pool=1):
@@ -352,7 +352,7 @@ class Operation(StageModule):
         shape = self.stage.shape([read_shape(each) for each in checked])
         compute = self.stage.fire_compiled if self.backend is event else self.stage.fire
         fired = compute(*(each.contiguous() for each in checked), time_steps=self.time_steps)
-        return check_fired(fired, (len(latency), *shape), self.time_steps, type(self.stage).__name__)
+        return check_map(compute, fired, (len(latency), *shape), self.time_steps)
 
 
 class Parallel(StageModule):

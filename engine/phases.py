@@ -17,7 +17,7 @@ from engine.decision import Outcome, classes_of, majority
 from engine.graph import LatencyMap, StageGraph
 from engine.layers import Layer
 from engine.rules import Rule
-from errors import InputError
+from errors import InputError, abbreviate, refuse_result
 
 
 class Learned(NamedTuple):
@@ -108,6 +108,7 @@ class Phase(nn.Module):
                 them.
         """
         inputs = inputs[:].to(network.device)
+        forms = [f"{buffer.dtype} {tuple(buffer.shape)}" for buffer in self.buffers()]
         batch = int(self.batches)
         rng = rng or np.random.default_rng(batch)
         self.batches += 1
@@ -117,7 +118,10 @@ class Phase(nn.Module):
         if not self.needs_labels:
             winners = {}
             for layer_name, layer in network.named_layers(active):
-                winners[layer_name] = list_winners(self.learn_features(layer_name, layer, inputs, epoch))
+                of_layer = self.learn_features(layer_name, layer, inputs, epoch)
+                if not isinstance(of_layer, torch.Tensor) or (of_layer[..., 0] >= layer.stage.out_channels).any():
+                    refuse_result(self.learn_features, "a tensor of winners (N, K, 4)", of_layer)
+                winners[layer_name] = list_winners(of_layer)
             learned = Learned(None, None, winners)
         elif labels is None:
             raise InputError(f"{self.name} learns with labels")
@@ -127,12 +131,16 @@ class Phase(nn.Module):
             raise InputError(f"left_out is for a decision stage that learns alone, not for {self.name}")
         else:
             learned = self.learn_together(network, inputs, labels, epoch, active)
+        if self.needs_labels and not isinstance(getattr(learned, "outcome", None), Outcome):
+            raise InputError(f"{type(self).__name__} must return Learned with an Outcome, not {abbreviate(learned)}")
         for layer_name, layer in network.named_layers(active):
             rule = self.rules[layer_name]
             if learned.outcome:
                 layer.adapt(rule, learned.outcome)
             if not is_finite(layer.weight):
                 raise InputError(f"rule {rule.name!r} made weights of {layer_name} NaN in batch {batch + 1}")
+        if forms != [f"{buffer.dtype} {tuple(buffer.shape)}" for buffer in self.buffers()]:  # it could not be loaded
+            raise InputError(f"the buffers of {type(self).__name__} must keep their types and shapes: {forms}")
         return learned
 
     def learn_features(self, name: str, layer: Layer, inputs: torch.Tensor, epoch: int) -> torch.Tensor:

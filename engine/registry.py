@@ -9,9 +9,11 @@ from errors import InputError
 def register(registry: dict[str, Any], names: Sequence[str], new: Any) -> None:
     """Add a class or function to {name: class}. The same one, declared again, replaces its earlier declaration.
 
-    Raises InputError if another class or function has one of the names.
+    Raises InputError if another class or function has one of the names, and if one contains a /.
     """
     for name in names:
+        if "/" in name:
+            raise InputError(f"a name cannot contain /: {name!r}")
         other = registry.get(name, new)
         if (other.__module__, other.__qualname__) != (new.__module__, new.__qualname__):
             modules = f"{other.__module__} and in {new.__module__}"

@@ -171,6 +171,8 @@ class Rule(Declared):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if "name" in vars(cls):
+            if "." in str(cls.name):
+                raise InputError(f"the name of a rule cannot contain a dot: {cls.name!r}")
             register(RULES, [cls.name], cls)
 
     def __post_init__(self):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from errors import InputError
+from errors import InputError, refuse_result
 from imagesets import class_folders, digits, npz, published  # noqa: F401  they register their data sets
 from imagesets.data_set import DATASETS, DataSet, find_reader, list_datasets
 from imagesets.data_set import dataset as dataset  # for users' own files
@@ -62,7 +62,7 @@ def load(
         read = partial(read, ground=ground)
     data = read(argument, Path(os.path.expanduser(data_dir)), image_size)
     if not isinstance(data, DataSet):
-        raise InputError(f"the reader of {name} must return a DataSet, not {type(data).__name__}")
+        refuse_result(DATASETS[registered], "a DataSet", data)
     if data.test_images is None:
         data = _hold_out(data)
     if data.train_images.min() == data.train_images.max():

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from engine.checks import check_labels
 from engine.registry import register
-from errors import InputError, make_printable
+from errors import InputError, abbreviate, make_printable
 
 UNLABELLED = "unlabelled"  # the part of images without labels in users' own data
 MAX_LISTED = 12  # the largest number of classes in a message
@@ -72,22 +73,21 @@ class DataSet:
         return digest.hexdigest()[:16]
 
     def __post_init__(self):
-        shape = self.train_images.shape[1:]
-        parts = [("train", self.train_images, self.train_labels)]
-        if self.test_images is not None:
-            parts.append(("test", *self.test_part))
-        for part, images, labels in parts:
-            check_images(f"{self.name}'s {part} set", images)
-            if images.shape[1:] != shape:
-                raise InputError(
-                    f"the training images of {self.name} have {shape} pixels, but its test images {images.shape[1:]}",
-                )
+        fields = vars(self)  # the record is frozen
+        fields["class_names"] = names = tuple(map(str, self.class_names))
+        for part in ["train"] if self.test_images is None else ["train", "test"]:
+            what = f"{self.name}'s {part} set"
+            images = fields[f"{part}_images"]
+            check_images(what, images)
             count = len(images) - self.unlabelled * (part == "train")
-            if labels.shape != (count,) or not 0 <= labels.min() <= labels.max() < self.num_classes:
-                raise InputError(
-                    f"{self.name}'s {part} set needs a label from 0 to {self.num_classes - 1} for each of its "
-                    f"{count} images, not {labels.size} labels up to {labels.max(initial=0)}",
-                )
+            labels = check_labels(fields[f"{part}_labels"], count, len(names), f"labels of {what}")
+            fields[f"{part}_labels"] = labels.numpy()
+            shape = self.train_images.shape[1:]
+            if images.shape[1:] != shape:
+                raise InputError(f"{what} has images of {images.shape[1:]}, but the training images are {shape}")
+        if not isinstance(self.name, str) or len({*names}) < len(names) or self.val_count >= len(self.train_labels):
+            wanted = "a name, different names of classes, and training images beside val_count"
+            raise InputError(f"the data set {self.name!r} needs {wanted}")
         validated = np.unique(self.train_labels[len(self.train_labels) - self.val_count :])
         if self.num_classes > 1 and len(validated) == 1:
             only = self.class_names[validated[0]]
@@ -101,6 +101,8 @@ def list_classes(names: Sequence[str]) -> str:
 
 def check_images(what: str, images: np.ndarray) -> None:
     """Raise InputError unless images are uint8 (N, H, W) or (N, H, W, 3). what: how the message names them."""
+    if not isinstance(images, np.ndarray):
+        raise InputError(f"{what} must be a NumPy array of images, not {abbreviate(images)}")
     shape = images.shape[1:]
     if images.dtype == np.uint8 and images.size and len(shape) >= 2 and shape[2:] in ((), (3,)):
         return

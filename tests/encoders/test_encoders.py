@@ -91,7 +91,7 @@ def test_latencies_that_do_not_fit_are_refused(latencies):
         def encode(self, images):
             return latencies
 
-    with refuses("--encoder"):
+    with refuses("Odd.encode must return uint8"):
         Odd().with_state(FITTED.state).encode(np.zeros((2, 9, 9), np.uint8))
 
 

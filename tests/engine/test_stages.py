@@ -171,7 +171,7 @@ def test_a_wrong_map_is_refused(wrong, backend):
         def fire(self, latency, time_steps):
             return wrong(latency)
 
-    with refuses("fire of Wrong"):
+    with refuses("Wrong.fire must return uint8"):
         Operation(Wrong(), 3, 15, backend).fire(draw_map(0, 2, 3, 4, 4))
 
 
