@@ -41,13 +41,15 @@ from training.settings import EvaluateSettings, TrainSettings
 from training.testing import record_test, report_test
 from training.together import check_alike, compare_networks
 from training.trained import TrainedNetwork, compute_maps, load_network
-from utils import check_memory, claim_folder, lock_folder, put_in_place, to_folder_name, write_json
+from utils import check_memory, check_place, claim_folder, lock_folder, put_in_place, to_folder_name, write_json
 
 
 @command_line
 def main(words: list[str]) -> int | None:
     """Test, classify or export, as the words of a command line request. Returns the exit code, None for 0."""
     settings = EvaluateSettings.parse(words)
+    for file in filter(None, (settings.nir, settings.draw)):
+        check_place(Path(file))
     network, *others = load_networks(settings)
     if others:
         evaluate_together(settings, [network, *others])
@@ -93,7 +95,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
     )
     if not run.flags.get("test", True) and not run.is_tested:
-        log.info(record_first_test(settings, run, network, data, report))
+        log.info(record_first_test(settings, run, network, data, report, log))
     report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
@@ -104,7 +106,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 
 
 def record_first_test(
-    settings: EvaluateSettings, run: RunFolder, network: TrainedNetwork, data: DataSet, tested: Report
+    settings: EvaluateSettings, run: RunFolder, network: TrainedNetwork, data: DataSet, tested: Report, log: RunLog
 ) -> str:
     """Record the first test of a run that was trained with --no-test in its folder, unless it is another kind of test.
 
@@ -121,7 +123,7 @@ def record_first_test(
             progress = load_run(run.last).progress
             shown = {"images": validation.images, "labels": validation.labels, "title": title}
             shown |= {"moments": progress.moments, "history": progress.history}
-            record_test(run, replace(tested, **shown))
+            record_test(run, replace(tested, **shown), log)
     except InputError as error:
         return f"this is not recorded as the first test of {run.path}: {error}"
     return f"this is recorded as the first test of {run.path}, in its results.json"

@@ -197,6 +197,14 @@ def lock_folder(folder: Path, inside: bool = False, advice: str = "wait for it o
         unlock(lock)
 
 
+def check_place(path: Path) -> None:
+    """Raise an InputError if no file can be written at a path, or if there is something else than a regular file."""
+    is_special = os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode)
+    if is_special or not os.access(path.parent, os.W_OK):
+        reason = "there is a link, a folder or a special file, or its folder is missing or not writable"
+        raise InputError(f"cannot write {path}: {reason}") from FileExistsError(reason)
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object], is_durable: bool = False) -> None:
     """Call ``write(temporary path)``, then move the file into place, so that readers see the old or the new file.
 
@@ -207,11 +215,10 @@ def write_atomically(path: str | Path, write: Callable[[Path], object], is_durab
     file: a link, a pipe, a device or a folder.
     """
     path = Path(path)
+    check_place(path)
     # unique on all machines that share a folder; the suffix determines the format of a picture
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp.{path.name}")
     try:
-        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-            raise FileExistsError("there is a link, a folder or a special file")
         write(temporary)
         if is_durable:
             with open(temporary, "rb+") as file:

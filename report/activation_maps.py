@@ -10,6 +10,7 @@ import torch
 
 from engine.stages import INPUT, Region
 from engine.torch_backend import sum_weights
+from errors import drawing
 from network_trainer import NetworkTrainer
 from utils import write_atomically
 
@@ -26,7 +27,7 @@ def save_activation_maps(
     stages: Sequence[str] | None = None,
     draw: bool = True,
     channels: Sequence[str] = (),
-) -> None:
+) -> list[str]:
     """Save the first-spike maps of every stage for the images ``indices`` of a set.
 
     ``<index>_label-<class>.npz`` contains the map of each stage, uint8 (F, H, W): the time step of each neuron's spike,
@@ -43,10 +44,13 @@ def save_activation_maps(
         draw: whether to draw the pictures.
         channels: names of the maps of the input, see ``channels.name_channels``; none: they are numbered.
 
+    Returns a line for each image whose pictures could not be drawn.
+
     Raises OSError or InputError if the folder cannot be written to.
     """
     wanted = [name for name in (INPUT, *model.declaration) if stages is None or name == INPUT or name in stages]
     folder.mkdir(parents=True, exist_ok=True)
+    lost: list[str] = []
     for place, index in enumerate(indices):
         latency = latencies[place : place + 1]
         class_name = class_names[labels[index]]
@@ -61,10 +65,12 @@ def save_activation_maps(
             content |= {**potentials, **race, "decision": decision}
             title += f", decision {[*class_names, 'silent'][decision]}"
         write_atomically(folder / f"{file}.npz", partial(np.savez_compressed, **content))
-        if draw:
-            for stage, branch, picture in _draw_pictures(model, maps, potentials, class_names, title, channels):
+        pictures = _draw_pictures(model, maps, potentials, class_names, title, channels) if draw else ()
+        with drawing(f"the maps of {title}", lost.append):
+            for stage, branch, picture in pictures:
                 (folder / stage).mkdir(exist_ok=True)
                 write_atomically(folder / stage / f"{file}{branch}.png", picture.save)
+    return lost
 
 
 def _draw_pictures(model, maps, potentials, class_names, title, channels):

@@ -44,7 +44,7 @@ def compute_emergence(
         return {}
     features = compute_preferred_features(model, polarity, colours, stacks)
     emergence = {}
-    for layer_name in stacks:
+    for layer_name in (name for name in features if name in stacks):
         images = sorted(moments[layer_name])
         emergence[layer_name] = images, np.stack(np.split(features[layer_name], len(images) + 1))
     return emergence

@@ -291,7 +291,7 @@ def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict
         if not labels:
             labels = [name + part["label"].removeprefix(inputs[0]) for part in parts[inputs[0]]]
         kinds = stage.convs or [stage] * len(labels)
-        parts[name] = [describe_part(*part, times) for part in zip(labels, kinds, regions[name], strict=True)]
+        parts[name] = [describe_part(*part, times) for part in zip(labels, kinds, regions[name], strict=False)]
         facts[name] = {"what": stage.explain(), "inputs": inputs, "decides": not stage.fires}
     return [{"name": name, **facts[name], "size": shapes[name][1:], "parts": parts[name]} for name in facts]
 

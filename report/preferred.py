@@ -37,7 +37,7 @@ def compute_preferred_features(
     Returns {name: float32 (F, h, w), in pixels; of three colours (F, h, w, 3)}. A name is that of a stage or of a
     branch ("s3_3x3", "s3_5x5", …).
     A stage without a threshold is not included: its neurons compare sums over hundreds of synapses, and prefer no
-    pattern.
+    pattern. Nor are those above a stage that has other channels than the one below it.
     """
     features = {}
     signs = torch.tensor(list(polarity), dtype=torch.float32)
@@ -50,10 +50,13 @@ def compute_preferred_features(
     # {stage: (features (colours, F, h, w), pixels between neighbouring neurons)}
     maps = {INPUT: ((of_colours * signs)[..., None, None], (1, 1))}
     for name, stage in model.declaration.items():
-        if not stage.fires:
+        source = model.inputs_of(name)[0]
+        if not stage.fires or source not in maps:
             continue
-        below, step = maps[model.inputs_of(name)[0]]
+        below, step = maps[source]
         if not stage.convs:
+            if below.shape[1] != model.channels[name]:  # of a user's own stage, which does not keep the channels
+                continue
             _, size = stage.receptive_field(1, 1)
             pooled = [get_deep_feature(colour, step, size, size) for colour in below]
             maps[name] = torch.stack([pictures for pictures, _ in pooled]), pooled[0][1]

@@ -23,7 +23,7 @@ from engine.graph import LatencyMap
 from engine.progress import Row
 from engine.registry import register
 from engine.stages import INPUT
-from errors import InputError, describe_error
+from errors import InputError, describe_error, drawing
 from imagesets.augmentation import MovedCopy
 from imagesets.splits import choose_evenly
 from network_trainer import NetworkTrainer
@@ -287,17 +287,14 @@ def draw_figures(folder: Path, report: Report, formats: Sequence[str] = ()) -> l
     formats: "pdf" or "svg", in which figures of matplotlib are also saved. Pictures that are made of pixels are not.
     """
     folder.mkdir(exist_ok=True)
-    lost = []
+    lost: list[str] = []
     for name, draw_figure in FIGURES.items():
-        try:
+        with drawing(f"the figure {name}", lost.append):
             for part, drawn in draw_figure(report, draw_figure.caption):
                 more = formats if isinstance(drawn, Figure) else ()
+                place = f"{part and '_'}{part}".replace("/", "-")
                 for suffix in ("png", *more):
-                    figures.save(drawn, folder / f"{name}{part and '_'}{part}.{suffix}")
-        except InputError:  # no file can be written
-            raise
-        except Exception as error:  # of matplotlib, or of a user's own figure
-            lost.append(f"the figure {name} cannot be drawn: {describe_error(error)}")
+                    figures.save(drawn, folder / f"{name}{place}.{suffix}")
     return lost
 
 

@@ -14,7 +14,7 @@ from engine.compiled import announcements, counts
 from engine.decision import Outcome
 from engine.lengths import Lengths
 from engine.progress import COLUMNS, Progress, Row
-from errors import InputError
+from errors import InputError, drawing
 from training.command import discard_output, warn
 from utils import write_csv
 
@@ -128,13 +128,14 @@ class RunLog:
             self.write("metrics.csv", partial(write_csv, self.folder / "metrics.csv", [[*COLUMNS], *rows]))
 
     def write(self, name: str, write: Callable[[], object]) -> None:
-        """Call a function that writes the file ``name``. If another program has the file open, log it and go on.
+        """Call a function that writes the file ``name``. If it cannot be drawn, or is open elsewhere, log it and go on.
 
         ``close`` calls the function again, unless a later one has written the file.
         """
         self._unwritten.pop(name, None)
         try:
-            write()
+            with drawing(name, self.info):
+                write()
         except InputError as error:
             if not isinstance(error.__cause__, PermissionError):
                 raise

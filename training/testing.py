@@ -209,7 +209,7 @@ def log_scores(run: Run, evaluations: Mapping[str, Evaluation]) -> None:
         run.log.info(f"{split:<10} {which}  {evaluation.describe()}")
 
 
-def record_test(run: RunFolder, report: Report) -> None:
+def record_test(run: RunFolder, report: Report, log: RunLog) -> None:
     """Add the first test of a run to its results.json, where other runs have their test, and write its page again.
 
     report: on the best weights and on the validation images of the run, with its history, its moments and the
@@ -219,7 +219,7 @@ def record_test(run: RunFolder, report: Report) -> None:
     results["test"] = {"best": report.evaluations["test"].metrics}
     results["test_reads"] = results.get("test_reads", 0) + 1
     if (run.path / PAGE).is_file():
-        write_page(run.path, report, run.path / MAPS, results)
+        log.write(PAGE, partial(write_page, run.path, report, run.path / MAPS, results))
     write_json(run.path / "results.json", results)
 
 
@@ -244,7 +244,8 @@ def report_test(
     if len(shown):
         channels = name_channels(report.encoder)
         latencies = report.latencies[shown]
-        save_activation_maps(report.model, latencies, report.labels, shown, maps, names, None, draw, channels)
+        lost = save_activation_maps(report.model, latencies, report.labels, shown, maps, names, None, draw, channels)
+        log.info_all(lost)
     for key, evaluation in report.evaluations.items():
         split, _, weights = key.partition(".")
         if weights != "last":

@@ -1,6 +1,7 @@
 """evaluate.py: it tests a trained network and classifies image files."""
 
 import json
+import os
 import re
 import shutil
 
@@ -17,6 +18,7 @@ import imagesets
 import train
 from encoders import choose_encoder
 from models import build_model
+from report.run_folder import RunFolder
 from s1c1 import S1C1
 from training.checkpoint import collect_checkpoint, load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network
@@ -52,6 +54,10 @@ def test_the_first_test_of_a_run_is_recorded_in_its_folder(tmp_path, undrawn):
     run, output = tmp_path / "runs" / "run", tmp_path / "tests"
     trained = results(run)
     page = (run / "index.html").read_text()
+    changed = shutil.copytree(run, tmp_path / "changed")  # by hand: no page can be written
+    (changed / "results.json").write_text(json.dumps({**trained, "operations": {"count": "x"}}))
+    assert start_evaluation(f"{changed} {MACHINE} --no-figures", output) == 0
+    assert results(changed)["test"]
     before = contents(run)
     for words in (f"{run / 'checkpoints' / 'last.safetensors'}", f"{run} --dry-run", f"{run} --dataset digits"):
         assert start_evaluation(f"{words} {MACHINE} --no-figures", output) == 0
@@ -140,6 +146,13 @@ def test_predicting_image_files(trained, tmp_path, capsys):
     names, notes = predict(lambda picture: Image.fromarray(255 - np.asarray(picture)), "--raw")
     assert all("border" in note for note in notes)  # light, and that of the training images is black
     assert agreement(names, decided) < 1
+
+
+@pytest.mark.unix
+def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    os.mkfifo(tmp_path / "args.json")
+    assert RunFolder(tmp_path).args == {}
 
 
 def test_a_broken_picture_among_others(trained, tmp_path, capsys):

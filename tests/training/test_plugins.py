@@ -427,7 +427,7 @@ def test_what_to_do_after_a_repair(fault, own, tmp_path, capsys):
 def test_rates_that_are_no_numbers(method, own, tmp_path, capsys):
     own.write_text(f"{OWN}{RULE.replace('METHOD', method)}return VALUES[0]\n\nVALUES = [None]")
     words = f"--model plug --dataset squares --image-size 30 30 --set s2.rule=faulty --plugin {own}"
-    about = "s2.rule=faulty" if method == "first_rates" else f"{method} of faulty"
+    about = "s2.rule=faulty" if method == "first_rates" else f"Faulty.{method} must return"
     for value in (np.nan, np.full((2, 2), np.nan), np.full((2, 2), 1j), "mine", [[1], 2]):
         import_plugin(own)
         sys.modules[PLUGINS[own]].VALUES[0] = value
@@ -444,4 +444,178 @@ def test_the_traceback_of_a_plugin(command, own, capsys):
     assert command.main([*words, "--plugin", str(own), "--traceback"]) == 2
     first, *_, last = capsys.readouterr().err.splitlines()
     assert first.startswith("Traceback")
+    assert "--traceback" not in last  # it is printed
     assert f"{own}, line 1: RuntimeError: mine" in last
+
+
+OWN_LEARNING = """
+from engine.phases import Phase, list_winners
+
+
+class Own(Phase):
+    def add_state(self, network):
+        self.register_buffer("log", torch.zeros(0, dtype=torch.int64))
+
+    def METHOD
+
+
+class OwnSTDP(STDP):
+    name = "own"
+    phase = Own
+
+
+class OwnRSTDP(RSTDP):
+    name = "own_rewarded"
+    phase = Own
+"""
+FEATURES = """learn_features(self, *given):
+        winners = super().learn_features(*given)
+        """
+DECISIONS = """learn_decisions(self, *given):
+        learned = super().learn_decisions(*given)
+        """
+OWN_STAGE = """
+from engine.stages import Stage
+
+
+class Own(Stage):
+    METHOD
+
+
+Plug.build = lambda self, num_classes, build=Plug.build: {"o1": Own(), **build(self, num_classes)}
+"""
+OWN_ENCODER = """
+@dataclass(frozen=True)
+class Own(Ink, name="own"):
+    METHOD
+"""
+WRONG = {  # the end of a plugin: what the line names: what stands in place of METHOD
+    OWN_LEARNING: {
+        "buffers of Own": [
+            FEATURES + "self.log = torch.cat([self.log, list_winners(winners)])\n        return winners",
+            FEATURES + "self.log = self.log.float()\n        return winners",
+        ],
+        "Own.learn_features": [FEATURES + f"return {wrong}" for wrong in ("None", "winners.numpy()", "winners + 9")],
+        "Own must return Learned": [
+            DECISIONS + f"return {wrong}" for wrong in ("None", "learned.outcome", "learned._replace(outcome=None)")
+        ],
+    },
+    OWN_STAGE: {
+        "a method fire": ["fire = lambda self, latency: latency"],
+        "must return (channels": ["shape = lambda self, maps: None; fire = lambda self, latency, time_steps: latency"],
+        "must return uint8": [f"fire = lambda self, latency, time_steps: {wrong}" for wrong in ("latency[1:]", "3")],
+    },
+    OWN_ENCODER: {
+        "polarity": ["channels = 2; polarity = (1,)", "polarity = (3,)"],
+        "must return uint8": [
+            "encode = lambda self, images: None",
+            "encode = lambda self, images: images[:, None] * 0.5",
+        ],
+    },
+    "\nMETHOD": {
+        "own.rule": ["type('Dotted', (STDP,), {'name': 'own.rule', '__annotations__': {}})"],
+        "a/b": ["class Slashed(Plug, name='a/b'): pass"],
+        "DataSet": ["from imagesets.data_set import DATASETS; DATASETS['squares'] = lambda *_: None"],
+    },
+}
+
+
+@pytest.mark.parametrize("kind", WRONG, ids=["phases", "stages", "encoders", "names"])
+def test_what_a_plugin_gives_is_checked_where_it_comes_in(kind, own, tmp_path, undrawn, capsys):
+    """One line names the file and what is wrong; a state that could not be loaded is refused in its first batch."""
+    wrong = []
+    for about, methods in WRONG[kind].items():
+        for method in methods:
+            own.write_text(OWN + kind.replace("METHOD", method))
+            words = f"--model plug --dataset squares --image-size 30 30 --threads 1 --dry-run --plugin {own}"
+            if kind == OWN_LEARNING:
+                words += " --set s1.rule=own s2.rule=own_rewarded"
+            with forgetting():
+                code = start(f"{words} --encoder {'own' if kind == OWN_ENCODER else 'ink'}", tmp_path / "runs")
+            lines = capsys.readouterr().err.splitlines()
+            if code != 2 or len(lines) != 1 or about not in lines[0]:
+                wrong.append(f"{method}: {code}, {lines}")
+    assert not wrong, "\n".join(wrong)
+
+
+CHANNELS = """
+from engine.stages import Region, Stage
+
+
+@dataclass(frozen=True)
+class Twice(Stage):
+    title = "twice"
+
+    def shape(self, maps):
+        ((channels, rows, columns),) = maps
+        return 2 * channels, rows, columns
+
+    def regions(self, below, shape_below, shape):
+        ((_, rows, columns),) = below
+        return [Region(slice(0, shape[0]), rows, columns)]
+
+    def fire(self, latency, time_steps):
+        return torch.cat([latency, latency.flip(3)], 1)
+
+
+class Wide(NetworkTrainer, name="wide"):
+    epochs = (1, 1, 1)
+
+    def build(self, num_classes):
+        first = SpikingConv(4, 5, threshold=5, rule=STDP(winners=2, radius=1))
+        second = SpikingConv(5, 3, threshold=3, rule=STDP(winners=1, radius=1))
+        return {"s1": first, "t1": Twice(), "c1": Pool(4), "s2": second, "s3": SpikingConv(2, 3, rule=RSTDP())}
+
+
+@figure("On and off")
+def switched(report, caption):
+    yield "on/off", Figure(figsize=(1, 1))
+
+
+@figure("Broken")
+def broken(report, caption):
+    raise InputError("broken")
+"""
+
+
+def test_no_picture_costs_a_result(own, tmp_path, monkeypatch, capsys):
+    """Of a stage with other channels, features above it are not drawn; a page that cannot be drawn is a line."""
+    own.write_text(f"from errors import InputError\n{OWN}{CHANNELS}")
+    words = (
+        f"--model wide --dataset squares --image-size 30 30 --threads 1 --save-maps 1 --no-references --plugin {own}"
+    )
+    with forgetting():
+        assert start(f"{words} --name run", tmp_path) == 0
+    figures = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
+    assert {"features_s1", "emergence_s1", "switched_on-off"} <= figures
+    assert not {"features_s2", "emergence_s2"} & figures
+    assert (tmp_path / "run" / "index.html").is_file()
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.count("cannot be drawn") == 1
+    assert f"the figure broken cannot be drawn: {own}, line" in log
+
+    own.write_text(own.read_text().replace("return [Region(slice", "return 1 / 0, [Region(slice"))
+    assert start(f"{words} --tensorboard --name undrawn", tmp_path) == 0
+    assert results(tmp_path / "undrawn")["test"] == results(tmp_path / "run")["test"]
+    names = {path.name for path in (tmp_path / "run" / "maps").glob("end/*.npz")}
+    assert names == {path.name for path in (tmp_path / "undrawn" / "maps").glob("end/*.npz")} != set()
+    log = (tmp_path / "undrawn" / "log.txt").read_text()
+    assert "index.html cannot be drawn" in log
+    assert "the maps of image" in log
+
+
+def test_labels_of_every_type(own, tmp_path, undrawn):
+    """Images without a label have the label -1, also if those of the plugin are uint8."""
+    unlabelled = (
+        "np.concatenate([images, 255 - images]), LABELS, test_images=images, test_labels=LABELS, unlabelled=72, "
+    )
+    own.write_text(OWN.replace("images, np.arange(72) % 2,", unlabelled))
+    words = f"--model plug --dataset squares --image-size 30 30 --threads 1 --no-figures --save-features --plugin {own}"
+    for name, labels in {"bytes": "(np.arange(72) % 2).astype(np.uint8)", "list": "[0, 1] * 36"}.items():
+        text = own.read_text()
+        own.write_text(f"{text}\n\nLABELS = {labels}\n")
+        with forgetting():
+            assert start(f"{words} --name {name}", tmp_path) == 0
+        own.write_text(text)
+        with np.load(tmp_path / name / "features" / "train.npz") as arrays:
+            assert {*arrays["labels"].tolist()} == {-1, 0, 1}

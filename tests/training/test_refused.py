@@ -200,6 +200,8 @@ EVALUATE = {
         "--predict {bad}/digit.png", "--figures pdf")],
     "missing": ["{bad}/missing", "{run} {bad}/missing"],
     # files for other programs
+    "cannot write .": ["{run} --draw .", "{run} --nir ."], "cannot write /": ["{run} --draw /"],
+    "missing/x.nir": ["{bad}/missing --nir {bad}/missing/x.nir"], "pipe": ["{bad}/missing --draw {bad}/pipe"],
     "--nir": ["{run} --nir {out}.nir --predict {bad}/digit.png"],
     "--tensorboard": ["{run} --nir {out}.nir --tensorboard"],
 }  # fmt: skip

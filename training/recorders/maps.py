@@ -24,7 +24,8 @@ class Maps(Recorder):
         folder = run.folder / "maps" / f"{row.step:04}-{row.phase}-epoch{row.epoch}"
         names = plan.splits.data.class_names
         channels = name_channels(plan.encoder)
-        save_activation_maps(
+        lost = save_activation_maps(
             plan.model, latencies, scored.labels, indices, folder, names, learned, settings.figures, channels
         )
+        run.log.info_all(lost)
         run.log.board.log_pictures("maps", folder, row.step)
