@@ -18,6 +18,7 @@ if __name__ == "__main__":
 from engine.lengths import EARLY
 from models import model_class
 from network_trainer import LatencyDataset
+from report.report import FIGURES
 from report.run_folder import LATEST, RunFolder, find_run, write_start
 from report.summary import list_models
 from training.changes import digest_code
@@ -37,7 +38,7 @@ from training.recorders.values import Values
 from training.run import Run
 from training.settings import TrainSettings, apply_changes
 from training.spread import spread
-from training.stopping import Stopped, offer_resume
+from training.stopping import Stopped, handle_signals, offer_resume
 from training.testing import finish
 from utils import claim_folder, find_temporaries, lock_folder, put_in_place, to_folder_name
 
@@ -96,7 +97,7 @@ def is_replaced(path: Path) -> bool:
     folder = RunFolder(path)
     if not folder.is_dry_run:
         return False
-    if others := folder.others:
+    if others := folder.find_others(FIGURES):
         raise InputError(f"the dry run {path} would be replaced, but contains {others[0]}; choose another --name")
     return True
 
@@ -109,7 +110,8 @@ def learn(run: Run) -> None:
     options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     if settings.spread:
         options["teach"] = partial(spread, run)
-    with run.open() as (images, validation):
+    with handle_signals(run.stop.note):  # an exception would be lost while a kernel is loaded
+        images, validation = run.open()
         recorders = [*list_recorders(run, images), Checkpoints(run)]  # what they count as done is then on the disk
         for step in plan.model.steps(images, validation, settings.epochs, **options):
             for recorder in recorders:

@@ -2,8 +2,10 @@
 
 import csv
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ from errors import InputError
 from report.formats import FORMAT, check_format
 from utils import describe_environment, join_words, write_json, write_text
 
-WRITTEN = (  # what train.py writes in the folder of a run, as patterns; the last line is TensorBoard's
-    "args.json", "checkpoints", "features", "figures", "index.html", "log.txt", "maps", "metrics.csv",
-    "predictions.csv", "results.json", "summary.txt", "values.json", ".*.tmp.*",
-    "emergence", "events.out.tfevents.*", "train", "train_within_epochs", "validation",
+WRITTEN = (  # what train.py writes in the folder of a run beside figures, as patterns of paths
+    "args.json", "checkpoints/best.safetensors", "checkpoints/last.safetensors", "features/test.npz",
+    "features/train.npz", "features/validation.npz", "index.html", "log.txt", "maps/**/*_label-*", "metrics.csv",
+    "predictions.csv", "results.json", "summary.txt", "values.json", "**/.*.tmp.*", "**/events.out.tfevents.*",
 )  # fmt: skip
 LATEST = "latest"  # in place of a run: the newest, see ``find_run``
 
@@ -53,6 +55,11 @@ class RunFolder:
         return {}
 
     @property
+    def record(self) -> dict[str, Any]:
+        """The record of the run in the last checkpoint (``RunRecord``), {} if it is damaged."""
+        return self.header.get("run") or {}
+
+    @property
     def code(self) -> str:
         """The SHA-256 of the code that has started the run, see ``digest_code``; "" if args.json is damaged."""
         return self.args.get("code_sha256") or ""
@@ -60,32 +67,30 @@ class RunFolder:
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the data set in the last checkpoint, "" if it is damaged."""
-        run = self.header.get("run") or {}
-        return run.get("fingerprint") or ""
+        return self.record.get("fingerprint") or ""
 
     @property
     def class_names(self) -> list[str]:
         """The names of the classes in the last checkpoint, [] if it is damaged."""
-        run = self.header.get("run") or {}
-        return run.get("class_names") or []
+        return self.record.get("class_names") or []
 
     @property
     def flags(self) -> dict[str, Any]:
         """The flags of train.py in the last checkpoint, or else in args.json: {} if both are damaged."""
-        flags = (self.header.get("run") or self.args).get("flags")
+        flags = (self.record or self.args).get("flags")
         return flags if isinstance(flags, dict) else {}
 
     @property
     def is_dry_run(self) -> bool:
         """Whether a dry run has saved the last checkpoint. A damaged checkpoint is that of a run."""
-        run = self.header.get("run") or {}
-        return bool(run.get("flags", {}).get("dry_run"))
+        return bool(self.record.get("flags", {}).get("dry_run"))
 
-    @property
-    def others(self) -> list[str]:
-        """The names in the folder that are not those of a run's files, sorted, and those of runs."""
-        paths = self.path.iterdir()
-        return sorted(path.name for path in paths if is_run(path) or not any(map(path.match, WRITTEN)))
+    def find_others(self, figures: Iterable[str]) -> list[str]:
+        """Return the paths of the files in the folder, at any depth, that a run with these figures does not write."""
+        patterns = [*WRITTEN, *(f"figures/{name}*" for name in figures)]
+        written = set(chain.from_iterable(map(self.path.glob, patterns)))
+        others = [path for path in self.path.rglob("*") if path not in written and not path.is_dir()]
+        return sorted(path.relative_to(self.path).as_posix() for path in others)
 
     @property
     def results(self) -> dict[str, Any]:
@@ -149,8 +154,10 @@ def find_run(name: str | Path, output: str | Path = "runs") -> Path:
     Raises InputError if there is no latest run.
     """
     if name != LATEST:
+        path = Path(name)
         inside = Path(output) / name
-        return inside if inside.exists() and not Path(name).exists() else Path(name)
+        is_named = path.is_file() or is_run(path) or list_runs(path)
+        return inside if inside.exists() and not is_named else path
     runs = [RunFolder(path.parent.parent) for path in Path(output).glob("[!.]*/checkpoints/last.safetensors")]
     runs.sort(key=lambda run: run.last.stat().st_mtime, reverse=True)
     for run in runs:
@@ -176,7 +183,7 @@ def find_checkpoint(name: str | Path, output: str | Path) -> Path:
 def read_record(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file: {} if the file is missing or damaged."""
     with suppress(OSError, ValueError, RecursionError):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_text(path))
         return record if isinstance(record, dict) else {}
     return {}
 

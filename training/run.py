@@ -5,8 +5,7 @@ test at the end is ``finish`` in ``training/testing.py``.
 """
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from report.diagnosis import Finding, join_advice
 from training.checkpoint import collect_checkpoint, save_checkpoint
 from training.log import RunLog
 from training.plan import Plan
-from training.stopping import StopRequest, handle_signals
+from training.stopping import Stopped, StopRequest
 
 
 class Run:
@@ -53,11 +52,10 @@ class Run:
     def progress(self) -> Progress:
         return self.plan.progress
 
-    @contextmanager
-    def open(self) -> Iterator[tuple[LatencyDataset, LatencyDataset | None]]:
-        """Encode the images. Yields the training images, and the validation images if they are used.
+    def open(self) -> tuple[LatencyDataset, LatencyDataset | None]:
+        """Log what the run learns from, and encode the images.
 
-        During the context, Ctrl-C and SIGTERM are requests to stop, which a recorder (``Checkpoints``) fulfils.
+        Returns the training images, and the validation images if they are used.
         """
         plan = self.plan
         self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
@@ -76,14 +74,13 @@ class Run:
         if train.labelled is not None and self.validation and plan.settings.epochs[-1]:
             self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
         self.seconds["encoding"] = time.perf_counter() - start
-        with handle_signals(self.stop.note):
-            yield train, self.validation
+        return train, self.validation
 
     # -----------------------------------------------------------------------------------------------------------------
     # Images
 
     def encode_split(self, split: str) -> LatencyDataset:
-        """Return the encoded images of a split, packed on a CPU, with their labels."""
+        """Return the encoded images of a split, packed on a CPU, with their labels. Raises Stopped after a signal."""
         chosen = self.plan.splits.get_split(split)
         count = len(chosen)
         encoder = self.plan.encoder
@@ -94,6 +91,8 @@ class Run:
                 latencies = self.plan.model.allocate(INPUT, encoded.to(device), count, device.type == "cpu")
             latencies[part] = encoded.to(device)
             self.log.show(title, part.stop, count)
+            if self.stop.asked:
+                raise Stopped(self.stop.number)
         self.log.close_bar()
         return LatencyDataset(latencies, chosen.labels, chosen.labelled)
 

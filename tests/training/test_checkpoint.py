@@ -232,10 +232,13 @@ def test_what_does_not_fit_this_version_is_refused(changes, about):
     assert about in str(refusal.value)
 
 
-def test_a_run_stands_for_its_best_checkpoint(tmp_path):
+def test_a_run_stands_for_its_best_checkpoint(tmp_path, monkeypatch):
     folder = tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)
     for name in ("last.safetensors", "best.safetensors"):
         shutil.copy(FILE, folder / name)
         assert find_checkpoint(tmp_path / "run", tmp_path) == find_checkpoint("latest", tmp_path) == folder / name
+        (tmp_path / "other" / "run").mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(tmp_path / "other")
+        assert find_checkpoint("run", tmp_path) == folder / name  # not the folder here
         assert find_checkpoint(folder / name, tmp_path) == folder / name

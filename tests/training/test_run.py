@@ -31,6 +31,7 @@ from imagesets.augmentation import make_copies, move_images
 from models import MODELS, build_model
 from network_trainer import NetworkTrainer
 from report import figures
+from report.report import FIGURES
 from report.run_folder import RunFolder
 from report.sweep_report import read_run
 from s1c1 import S1C1
@@ -59,8 +60,20 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
     (tmp_path / "noted" / "notes.txt").write_text("mine")
     shutil.copytree(dry, tmp_path / "nesting")
     shutil.copytree(trained, tmp_path / "nesting" / "train")
+    nested = (
+        "figures/mine.txt",
+        "figures/mine.png",
+        "checkpoints/other.safetensors",
+        "maps/end/notes.txt",
+        "train/x.csv",
+    )
+    for number, file in enumerate(nested):
+        path = shutil.copytree(dry, tmp_path / f"nested{number}") / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    refused = ["run", "thesis", "link", "noted", "nesting", *(f"nested{number}" for number in range(len(nested)))]
     before = contents(tmp_path)
-    for name in ("run", "thesis", "link", "noted", "nesting"):
+    for name in refused:
         assert_refuses(train.main, f"{words} --name {name}", "--name", capsys)
     assert contents(tmp_path) == before
 
@@ -70,7 +83,7 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
     assert "dry run" in replaced
     assert log[0].startswith("run folder")
     assert "dry run" not in str(log)
-    assert {path.name for path in tmp_path.iterdir()} == {"mine", "locked", "run", "thesis", "link", "noted", "nesting"}
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "locked", *refused}
     capsys.readouterr()
     assert_refuses(train.main, f"{words} --dry-run --name mine", "--name", capsys)
 
@@ -93,7 +106,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "runs"]
     assert not list((tmp_path / "elsewhere").iterdir())
 
-    assert RunFolder(folder).others == []
+    assert RunFolder(folder).find_others(FIGURES) == []
     files = files_in(folder)
     model = build_model(name)
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}

@@ -2,7 +2,13 @@
 
 import io
 import signal
+from contextlib import suppress
 
+import pytest
+from support.command import SMALL, start
+
+from s1c1 import S1C1
+from training.checkpoint import load_checkpoint
 from training.stopping import StopRequest
 
 
@@ -27,3 +33,19 @@ def test_a_signal_may_interrupt_a_line_on_stderr(monkeypatch):
     monkeypatch.setattr("sys.stderr", stream)
     print("a line", file=stream, flush=True)
     assert (request.asked, request.number) == (True, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_a_kernel_is_loaded_is_not_lost(number, tmp_path, undrawn, monkeypatch, capsys):
+    """An exception would be: llvmlite calls a function that ignores them, here during the encoding."""
+
+    def encode(self, images, encode=S1C1.encode):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        return encode(self, images)
+
+    monkeypatch.setattr(S1C1, "encode", encode)
+    assert start(f"{SMALL} --name run", tmp_path) == 128 + number
+    assert f"--resume {tmp_path / 'run'}" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors").progress.history == []
