@@ -85,6 +85,12 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     if not sweep.scheduler:
         prepare_machine(replace(common, threads=sweep.threads))
     data = {name: load_data(replace(common, dataset=name)) for name in sweep.dataset}  # downloads each once
+    for path in list_runs(sweep.folder):
+        before = RunFolder(path).record
+        for images in data.values():
+            if before.get("fingerprint") == images.fingerprint and before["dataset"] != images.name:
+                advice = f"name them {before['dataset']} again, or use another --output"
+                raise InputError(f"{path} was trained on the images of {images.name}: {advice}")
     axes = [[f"{field}={value.strip()}" for value in values] for field, *values in sweep.grid]
     points = list(itertools.product(*axes))
     runs: list[PlannedRun] = []
@@ -164,7 +170,7 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
     changed = []
     declared = run.settings.declared()
     for name, value in run.settings.select(*FIXED).items():
-        if value != getattr(before, name):
+        if value != getattr(before, name) and name != "dataset":  # of which the images are compared
             changed.append(declared[name].flag)
     if changed == ["--no-test"] and not before.test:
         command = join_words(["python", "sweep.py", "--test", str(path.parent)])
@@ -241,7 +247,8 @@ def is_locked(folder: Path) -> bool:
 def write_commands(run: PlannedRun, settings: SweepSettings) -> tuple[list[str], list[str]]:
     """Return the command that starts a run, and the command that resumes it."""
     program = [sys.executable, str(ROOT / "train.py"), "--threads", str(settings.threads)]
-    return [*program, *run.words], [*program, *run.folder.resume_words]
+    dataset = ["--dataset", run.settings.data_name]  # the images may have been moved
+    return [*program, *run.words], [*program, *run.folder.resume_words, *dataset]
 
 
 def sweep(settings: SweepSettings) -> int:
@@ -280,6 +287,8 @@ def test(settings: SweepSettings) -> int:
             load_checkpoint(run.best)  # a missing --plugin is refused once
         draw = flags.figures and runs[0].flags.get("figures", True)
         options = ["--threads", str(settings.threads), "--output", str(output)]
+        if "dataset" in settings.given:  # they were moved
+            options += ["--dataset", *settings.dataset]
         if not draw:
             options.append("--no-figures")
         elif settings.figure_formats:

@@ -414,6 +414,28 @@ def test_a_run_that_is_trained_longer_is_tested_again(tmp_path, here):
     assert results(run)["test_reads"] == 2
 
 
+def test_a_sweep_whose_images_were_moved(tmp_path, here, capsys):
+    """It is continued and tested by the name of the images, wherever they are, and never trained by another name."""
+    data, output, elsewhere = tmp_path / "few.npz", tmp_path / "runs", tmp_path / "elsewhere"
+    shutil.copy(FEW_DIGITS, data)
+    assert sweep.main(begin_untested(output, "0", data).split()) == 0
+    (run,) = output.glob("*-seed0")
+    elsewhere.mkdir()
+    renamed = data.rename(elsewhere / "moved.npz")
+    before = contents(output)
+    capsys.readouterr()
+    line = assert_refuses(sweep.main, begin_untested(output, "0", renamed), run, capsys)
+    assert "name them few.npz" in line
+    assert contents(output) == before
+    moved = renamed.rename(elsewhere / "few.npz")
+    (run / "results.json").unlink()
+    here.clear()
+    assert sweep.main(begin_untested(output, "0", moved).split()) == 0
+    assert here == []  # only what comes after the training
+    assert sweep.main(["--test", str(output), "--dataset", str(moved)]) == 0
+    assert RunFolder(run).is_tested
+
+
 def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys):
     """A run that is not finished is not tested; a test on other data, or beside another process, is not recorded.
 

@@ -95,22 +95,23 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
         except BaseException as error:
             if not is_known(error) and find_place(error) is None:
                 raise
-            if "--traceback" in words or is_bug(error):
+            is_traced = "--traceback" in words or is_bug(error)
+            if is_traced:
                 warn(traceback.format_exc())
-            return report_error(program, error)
+            return report_error(program, error, is_traced)
         return code or 0
 
     return run
 
 
-def report_error(program: str, error: BaseException) -> int:
+def report_error(program: str, error: BaseException, is_traced: bool = False) -> int:
     """Print an exception as one line on stderr, with control characters escaped. Returns the exit code 2.
 
     The line ends with how to print more, if there is more to read than a message and the traceback is not printed, and
     with the attribute ``hint`` of the exception: what to do.
     """
     text = describe_error(error)
-    if not isinstance(error, InputError | OSError) and not is_bug(error):
+    if not isinstance(error, InputError | OSError) and not is_traced:
         text += " (--traceback prints more)"
     if hint := getattr(error, "hint", ""):
         text += f"; {hint}"

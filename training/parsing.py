@@ -38,7 +38,7 @@ CODE = "which files are imported, and so what is learned"  # only the command li
 ROUNDING = "what is learned, by rounding only"  # a resumed run may change it
 FILES = "which files are written"
 LOCATION = "where the run is"  # --config does not repeat it
-HARMLESS = "neither weights nor results"  # a resumed run may change it
+HARMLESS = "neither weights nor scores"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
 FIXED = LEARNING, CODE, FILES  # a resumed run may not change these

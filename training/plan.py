@@ -96,7 +96,8 @@ class Plan:
         model = rebuild_network(checkpoint, device, settings.backend)
         encoder = checkpoint.build_encoder()
         data = load_data_of_run(settings, record.paths)
-        check_unchanged(record.fingerprint, data, "restore the images")
+        place = record.paths.get("dataset", "PATH")
+        check_unchanged(record.fingerprint, data, f"restore the images, or add --dataset {place}, where they were")
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)
         progress = checkpoint.progress

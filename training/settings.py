@@ -419,7 +419,7 @@ class SweepSettings(Settings):
                 self.refuse("report", f"reads finished runs; leave out {' '.join(useless)}")
             return
         if self.test:
-            if useless := self.given - {"test", "jobs", "threads", "figure_formats", "run_flags"}:
+            if useless := self.given - {"test", "jobs", "threads", "figure_formats", "dataset", "run_flags"}:
                 self.refuse("test", f"reads finished runs; leave out {' '.join(useless)}")
             return
         for name in ("model", "output"):
