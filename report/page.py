@@ -282,7 +282,7 @@ def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict
     """
     regions = find_neurons(model, height, width)
     shapes = model.shapes(height, width)
-    times = np.arange(model.time_steps + 1)
+    times = np.arange(model.time_steps + 1.0)
     parts = {INPUT: [describe_part(INPUT, Stage(), regions[INPUT][0], times)]}
     facts = {INPUT: {"what": "the spikes of the encoder", "inputs": [], "decides": False}}
     for name, stage in model.declaration.items():
