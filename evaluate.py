@@ -23,7 +23,7 @@ from imagesets.data_set import is_path
 from imagesets.pictures import images_at
 from imagesets.splits import choose_evenly
 from models import model_class
-from report.evaluation import Evaluation
+from report.evaluation import Evaluation, measure_decision_time
 from report.exports.draw import DRAWN, write_drawing_page
 from report.exports.nir import write_nir
 from report.operations import count_operations, describe_operations
@@ -87,9 +87,10 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     evaluation = Evaluation(*model.decide(latencies), labels)
     title = f"{model.name}, {data.name}"
     if checkpoint.record.flags:
-        title = read_settings(checkpoint).title(model=model.name, dataset=data.name)
+        title = read_settings(checkpoint).title(data.name)
     title += f", {checkpoint.path.name}"
     facts["operations"] = count_operations(model, latencies)
+    facts["decision_time"] = measure_decision_time(model, latencies, labels)
     facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, "test images")]
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
@@ -118,7 +119,7 @@ def record_first_test(
             check_first_test(settings, run, network, data)
             best = run.results.get("best_epoch")
             weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-            title = f"{trained.title(dataset=data.name)}, {weights}"
+            title = f"{trained.title(data.name)}, {weights}"
             validation = Splits(trained, data).get_split("validation")
             progress = load_run(run.last).progress
             shown = {"images": validation.images, "labels": validation.labels, "title": title}

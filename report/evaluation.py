@@ -16,9 +16,13 @@ import numpy as np
 import torch
 
 from engine.decision import are_unequal
+from engine.graph import LatencyMap
+from imagesets.splits import choose_evenly
+from network_trainer import NetworkTrainer
 from utils import write_csv
 
 SILENT = -1
+TIMED = 2000  # images that are classified after each time step, at most
 NAMED = 10  # classes in a line, at most
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
 
@@ -227,6 +231,27 @@ def describe_balance(runs: Sequence[Mapping[str, Any]], class_names: Sequence[st
         more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
         text += f"; no image of {', '.join(names)}{more} is correctly classified"
     yield text
+
+
+def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: np.ndarray) -> dict[str, list[float]]:
+    """Classify images by their spikes up to a time step t, for each t. The network computes on, with no later spike.
+
+    Later spikes of the input are dropped, not those that the decision stage reads: where this stage reads only whether
+    a neuron has spiked (``SpikingDense``), its decisions would be the same for each t.
+
+    latencies, labels: of encoded images, uint8 (N, C, H, W) and int (N,), of which at most ``TIMED`` are classified.
+
+    Returns ``accuracy`` and ``silent``, fractions of the images for each t; {} without a decision stage.
+    """
+    if model.decision is None:
+        return {}
+    chosen = choose_evenly(len(labels), TIMED)
+    images = latencies[chosen]
+    outcomes = []
+    for step in range(model.time_steps):
+        outcomes.append(model.evaluate(images.where(images <= step, model.time_steps), labels[chosen]))
+    fractions = {"accuracy": "correct", "silent": "silent"}
+    return {name: [outcome.fraction(part) for outcome in outcomes] for name, part in fractions.items()}
 
 
 def describe_only_decision(metrics: Mapping[str, Any], class_names: Sequence[str]) -> str:

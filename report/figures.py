@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from engine.progress import Row
@@ -28,7 +28,6 @@ from utils import write_atomically
 
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
-MAX_DOTS = 30_000  # of a panel of a raster: more would be black
 CURVES: list[dict[str, Any]] = [
     {"color": color, "ls": dash} for dash in DASHES for color in PALETTE
 ]  # styles, in their order
@@ -52,7 +51,6 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,  # publishers refuse type 3
 }
 EARLY = 0.05  # part of the spikes of a layer that are before its line in a raster
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LETTER = 0.085  # inches of a letter in the titles of axes
 NAME_LENGTH = 20  # characters of the name of a class in a figure
 
@@ -101,10 +99,10 @@ def create_figure(width: float, height: float, title: str) -> Figure:
 
 
 def create_panels(count: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, np.ndarray]:
-    """Create a figure with a grid of ``count`` axes, each of width × height inches."""
+    """Create a figure with a grid of ``count`` axes, each of width × height inches, which share y."""
     rows = max(1, math.ceil(count / columns))
     figure = create_figure(width * columns + 0.3, height * rows + 0.5, title)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes in grid[count:]:
         axes.set_axis_off()
     return figure, grid[:count]
@@ -121,13 +119,15 @@ def shorten(names: Sequence[str]) -> list[str]:
 
 
 @use_style()
-def draw_history(rows: Sequence[Row], title: str) -> Figure:
+def draw_history(rows: Sequence[Row], title: str, convergences: Mapping[str, Sequence] = {}) -> Figure:
     """Draw how a network learned: convergence in the phases without labels, accuracy in those with labels.
 
     Loss and silence are drawn if images were silent. Without them, the loss is 100 % minus the accuracy.
 
     Args:
         rows: one for each epoch, in order.
+        convergences: those in the first epochs, {layer: [(images, convergence)]}. A phase that trains several layers
+            begins with its first epoch.
     """
     unsupervised = [row for row in rows if not row.has_labels]
     supervised = [row for row in rows if row.has_labels]
@@ -147,31 +147,25 @@ def draw_history(rows: Sequence[Row], title: str) -> Figure:
     ratios: dict = {"width_ratios": widths, "height_ratios": heights or [1]}
     panels = figure.subplot_mosaic(grid, **ratios)
     if unsupervised:
-        _draw_convergence(panels.pop("convergence"), unsupervised)
+        _draw_convergence(panels.pop("convergence"), unsupervised, convergences)
     if supervised:
         _draw_outcomes(panels, supervised)
     return figure
 
 
-def _draw_convergence(axes, rows):
-    values = np.array([row.convergence for row in rows], np.float64)  # None becomes nan
-    for (phase, epochs), dash in zip(_epochs_of_phases(rows), cycle(DASHES)):
-        axes.plot(epochs - epochs[0] + 1, values[epochs - 1], marker="o", label=phase, color=INK, ls=dash, markersize=5)
-    axes.set_yscale("symlog", linthresh=values[values > 0].min(initial=1e-3))  # it has a place for 0
-    axes.yaxis.set_major_formatter(FuncFormatter(format_power))
-    axes.set(title=f"{_rules(rows)} phases", xlabel="epoch of the phase")
-    axes.set(ylim=(0, 2 * np.nanmax(values, initial=1e-3)), ylabel="convergence: mean w (1 − w), logarithmic")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+def _draw_convergence(axes, rows, convergences):
+    points = {row.phase: [*convergences.get(row.phase, ())] for row in rows}
+    for row in rows:
+        points[row.phase].append((row.images * row.epoch, row.convergence))
+    for (name, known), dash in zip(points.items(), cycle(DASHES)):
+        axes.plot(*np.array(known, np.float64).T, marker="o", label=name, color=INK, ls=dash, markersize=4)
+    axes.set_xscale("symlog", linthresh=5000, linscale=2)  # the features emerge before
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(title=f"{_rules(rows)} phases", xlabel="images learned, logarithmic from 5,000")
+    axes.set(yscale="log", ylabel="convergence: mean w (1 − w), logarithmic")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(axis="y")
     axes.legend()
-
-
-def format_power(value: float, _: int = 0) -> str:
-    """Return a power of ten as text: 10⁻⁵; 0 and other numbers as they are."""
-    exponent = math.log10(value) if value > 0 else 0.5
-    if not math.isclose(exponent, round(exponent), abs_tol=1e-9):
-        return f"{value:g}"
-    return "10" + f"{round(exponent)}".translate(SUPERSCRIPTS)
 
 
 def _draw_outcomes(panels, rows):
@@ -273,21 +267,31 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
 
 
 @use_style()
-def draw_spike_times(histograms: dict[str, np.ndarray], title: str) -> Figure:
-    """Draw the spike times of each stage as a histogram.
+def draw_decision_time(measured: Mapping[str, Sequence[float]], title: str) -> Figure:
+    """Draw how early decisions are correct. measured: the result of ``evaluation.measure_decision_time``."""
+    figure = create_figure(6, 3.4, title)
+    axes = figure.add_subplot(xlabel="last time step of the input", ylabel="% of the images")
+    for part, color in (("accuracy", BLUE), ("silent", GREY)):
+        axes.plot(100 * np.array(measured[part]), ".-", label=part, color=color)
+    axes.grid(axis="y")
+    axes.legend()
+    return figure
 
-    histograms: {stage: int (T + 1,)}, the number of neurons that fire at each time step and, last, that never fire.
+
+@use_style()
+def draw_spike_times(histograms: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Draw the spike times of each stage as a histogram. All have one axis, so that a silent stage looks silent.
+
+    histograms: {stage: (T + 1,)}, the number of neurons that fire in an image at each time step and, last, never.
     """
-    figure, grid = create_panels(len(histograms), min(len(histograms), 4), 2.9, 2.3, title)
+    figure, grid = create_panels(len(histograms), min(len(histograms), 3), 2.9, 2.3, title)
     for axes, (stage, counts) in zip(grid, histograms.items(), strict=True):
-        shares = 100 * counts / max(1, counts.sum())
-        axes.bar(np.arange(len(counts) - 1), shares[:-1], width=0.85, color=BLUE)
-        axes.set_title(f"{stage}: {shares[-1]:.1f} % silent", weight="bold")
-        axes.set(xlim=(-0.6, len(counts) - 1.4), ylim=(0, 1.1 * max(shares[:-1].max(), 1e-3)))
+        *spikes, silent = counts
+        axes.bar(range(len(spikes)), spikes, width=0.85, color=BLUE)
+        axes.set_title(f"{stage}: {sum(spikes):,.0f} spikes, {100 * silent / sum(counts):.1f} % silent", weight="bold")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel("time step of the spike", fontsize=10)
-    figure.supylabel("% of the neurons", fontsize=10)
+    figure.supylabel("spikes per image", fontsize=10)
     return figure
 
 
@@ -302,12 +306,11 @@ def draw_raster(
 ) -> Figure:
     """Draw the spikes of images as dots, neurons against time steps: a panel for each layer, the images side by side.
 
-    The cell of a feature and a time step shows the map of the feature: the dot of a neuron is at its place in it.
-    Of more than ``MAX_DOTS`` spikes, a random part is drawn.
+    The row of a feature contains its neurons, one below the other.
 
     Args:
         maps: {layer: uint8 (N, F, H, W)}; ``steps`` for silence.
-        names: of the images.
+        names: of the classes of the images.
         polarity, channels: of the maps "input", as in ``sheets.draw_filters``, and their names. They are drawn in its
             colours.
     """
@@ -319,20 +322,15 @@ def draw_raster(
         colors = np.array([POLARITY_COLORS[sign] for sign in polarity] if layer_name == INPUT else [INK] * count)
         images, features, rows, columns = np.nonzero(latencies < steps)
         times = starts[images] + latencies[images, features, rows, columns]
-        x = times + (columns + 0.5) / width - 0.5
-        y = features + (rows + 0.5) / height - 0.5
-        every = math.ceil(len(times) / MAX_DOTS)
-        is_drawn = np.random.default_rng(0).random(len(times)) * every < 1
+        y = features + (rows * width + columns + 0.5) / (height * width) - 0.5
         for color in np.unique(colors):
-            part = is_drawn & (colors[features] == color)
-            axes.plot(x[part], y[part], ",", color=color, rasterized=True)
+            part = colors[features] == color
+            axes.plot(times[part], y[part], ".", ms=4, mew=0, alpha=0.5, color=color, rasterized=True)
         for image, start in enumerate(starts):
             early = np.quantile(times[images == image], EARLY, method="lower") if (images == image).any() else np.nan
-            axes.plot([early, early], [-0.5, count - 0.5], color=YELLOW, lw=2, alpha=0.8)
+            axes.plot([early, early], [-0.5, count - 0.5], color=YELLOW, lw=4, zorder=1)
             axes.axvspan(start - 1.5, start - 0.5, color=PALE, lw=0)
         axes.set(ylabel=f"{layer_name}\nfeature", ylim=(count - 0.5, -0.5))
-        if every > 1:
-            axes.set_title(f"one of {every} spikes is drawn", fontsize=8, loc="right", color=GREY, pad=2)
         if layer_name == INPUT:
             every = math.ceil(count / 8)
             axes.set_yticks(range(0, count, every), channels[::every])
@@ -342,8 +340,9 @@ def draw_raster(
     ticks = [0, 2 * steps // 3]
     axes.set(xlim=(-0.5, starts[-1] + steps - 0.5), xticks=np.add.outer(starts, ticks).ravel())
     axes.set_xticklabels(ticks * len(names))
-    for start, name in zip(starts, shorten(names), strict=True):
-        panels[0].text(start, -1, name, va="bottom", weight="bold")
+    classes = panels[0].secondary_xaxis("top")
+    classes.set_xticks(starts + steps / 2, shorten(names))
+    classes.set_xlabel("class")
     label = f"time step of the spike; yellow: {100 * EARLY:.0f} % of the layer's spikes have come"
     figure.supxlabel(label, fontsize=10)
     return figure

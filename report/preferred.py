@@ -24,8 +24,8 @@ def compute_preferred_features(
 
     A feature is a signed picture: positive where the neuron prefers light among dark (on-centre cells), negative where
     it prefers dark among light (off-centre cells), 0 where it prefers neither or both equally. An input channel stands
-    for the pixel in its centre at every scale. The values of each convolution are scaled to a maximum of 1, so the
-    pictures of neurons that learned little remain faint.
+    for the pixel in its centre at every scale. The value 1 is what the strongest weight of the layer would give for
+    all its inputs of one polarity. So pictures of neurons that learned little are faint, and those above them.
 
     Args:
         polarity: for each input channel 1 (on-centre), -1 (off-centre) or 0 (neither). If all are 0, all channels
@@ -62,11 +62,14 @@ def compute_preferred_features(
             maps[name] = torch.stack([pictures for pictures, _ in pooled]), pooled[0][1]
             continue
         branches = []
+        full = below.abs() / below.abs().max().clamp(min=1e-12)
         for layer_name, layer in model.named_layers([name]):
-            pictures = project_colours(below, step, layer.weight)
+            strong = torch.full_like(layer.weight[:1], float(layer.weight.max()))
+            most = project_colours(full, step, strong).max().clamp(min=1e-12)
+            pictures = project_colours(below, step, layer.weight) / most
             branches.append(pictures)
             if weights and layer_name in weights:
-                pictures = project_colours(below, step, weights[layer_name])
+                pictures = project_colours(below, step, weights[layer_name]) / most
             features[layer_name] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
         largest = max(pictures.shape[2:] for pictures in branches)
         centered = [center_features(pictures, largest) for pictures in branches]
@@ -75,9 +78,9 @@ def compute_preferred_features(
 
 
 def project_colours(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:
-    """Compute scaled features (colours, F, h', w') from ``below`` (colours, C, h, w). See ``project_features``."""
+    """Compute features (colours, F, h', w') from ``below`` (colours, C, h, w). See ``project_features``."""
     weight = weight.detach().cpu().float()
-    return scale_features(torch.stack([project_features(colour, step, weight) for colour in below]))
+    return torch.stack([project_features(colour, step, weight) for colour in below])
 
 
 def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:
@@ -102,12 +105,6 @@ def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.T
     light = project(below.clamp(min=0))
     dark = project((-below).clamp(min=0))
     return light - dark
-
-
-def scale_features(pictures: torch.Tensor) -> torch.Tensor:
-    """Scale pictures to a largest absolute value of 1."""
-    largest = pictures.abs().max()
-    return pictures / largest.clamp(min=1e-12)
 
 
 def center_features(pictures: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

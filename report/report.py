@@ -31,7 +31,7 @@ from report import figures, sheets
 from report.activation_maps import find_neurons
 from report.channels import describe_features, name_channels, name_scales
 from report.emergence import Moments, compute_emergence
-from report.evaluation import Evaluation, compute_roc_curves
+from report.evaluation import TIMED, Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
 
 SHOWN_ERRORS = 40
@@ -64,7 +64,7 @@ class Report:
         history: rows of the run. ``row["values"]`` contains the values of functions with ``@after_epoch``, by their
             names; it is {} if there are none.
         copies: the moved copies of the training images, from which the network learned.
-        moments: weights in the first epochs of the layers, see ``report/emergence.py``.
+        moments, convergences: of the first epochs, see ``engine.progress.Progress``.
     """
 
     model: NetworkTrainer
@@ -82,6 +82,7 @@ class Report:
     history: Sequence[Row] = ()
     copies: Sequence[MovedCopy] = ()
     moments: Moments = field(default_factory=dict)
+    convergences: Mapping[str, Sequence] = field(default_factory=dict)
 
     @property
     def evaluation(self) -> Evaluation | None:
@@ -167,7 +168,7 @@ def check_depth(values: Any) -> None:
 @figure("Training history")
 def history(report, caption):
     if report.history:
-        yield "", figures.draw_history(report.history, f"{caption}\n{report.title}")
+        yield "", figures.draw_history(report.history, f"{caption}\n{report.title}", report.convergences)
 
 
 @figure("Confusion matrix")
@@ -195,6 +196,12 @@ def errors(report, caption):
         chosen = by_class[choose_evenly(len(missed), SHOWN_ERRORS)]
         shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
         yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed))
+
+
+@figure("Decision time")
+def decision_time(report, caption):
+    if measured := report.facts.get("decision_time"):
+        yield "", figures.draw_decision_time(measured, report.format_title(caption, min(TIMED, len(report.images))))
 
 
 @figure("First spikes")
@@ -239,8 +246,11 @@ def filters(report, caption):
 @figure("Preferred features of")
 def features(report, caption):
     encoder = report.encoder
-    legend = describe_features(encoder)
+    layers = dict(report.model.named_layers())
     for layer_name, pictures in compute_preferred_features(report.model, encoder.polarity, encoder.colours).items():
+        weight = layers[layer_name].weight
+        strong = (weight > weight.max() / 2).sum() / len(weight)
+        legend = f"{strong:.0f} strong weights in each; {describe_features(encoder)}"
         yield layer_name, sheets.draw_features(pictures, f"{caption} {layer_name}\n{report.title}", legend)
 
 
@@ -266,8 +276,8 @@ def moved_images(report, caption):
 def count_spike_times(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, np.ndarray]:
     """Count when neurons fire for at most ``TIMED_IMAGES`` images.
 
-    Returns {stage: int (T + 1,)}: how many neurons fire at each time step and, as the last, how many never do. The
-    first stage is the encoder ("input"). A stage without a threshold is left out, since its neurons do not fire.
+    Returns {stage: (T + 1,)}: how many neurons of an image fire at each time step and, as the last, never. The first
+    stage is the encoder ("input"). A stage without a threshold is left out, since its neurons do not fire.
     """
     regions = find_neurons(model, *latencies.shape[2:])
     names = [name for name in regions if name == INPUT or model.declaration[name].fires]
@@ -278,7 +288,7 @@ def count_spike_times(model: NetworkTrainer, latencies: LatencyMap) -> dict[str,
             for features, rows, columns in regions[name]:
                 times = maps[:, features, rows, columns].cpu().numpy().ravel()
                 counts[name] = counts[name] + np.bincount(times, minlength=model.time_steps + 1)
-    return dict(counts)
+    return {name: of_stage / len(timed) for name, of_stage in counts.items()}
 
 
 def draw_figures(folder: Path, report: Report, formats: Sequence[str] = ()) -> list[str]:

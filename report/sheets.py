@@ -28,6 +28,7 @@ SILENCE = 234, 236, 239
 LEVELS = 100  # colours of potentials
 CONTRAST = 3  # power of the potentials' colours: the highest few percent decide
 NEAREST = Image.Resampling.NEAREST
+FAINT = 0.5  # of the largest value that is possible: features that reach it nowhere are not drawn black and white
 MAX_FILTERS = 100  # features of a sheet of filters: more would be too small to read
 
 
@@ -240,7 +241,7 @@ def shade(features: np.ndarray, last: int) -> np.ndarray:
     strength = np.abs(pictures[-last:]).max((0, 3), initial=0)
     shown = pictures[:, find_content(strength.max(1)), find_content(strength.max(0))]
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
-    limit = np.quantile(np.abs(shown[-last:]).max((1, 2, 3)), 0.75) or 1
+    limit = max(FAINT, np.quantile(np.abs(shown[-last:]).max((1, 2, 3)), 0.75))
     levels = ((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8)
     return np.broadcast_to(levels, (*levels.shape[:3], 3))
 

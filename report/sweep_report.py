@@ -1,6 +1,7 @@
 """The report on several runs: tables and learning curves with mean and standard deviation over the seeds."""
 
 import math
+import os
 import re
 import statistics
 import textwrap
@@ -19,6 +20,7 @@ from scipy.special import stdtrit
 from errors import InputError
 from report.evaluation import Accuracy, describe_balance, describe_only_decision, measure_balance
 from report.figures import CURVES, create_figure, save, use_style
+from report.page import PAGE, load_template
 from report.run_folder import RunFolder, read_record, read_rows
 from utils import write_csv, write_text
 
@@ -207,7 +209,9 @@ def write_sweep_report(
     draw: bool = True,
     formats: Sequence[str] = (),
 ) -> str:
-    """Write sweep.md (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
+    """Write sweep.md (a row per setting), index.html, runs.csv (a row per run) and curves.png into ``output``.
+
+    sweep.md and index.html also show the features of the first layer of each setting, as its first run has drawn them.
 
     Args:
         runs: the runs. sweep.md names those that are not readable; the tables and curves leave them out.
@@ -248,13 +252,19 @@ def write_sweep_report(
     for run in runs:
         if run.damage:
             text += f"\n{run.describe()}.\n"
-    picture = ""
+    pictures = {}
     figure = _draw_curves(groups) if draw else None
     if figure is not None:
         for suffix in ("png", *formats):
             save(figure, output / f"curves.{suffix}")
-        picture = "\n![curves](curves.png)\n"
-    write_text(output / "sweep.md", text + picture)
+        pictures["curves.png"] = "learning curves"
+    for setting, (run, *_) in groups.items():
+        for path in sorted(run.folder.glob("figures/features_*.png"))[:1]:  # of the first layer
+            caption = f"{', '.join(filter(None, setting))}: validation {_format_mean('validation', [run])} %"
+            pictures[os.path.relpath(path, output)] = caption
+    links = [f"\n![{caption}]({path})\n" for path, caption in pictures.items()]
+    write_text(output / "sweep.md", text + "".join(links))
+    write_text(output / PAGE, load_template("sweep.html").render(text=text, pictures=pictures))
     _write_runs(output / "runs.csv", groups, keys)
     return text
 

@@ -594,6 +594,23 @@ def test_the_report_by_hand(tmp_path):
     assert "(curves.png)" in text
 
 
+def test_the_report_shows_the_features_of_the_first_layer_of_each_setting(tmp_path):
+    """As its first run has drawn them; not of a run without figures. In index.html, names are escaped."""
+    for name, seed, threshold in (("a", 0, 8), ("b", 1, 8), ("c", 0, "<9>"), ("d", 0, 10)):
+        run = make_run(tmp_path / "runs" / name, seed, threshold, [0.5, 0.8], validate(0.9))
+        for layer in ("s1", "s2") if name != "d" else ():
+            (run / "figures").mkdir(exist_ok=True)
+            (run / "figures" / f"features_{layer}.png").touch()
+    assert sweep.main(["--report", str(tmp_path / "runs"), "--output", str(tmp_path / "report")]) == 0
+    pictures = ["curves.png", "../runs/a/figures/features_s1.png", "../runs/c/figures/features_s1.png"]
+    text = (tmp_path / "report" / "sweep.md").read_text()
+    assert re.findall(r"!\[.*\]\((.*)\)", text) == pictures
+    assert "![m, digits, s2.threshold=8: validation 90.00 %](../runs/a" in text
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert re.findall('src="(.*?)"', page) == pictures
+    assert page.count("s2.threshold=&lt;9&gt;") == 3  # in the table, above the picture, and as its text
+
+
 def test_a_repeated_seed_counts_once(tmp_path):
     for name, seed, accuracy in (("a", 0, 0.9), ("b", 0, 0.9), ("c", 1, 0.94)):
         make_run(tmp_path / name, seed, 8, [0.5, accuracy], {})

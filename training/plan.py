@@ -112,7 +112,7 @@ class Plan:
     @property
     def title(self) -> str:
         """The first part of the titles of figures."""
-        return self.settings.title(dataset=self.splits.data.name)
+        return self.settings.title(self.splits.data.name)
 
 
 def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from training.parsing import (
     COMMAND,
     FILES,
     HARMLESS,
+    LEARNING,
     LOCATION,
     MAX_COUNT,
     ROUNDING,
@@ -33,6 +34,7 @@ from training.parsing import (
     to_text,
 )
 
+UNTITLED = "model", "dataset", "seed", "dry_run", "test"  # titles contain these otherwise, or not at all
 MAX_SEED = 10**18 - 1
 MAX_NAME = 200  # letters; with ".error.txt" and the like, file systems allow 255 bytes
 NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}(?<!\.)")
@@ -265,11 +267,18 @@ class TrainSettings(NetworkSettings):
         """The split that is tested and drawn at the end: "test", or "validation" if the test images are not read."""
         return "test" if self.test else "validation"
 
-    def title(self, dataset: str, model: str | None = None) -> str:
-        """Return the first part of the titles of figures. model: its name; None: that of the settings."""
-        fields = f" with {to_text(self.set)}" if self.set else ""
-        labels = "" if self.labels is None else f", labels {self.labels}"
-        return textwrap.fill(f"{model or self.model}{fields}, {dataset}{labels}, seed {self.seed}", 90)
+    def title(self, dataset: str) -> str:
+        """Return the first part of the titles of figures, with the flags that differ from the network's defaults.
+
+        In these settings, the defaults of the network have replaced missing values, see ``resolve``.
+        """
+        network = model_class(self.model)
+        usual: dict = {name: self.declared()[name].default for name in self.names(LEARNING) if name not in UNTITLED}
+        usual |= {"epochs": network.epochs, "converge": network.converge, "encoder": network.encoder.name}
+        usual["augment"] = str(network.augmentation)
+        flags = [self.describe(name) for name in usual if getattr(self, name) != usual[name]]
+        title = ", ".join([f"{network.name}, {dataset}, seed {self.seed}", *flags])
+        return textwrap.fill(title, 90, break_on_hyphens=False)
 
     def __post_init__(self):
         super().__post_init__()

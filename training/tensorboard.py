@@ -6,7 +6,8 @@
 * The folder itself: everything else; a step is an epoch of any phase. The end of the run is one step after the last
   epoch.
 
-TensorBoard sorts charts by their tags. The tags are chosen so that accuracy and loss come first.
+TensorBoard sorts charts and images by their tags, which are chosen so that accuracy and loss come first, and figures
+and filters before activation maps.
 """
 
 import time
@@ -114,7 +115,7 @@ class Board:
         """Log the filters of a layer that reads the encoder."""
         weight = layer.weight.numpy(force=True)
         figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, name_scales(encoder))
-        self.log_pixels(run, f"stages/{layer_name}/filters", np.asarray(figure), step)
+        self.log_pixels(run, f"filters/{layer_name}", np.asarray(figure), step)
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:
         """Log the PNG files in a folder and its subfolders, with tags that begin with ``name``."""

@@ -19,7 +19,7 @@ from network_trainer import LatencyDataset, NetworkTrainer
 from report.activation_maps import save_activation_maps
 from report.channels import name_channels
 from report.diagnosis import Finding, compare_splits
-from report.evaluation import Evaluation
+from report.evaluation import Evaluation, measure_decision_time
 from report.operations import count_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results, draw_figures
@@ -114,12 +114,18 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
         title=f"{plan.title}, {weights}",
         split=split,
         evaluations=evaluations,
-        facts={"diagnosis": plan.record.diagnosis, "operations": operations, **collect_facts(run)},
+        facts={
+            "diagnosis": plan.record.diagnosis,
+            "operations": operations,
+            "decision_time": measure_decision_time(plan.model, latencies, tested.labels),
+            **collect_facts(run),
+        },
         shown=plan.map_images,
         maps=MAPS,
         history=run.progress.history,
         copies=run.make_copies(),
         moments=run.progress.moments,
+        convergences=run.progress.convergences,
     )
 
 
@@ -251,4 +257,4 @@ def report_test(
         if weights != "last":
             log.board.log_scores(split, evaluation.metrics, step)
     log.board.log_pictures("maps", maps, step)
-    log.board.log_pictures("report", folder / "figures", step)
+    log.board.log_pictures("figures", folder / "figures", step)

@@ -15,6 +15,7 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.refusals import refuses
+from support.registries import forgetting
 
 import imagesets
 from errors import InputError
@@ -22,6 +23,8 @@ from imagesets import DATA_DIR, DataSet, dataset, load
 from imagesets.data_set import DATASETS, is_path
 from imagesets.published import PARTS, PUBLISHED
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
+from models import import_plugin
+from utils import ROOT
 
 UNPACKED = [f"{part}-ubyte" for part in PARTS]
 FILES = [f"{name}.gz" for name in UNPACKED]
@@ -348,3 +351,29 @@ def test_labelled_images_are_of_all_classes_equally_and_nested(labels, counts, s
     assert (taken.sum(), len(taken)) == (few, len(sizes))
     assert (taken[taken < sizes] >= taken.max() - 1).all()  # only a class that gives all images has fewer
     assert set(chosen) <= set(choose_labelled(labels, many, seed))
+
+
+def test_the_tutorials_noisy_images_and_wrong_labels():
+    """Noise changes images alone. The fraction of the labels to learn from is wrong; all others are right."""
+    mnist = load("mnist")
+    with forgetting():
+        import_plugin(ROOT / "tutorial" / "what_if.py")
+        noisy, wrong = load("noisy:0.3"), load("wrong:0.4")
+        assert len({load("noisy:0.3").fingerprint, noisy.fingerprint, mnist.fingerprint, wrong.fingerprint}) == 3
+        for name in ("noisy:2", "wrong:x"):
+            with refuses("from 0 to 1"):
+                load(name)
+    for part in ("train", "test"):
+        np.testing.assert_array_equal(getattr(noisy, f"{part}_labels"), getattr(mnist, f"{part}_labels"))
+        images = getattr(noisy, f"{part}_images").astype(float)
+        grey = getattr(mnist, f"{part}_images")
+        changed = images[(grey > 100) & (grey < 155)] - grey[(grey > 100) & (grey < 155)]
+        assert changed.mean() == pytest.approx(0, abs=2)
+        assert changed.std() == pytest.approx(0.3 * 255, rel=0.1)  # a little is cut off at black and white
+        np.testing.assert_array_equal(getattr(wrong, f"{part}_images"), grey)
+    np.testing.assert_array_equal(wrong.test_labels, mnist.test_labels)
+    is_wrong = wrong.train_labels != mnist.train_labels
+    train, validation = np.split(is_wrong, [-wrong.val_count])
+    assert (len(validation), validation.sum()) == (5000, 0)
+    assert train.sum() == round(0.4 * len(train))
+    assert set(wrong.train_labels) == set(range(10))

@@ -69,53 +69,45 @@ def test_history(stdp, rstdp, panels, tmp_path):
         assert "margin phase, s3+s4" in accuracy.get_title(loc="left")  # a user's own rule has its own name
     if stdp:
         assert texts_of(figure.axes[0].get_legend().get_texts()) == ["s1", "s2"]
-        assert figure.axes[0].lines[1].get_xdata().tolist() == list(range(1, stdp + 1))
+        assert figure.axes[0].lines[1].get_xdata().tolist() == list(range(1, stdp + 1))  # an image for each epoch
+        assert len({line.get_linestyle() for line in figure.axes[0].lines[:2]}) == 2
         assert "STDP" in figure.axes[0].get_title(loc="left")
     picture = render(figure, tmp_path)
     assert has_color(picture, BLUE, 40) == has_color(picture, ORANGE, 40) == bool(rstdp)
 
 
 def test_histories_of_other_shapes():
-    """Without validation; without silence; with convergence far below 1, and of 0."""
+    """Without validation; without silence; with convergence far below 1, and of 0, and from the first image on."""
     figure = figures.draw_history(history(0, 3, validated=False), "title")
     assert not [line for axes in figure.axes for line in axes.lines if "validation" in line.get_label()]
     assert len(figures.draw_history(history(0, 3, silent=0.0), "title").axes) == 1
     values = (1e-3, 3e-8, 2e-11, 0.1, 0.0, 0.0)
     rows = [replace(row, convergence=value) for row, value in zip(history(3, 0), values, strict=True)]
-    (axes,) = figures.draw_history(rows, "title").axes
-    assert [line.get_ydata().tolist() for line in axes.lines[:2]] == [[1e-3, 3e-8, 2e-11], [0.1, 0, 0]]
+    early = {"s1": [(0, 0.16), (0.5, 0.15)], "s3_3x3": [(0, 0.1)]}  # of a layer that is not a phase: not drawn
+    (axes,) = figures.draw_history(rows, "title", early).axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[0.16, 0.15, 1e-3, 3e-8, 2e-11], [0.1, 0, 0]]
+    assert axes.lines[0].get_xdata().tolist() == [0, 0.5, 1, 2, 3]
 
 
-def test_raster(tmp_path, monkeypatch):
-    """Two images. A dot is in the cell of its feature and time step, and at its neuron's place in the cell."""
+def test_raster(tmp_path):
+    """Two images. A dot is at its time step, in the row of its feature, and there at its neuron's place."""
     maps = {"input": np.full((2, 2, 4, 4), 15, np.uint8), "s1": np.full((2, 3, 4, 4), 15, np.uint8)}
     maps["input"][0, 0, 0, 3] = 2  # on-centre, at the upper right
     maps["input"][1, 1, 3, 0] = 5  # off-centre, at the lower left
     maps["s1"][1, 2] = 9
     figure = figures.draw_raster(maps, 15, ["one", "two"], (1, -1), ["on", "off"], "title")
     of_input, of_s1 = figure.axes
-    dots = {line.get_color(): line.get_xydata() for line in of_input.lines if line.get_marker() == ","}
+    dots = {line.get_color(): line.get_xydata() for line in of_input.lines if line.get_marker() == "."}
     start = 16  # of the second image
-    np.testing.assert_allclose(dots[BLUE], [[2 + 3.5 / 4 - 0.5, 0.5 / 4 - 0.5]])
-    np.testing.assert_allclose(dots[ORANGE], [[start + 5 + 0.5 / 4 - 0.5, 1 + 3.5 / 4 - 0.5]])
+    np.testing.assert_allclose(dots[BLUE], [[2, 3.5 / 16 - 0.5]])
+    np.testing.assert_allclose(dots[ORANGE], [[start + 5, 1 + 12.5 / 16 - 0.5]])
     assert len(of_s1.lines[0].get_xydata()) == 16
     assert texts_of(of_input.get_yticklabels()) == ["on", "off"]
     assert of_s1.get_ylim() == (2.5, -0.5)  # the first feature is at the top
-    monkeypatch.setattr(figures, "MAX_DOTS", 100)
-    dense = {"s1": np.zeros((2, 3, 40, 40), np.uint8)}
-    (axes,) = figures.draw_raster(dense, 15, ["one", "two"], (1, -1), ["on", "off"], "title").axes
-    assert 50 < len(axes.lines[0].get_xdata()) < 150
-    assert axes.get_title(loc="right") == "one of 96 spikes is drawn"
-    picture = render(figure, tmp_path)
-    assert has_color(picture, BLUE, 40)
-    assert has_color(picture, ORANGE, 40)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(1e-5, "10⁻⁵"), (0.001, "10⁻³"), (1, "10⁰"), (1e12, "10¹²"), (0, "0"), (0.25, "0.25")]
-)
-def test_ticks_are_powers_of_ten(value, text):
-    assert figures.format_power(value) == text
+    (classes,) = of_input.child_axes
+    assert classes.get_xlabel() == "class"
+    render(figure, tmp_path)
+    assert texts_of(classes.get_xticklabels()) == ["one", "two"]
 
 
 @pytest.mark.parametrize("names", [string.digits, string.ascii_lowercase, ("T-shirt/top", "Bag", "Coat")])
@@ -227,18 +219,20 @@ def test_features_of_any_number_and_nothing_to_show(tmp_path):
     coloured = np.zeros((4, 5, 5, 3))
     coloured[:, 2, 2, 0], coloured[:, 2, 2, 1:] = 1, -1
     assert has_color(render(sheets.draw_features(coloured, "title", "legend"), tmp_path), (1, 0, 0))
-    render(figures.draw_spike_times({"s1": np.r_[np.zeros(15), 10], "s2": np.zeros(16)}, "title"), tmp_path)
+    render(figures.draw_spike_times({"s1": np.r_[np.zeros(15), 10]}, "title"), tmp_path)
     render(figures.draw_roc([None, None], "ab", "title"), tmp_path)
 
 
 @pytest.mark.parametrize("stages", [1, 6])
 def test_spike_times(stages, tmp_path):
-    counts = {f"s{i}": np.r_[np.arange(15), 895] for i in range(stages)}
+    """All stages have one axis: one that is almost silent looks so."""
+    counts = {f"s{i}": np.r_[np.arange(15) / 100**i, 895] for i in range(stages)}
     figure = figures.draw_spike_times(counts, "title")
     drawn = [axes for axes in figure.axes if axes.patches]
     assert len(drawn) == stages
-    assert [bar.get_height() for bar in drawn[0].patches] == pytest.approx(np.arange(15) / 10)
-    assert drawn[-1].get_title(loc="left").startswith(f"s{stages - 1}: 89.5 %")
+    assert [bar.get_height() for bar in drawn[0].patches] == pytest.approx(np.arange(15))
+    assert drawn[0].get_title(loc="left") == "s0: 105 spikes, 89.5 % silent"
+    assert [axes.get_ylim() for axes in drawn] == stages * [(0, pytest.approx(14.7))]
     assert has_color(render(figure, tmp_path), BLUE)
 
 

@@ -28,7 +28,7 @@ def test_every_network(name):
     for label, layer in model.named_layers(firing):
         assert features[label].dtype == np.float32
         assert len(features[label]) == layer.stage.out_channels
-        assert np.abs(features[label]).max() == pytest.approx(1)
+        assert 0 < np.abs(features[label]).max() < 0.25  # faint: no layer has learned
 
 
 def test_a_bar_is_found_again():

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -111,16 +112,22 @@ def test_an_interrupted_run_keeps_all_moments_of_its_features(tmp_path, undrawn,
     monkeypatch.setattr(emergence, "MOMENTS", (0, 40, 100, 120, 1000))
     words = f"{SMALL} --epochs 2 1 1 --tensorboard"
     moments = []
+    convergences = []
     for name, stops in (("whole", [None]), ("stopped", [1, 1, 5, 1, None])):
         for number, batches in enumerate(stops):
             stop_after(batches)
             start(f"--resume {tmp_path / name}" if number else f"{words} --name {name}", tmp_path)
         checkpoint = load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors")
         moments.append(checkpoint.progress.moments)
-        assert curves(tmp_path / name)["emergence/s1", "stages/s1/filters"] == [0, 50, 100, 138]
+        convergences.append({name: [*map(tuple, known)] for name, known in checkpoint.progress.convergences.items()})
+        assert curves(tmp_path / name)["emergence/s1", "filters/s1"] == [0, 50, 100, 138]
     whole, stopped = moments
     assert {layer: sorted(kept) for layer, kept in whole.items()} == {name: [0, 50, 100, 138] for name in ("s1", "s2")}
     assert same(stopped, whole)
+    assert convergences[0] == convergences[1]
+    assert [images for images, _ in convergences[0]["s2"]] == [0, 50, 100, 138]
+    first = build_model("mozafari2018", num_classes=10).stages["s2"].weight.numpy().astype(np.float64)
+    assert convergences[0]["s2"][0][1] == pytest.approx((first * (1 - first)).mean())  # of all features
     assert torch.equal(whole["s1"][0], build_model("mozafari2018", num_classes=10).stages["s1"].weight[:30])
     assert not torch.equal(whole["s1"][50], whole["s1"][100])
     stop_after(None)

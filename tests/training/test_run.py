@@ -111,8 +111,8 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     model = build_model(name)
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
     assert drawn == {
-        "confusion_matrix.png", "errors.png", "history.png", "raster.png", "roc_curves.png", "spike_times.png",
-        "spike_wave.png", f"filters_{next(model.named_layers())[0]}.png",
+        "confusion_matrix.png", "decision_time.png", "errors.png", "history.png", "raster.png", "roc_curves.png",
+        "spike_times.png", "spike_wave.png", f"filters_{next(model.named_layers())[0]}.png",
         *(
             f"{figure}_{label}.png"
             for label, _ in model.named_layers(list(model.declaration)[:-1])
@@ -144,8 +144,13 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     operations = results(folder)["operations"]
     assert list(operations)[:2] == ["input", "s1"]
     assert all(count.get("spikes", 1) > 0 for count in operations.values())
+    decision_time = results(folder)["decision_time"]
+    tested = results(folder)["test"]["best"]
+    assert [(part, len(values), values[-1]) for part, values in decision_time.items()] == [
+        (part, model.time_steps, tested[part]) for part in ("accuracy", "silent")
+    ]
     if with_all:
-        check_tensorboard(folder, {f"report/{Path(name).stem}" for name in drawn})
+        check_tensorboard(folder, {f"figures/{Path(name).stem}" for name in drawn})
         check_columns(folder)
 
 
@@ -205,7 +210,7 @@ def check_tensorboard(folder, figures):
         assert tags[name]["histograms"] == kinds
     maps = {f"maps/{path.parent.name}/{path.stem}" for path in folder.glob("maps/end/*/*.png")}
     assert len(maps) == 6
-    assert tags["."]["images"] == {"stages/s1/filters", *maps, *figures}
+    assert tags["."]["images"] == {"filters/s1", *maps, *figures}
     assert "network/text_summary" in tags["."]["tensors"]
     best = results(folder)["test"]["best"]
     assert own.Scalars("test/accuracy")[-1].value == pytest.approx(best["accuracy"])

@@ -18,7 +18,7 @@ from typing import get_args, get_origin
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.command import DIGITS, read_csv, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, read_csv, start, start_evaluation
 from support.refusals import refuses
 
 import train
@@ -27,7 +27,9 @@ from models import network_names
 from network_trainer import NetworkTrainer
 from report.formats import FORMAT
 from training.checkpoint import load_checkpoint, rebuild_network
+from training.data import load_data
 from training.parsing import CODE, LEARNING, ROUNDING, make_parser, read_pairs, read_value, setting, to_words
+from training.plan import resolve
 from training.settings import EvaluateSettings, SweepSettings, TrainSettings
 from utils import ROOT
 
@@ -212,12 +214,23 @@ def test_settings_are_read_as_they_are_written(fields, seed, epochs, ratio, size
     assert TrainSettings.from_dict(json.loads(json.dumps(expected.to_dict()))) == expected
 
 
-def test_titles_are_wrapped():
-    assert TrainSettings(model="net").title(dataset="my data") == "net, my data, seed 0"
-    many = TrainSettings(model="net", set=tuple(f"s{i}.threshold={i}" for i in range(20)), seed=7).title(dataset="x")
+def test_titles_are_wrapped_and_name_the_flags_that_are_not_the_defaults():
+    data = load_data(TrainSettings(model="mozafari2018", dataset=str(FEW_DIGITS)))
+    words = ["--model", "mozafari2018", "--dataset", str(FEW_DIGITS)]
+
+    def title(*more):
+        settings, _, _ = resolve(TrainSettings.parse([*words, *more]), data)
+        assert TrainSettings.from_dict(settings.to_dict()).title("x") == settings.title("x")  # of a checkpoint
+        return settings.title("x")
+
+    assert title() == title("--no-test", "--threads", "1", "--epochs", "2", "4", "680") == "mozafari2018, x, seed 0"
+    flags = ["--init-from runs/a", "--encoder intensity", "--ratio 0.1", "--labels 0.5", "--epochs 0 2 3"]
+    named = title("--augment", "none", *(word for flag in flags for word in flag.split()))
+    assert sorted(" ".join(named.splitlines()).split(", ")) == sorted(["mozafari2018", "x", "seed 0", *flags])
+    fields = [f"s1.threshold={i}" for i in range(20)]
+    many = title("--seed", "7", "--set", *fields)
     assert max(map(len, many.splitlines())) <= 90
-    spelled = " ".join(f"s{i}.threshold={i}" for i in range(20))
-    assert many.split() == f"net with {spelled}, x, seed 7".split()
+    assert many.split() == ["mozafari2018,", "x,", "seed", "7,", "--set", *fields]
 
 
 CONFIG = """

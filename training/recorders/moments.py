@@ -1,14 +1,17 @@
-"""The weights in the first epoch of each layer, for the figures of features that emerge."""
+"""The weights and the convergence in the first epoch of each layer, for the figures."""
+
+import torch
 
 from engine.phases import Phase
 from engine.progress import BatchStep, PhaseStep
 from engine.stages import INPUT
+from network_trainer import compute_convergence
 from report.emergence import copy_features, is_moment
 from training.recorders.recorder import Recorder
 
 
 class Moments(Recorder):
-    """Keeps features of layers that learn in ``Progress.moments``, at the moments of ``report/emergence.py``."""
+    """Keeps features and convergences in the progress, at the moments of ``report/emergence.py``."""
 
     def record_phase(self, step: PhaseStep) -> None:
         if self.run.progress.batch == 0:
@@ -29,6 +32,9 @@ class Moments(Recorder):
                 if not layer.stage.fires or not is_moment(images, kept):
                     continue
                 progress.moments[layer_name] = {**kept, images: copy_features(layer)}
+                won = progress.wins.get(layer_name, torch.ones(layer.stage.out_channels))  # none yet: all count
+                convergence = compute_convergence(layer.weight, phase.rules[layer_name], won)
+                progress.convergences.setdefault(layer_name, []).append((images, convergence))
                 if INPUT in model.inputs_of(name):
                     run = f"emergence/{layer_name}"
                     self.run.log.board.log_filters(run, layer_name, layer, images, self.run.plan.encoder)
