@@ -22,7 +22,7 @@ from network_trainer import NetworkTrainer
 from utils import write_csv
 
 SILENT = -1
-TIMED = 2000  # images that are classified after each time step, at most
+TIMED = 1000  # images that are classified after each time step, at most
 NAMED = 10  # classes in a line, at most
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
 

@@ -158,11 +158,11 @@ def _draw_convergence(axes, rows, convergences):
     for row in rows:
         points[row.phase].append((row.images * row.epoch, row.convergence))
     for (name, known), dash in zip(points.items(), cycle(DASHES)):
-        axes.plot(*np.array(known, np.float64).T, marker="o", label=name, color=INK, ls=dash, markersize=4)
+        axes.plot(*np.array(known, np.float64).T, marker="o", label=name, color=INK, ls=dash)
     axes.set_xscale("symlog", linthresh=5000, linscale=2)  # the features emerge before
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(title=f"{_rules(rows)} phases", xlabel="images learned, logarithmic from 5,000")
-    axes.set(yscale="log", ylabel="convergence: mean w (1 − w), logarithmic")
+    axes.set(yscale="log", ylabel="convergence: mean w (1 − w), logarithmic", xlabel="images learned, log from 5,000")
+    axes.set_title(f"{_rules(rows)} phases")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(axis="y")
     axes.legend()
