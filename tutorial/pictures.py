@@ -11,7 +11,7 @@ from PIL import Image
 from report.colors import BLUE, GREY, INK, ORANGE, TRAINING, VALIDATION
 from report.sheets import make_mosaic
 
-plt.rcParams.update({"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
+plt.rcParams.update({"figure.dpi": 120, "axes.spines.top": False, "axes.spines.right": False})
 
 
 def show(images, titles: Sequence[str] = (), columns: int = 10, size: float = 0.9, bar: str = "", **kwargs) -> Figure:
@@ -40,15 +40,15 @@ def show_latency(maps, titles: Sequence[str] = (), **kwargs) -> Figure:
 
 
 def show_features(weight, titles: Sequence[str] = (), **kwargs) -> Figure:
-    """Draw kernels (F, 6, 5, 5) of s1: the weights of the on-centre minus those of the off-centre maps."""
-    difference = weight[:, 0::2].sum(1) - weight[:, 1::2].sum(1)
-    return show(difference, titles, bar="on − off", cmap="gray", vmin=-3, vmax=3, **kwargs)
+    """Draw kernels (F, 6, 5, 5) of s1: the strongest on-centre weight minus the strongest off-centre weight."""
+    difference = weight[:, 0::2].max(1) - weight[:, 1::2].max(1)
+    return show(difference, titles, bar="on − off", cmap="gray", vmin=-1, vmax=1, **kwargs)
 
 
 def show_kernels(weight) -> Image.Image:
     """Draw kernels as ``show_features``, in one mosaic: that takes a hundredth of the time."""
-    difference = weight[:, 0::2].sum(1) - weight[:, 1::2].sum(1)
-    levels = ((difference / 3 + 1) * 127.5).clip(0, 255).astype(np.uint8).repeat(10, 1).repeat(10, 2)
+    difference = weight[:, 0::2].max(1) - weight[:, 1::2].max(1)
+    levels = ((difference + 1) * 127.5).clip(0, 255).astype(np.uint8).repeat(10, 1).repeat(10, 2)
     return Image.fromarray(make_mosaic(np.repeat(levels[..., None], 3, 3), columns=10))
 
 
@@ -59,14 +59,14 @@ def show_potential(potential, threshold: float, fired: int) -> Figure:
     ax.axhline(threshold, color=ORANGE, label="threshold")
     ax.plot(fired, potential[fired], "o", color=INK, label=f"fires at time step {fired}")
     ax.set(xlabel="time step", ylabel="potential", xlim=(0, len(potential) - 1), ylim=(0, None))
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left")
     plt.close(figure)
     return figure
 
 
 def show_winners(image, winners, radius: int) -> Figure:
     """Draw an image and the squares around its winners, (feature, row, column, time step), numbered in their order."""
-    figure = show([image], columns=1, size=2.2, cmap="gray")
+    figure = show([image], columns=1, size=3, cmap="gray")
     (ax,) = figure.axes
     side = 2 * radius + 1
     for number, (_, row, column, _) in enumerate(winners, start=1):
