@@ -16,6 +16,7 @@ from support.registries import forgetting
 
 from engine import plugins
 from engine.progress import Row
+from engine.rules import Additive
 from models import build_model
 from report import page
 from report.activation_maps import save_activation_maps
@@ -261,6 +262,12 @@ def test_what_a_winner_would_learn(read):
     assert parts["s2"]["learns"][3] == [1, 1, 1, 1] + [-1] * 12  # it spikes at step 3; the last input is silent
     assert "learns" not in parts["s3"]
     assert "learns" not in parts["c1"]
+
+
+def test_the_window_of_a_rule_may_be_a_power(read, monkeypatch):
+    monkeypatch.setattr(Additive, "window", lambda self, t_in, t_out, ltp, ltd: 2 ** (t_in - t_out) - 1)
+    _, data = read(build_model("mozafari2018"), 1)
+    assert data["stages"][1]["parts"][0]["learns"][2] == [-1, -1, 0] + [1] * 13
 
 
 @pytest.mark.parametrize("name", ["majority2024", "multiscale2026"])
