@@ -23,6 +23,8 @@ from utils import write_csv
 
 SILENT = -1
 TIMED = 1000  # images that are classified after each time step, at most
+TIMED = 2000  # images that are classified after each time step, at most
+QUANTILE = 1.96  # of a 95 % interval
 NAMED = 10  # classes in a line, at most
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
 
@@ -32,30 +34,37 @@ class Accuracy:
     """The fraction of ``count`` images that are correctly classified.
 
     ``classes``: of a balanced accuracy, the accuracies of the classes, of which ``fraction`` is the mean.
+
+    As a text, it has its 95 % interval, p - 1.96 · error to p + 1.96 · error, within 0 and 1 (Agresti and Coull, The
+    American Statistician 52:119, 1998; of a mean of classes, Price and Bonett, Computational Statistics and Data
+    Analysis 45:449, 2004). Images are added for it, so that of a few images that are all correct it has a width.
     """
 
     fraction: float
     count: int
     classes: tuple["Accuracy", ...] = ()
 
-    @property
-    def error(self) -> float:
-        """The standard error sqrt(p (1 - p) / n); of the mean of K classes, sqrt(Σ p (1 - p) / n) / K.
+    def estimate(self) -> tuple[float, float]:
+        """Return p and the standard error sqrt(p (1 - p) / n); of the mean of K classes, sqrt(Σ p (1 - p) / n) / K.
 
-        For p and n, two images are added to the correct and two to the other images (Agresti and Coull 1998), 2 / K in
-        each class. So the error of a few images that are all correct is not 0.
+        For p and n, two images are added to the correct and two to the other images, 2 / K in each class.
         """
         parts = self.classes or (self,)
         added = 2 / len(parts)
+        mean = 0.0
         variance = 0.0
         for part in parts:
             count = part.count + 2 * added
             p = (part.fraction * part.count + added) / count
+            mean += p / len(parts)
             variance += p * (1 - p) / count
-        return math.sqrt(variance) / len(parts)
+        return mean, math.sqrt(variance) / len(parts)
 
     def __str__(self) -> str:
-        return f"{100 * self.fraction:.2f} ± {100 * self.error:.2f} %"
+        p, error = self.estimate()
+        low = max(0.0, p - QUANTILE * error)
+        high = min(1.0, p + QUANTILE * error)
+        return f"{100 * self.fraction:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"
 
     def is_above(self, other: "Accuracy", margin: float = 0.0) -> bool:
         """Return whether it is higher than another accuracy, by more than two standard errors and by ``margin``.
@@ -63,7 +72,9 @@ class Accuracy:
         Two standard errors of the difference are 2 · sqrt(e1² + e2²), for independent accuracies: a smaller difference
         may be chance. Two classifiers of the same images usually differ by less.
         """
-        return self.fraction - other.fraction > max(margin, 2 * math.hypot(self.error, other.error))
+        _, error = self.estimate()
+        _, of_other = other.estimate()
+        return self.fraction - other.fraction > max(margin, 2 * math.hypot(error, of_other))
 
 
 class Evaluation:
@@ -131,7 +142,7 @@ class Evaluation:
         lost = int((changes < 0).sum())
         return {
             "difference": float(changes.mean()),
-            "interval": float(1.96 * changes.std() / math.sqrt(len(changes))),
+            "interval": float(QUANTILE * changes.std() / math.sqrt(len(changes))),
             "p": float(binomtest(gained, max(1, gained + lost)).pvalue),  # without a change 1
             "gained": gained,
             "lost": lost,
@@ -142,7 +153,24 @@ class Evaluation:
 
         images: what was classified, such as "test images".
         """
-        yield from describe_balance([self.metrics], class_names, images)
+        metrics = self.metrics
+        balanced = measure_balance(metrics)
+        if balanced is None:
+            return
+        support = np.array(metrics["per_class"]["support"])
+        recall = np.array(metrics["per_class"]["recall"])
+        numbers = np.flatnonzero(support)
+        counts = []
+        for number in (int(support.argmax()), int(numbers[support[numbers].argmin()])):
+            counts.append(f"{support[number]:,} {class_names[number]}")
+        text = f"the classes are unequal, {' to '.join(counts)} of {metrics['count']:,} {images}: "
+        text += f"accuracy {100 * metrics['accuracy']:.2f} %, balanced accuracy {100 * balanced:.2f} %"
+        missed = numbers[recall[numbers] == 0]
+        if len(missed):
+            names = [f"{class_names[number]} ({support[number]:,})" for number in missed[:NAMED]]
+            more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
+            text += f"; no image of {', '.join(names)}{more} is correctly classified"
+        yield text
 
     def write_predictions(self, path: Path, class_names: Sequence[str]) -> None:
         """Write one row per image: index, label, prediction (or "silent"), score of the prediction."""

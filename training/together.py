@@ -15,6 +15,12 @@ from errors import InputError
 from report.evaluation import Evaluation
 from training.trained import TrainedNetwork
 
+SCOPE = (
+    "intervals and p are about these trained networks, not about their settings: with other seeds, the difference can "
+    "be another. Several p are not corrected for their number. To compare settings, train three seeds or more of each, "
+    "and use sweep.py --report"
+)
+
 
 def check_alike(networks: Sequence[TrainedNetwork]) -> None:
     """Raise InputError unless networks decide, and have images of one kind and size, and classes in one order."""
@@ -63,7 +69,10 @@ def compare_networks(
     lines.append("differences of accuracies, paired by image, with 95 % intervals and the exact p of McNemar's test:")
     for (first, before), (second, evaluation) in combinations([*enumerate(alone, 1), ("together", together)], 2):
         row = differences[f"{second} - {first}"] = evaluation.compare(before)
-        points = f"{100 * row['difference']:+.2f} ± {100 * row['interval']:.2f} points"
+        points = 100 * row["difference"]
+        half = 100 * row["interval"]
+        interval = f"95 % interval {points - half:+.2f} to {points + half:+.2f}"
         changes = f"gained {row['gained']:,}, lost {row['lost']:,} images"
-        lines.append(f"  {second} - {first}: {points}, p = {row['p']:.2g} ({changes})")
-    return together, {"networks": [evaluation.metrics for evaluation in alone], "differences": differences}, lines
+        lines.append(f"  {second} - {first}: {points:+.2f} points ({interval}), p = {row['p']:.2g} ({changes})")
+    facts = {"networks": [evaluation.metrics for evaluation in alone], "differences": differences, "scope": SCOPE}
+    return together, facts, [*lines, SCOPE]

@@ -72,7 +72,11 @@ def test_the_folder_of_a_test(trained, save, tmp_path, capsys):
     assert [*found["differences"]] == ["2 - 1", "together - 1", "together - 2"]
     for name, row in found["differences"].items():
         assert row["difference"] == pytest.approx((row["gained"] - row["lost"]) / len(rows))
-        assert f"{name}: {100 * row['difference']:+.2f} ±" in out
+        ends = [f"{100 * (row['difference'] + side * row['interval']):+.2f}" for side in (-1, 1)]
+        interval = f"{100 * row['difference']:+.2f} points (95 % interval {' to '.join(ends)}), p = "
+        assert f"{name}: {interval}" in out
+    assert "not about their settings" in found["scope"]
+    assert found["scope"] in out
 
 
 def test_a_majority_decides_alone_and_adds_its_scores_together(save, tmp_path, undrawn):
@@ -81,13 +85,13 @@ def test_a_majority_decides_alone_and_adds_its_scores_together(save, tmp_path, u
     images = imagesets.load(str(FEW_DIGITS)).test_images
     own, scores = load_network(majority).classify(images)
     assert (own != scores.argmax(1)).any()
-    parts = {"x_train": images, "y_train": np.arange(40) % 10, "x_test": images, "y_test": own.numpy()}
+    parts = {"x_train": images, "y_train": np.arange(40) % 10, "x_test": images, "y_test": own}
     np.savez(tmp_path / "own.npz", **parts)
     words = f"{majority} {other} --dataset {tmp_path / 'own.npz'} {MACHINE} --name both"
     assert start_evaluation(words, tmp_path) == 0
     assert results(tmp_path / "both")["networks"][0]["accuracy"] == 1
-    relative = [network.classify(images)[1].double() for network in map(load_network, (majority, other))]
-    sums = sum(each / each.amax(1, keepdim=True) for each in relative)
+    relative = [network.classify(images)[1].astype(np.float64) for network in map(load_network, (majority, other))]
+    sums = sum(each / each.max(1, keepdims=True) for each in relative)
     decided = [int(row["prediction"]) for row in read_csv(tmp_path / "both" / "predictions.csv")]
     assert decided == sums.argmax(1).tolist()
 
