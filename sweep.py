@@ -75,6 +75,11 @@ class PlannedRun:
     def name(self) -> str:
         return self.folder.path.name
 
+    @property
+    def replaces(self) -> bool:
+        """Whether a dry run is in its place, which train.py replaces."""
+        return self.folder.is_dry_run and not self.settings.dry_run
+
 
 def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     """Return the runs of a sweep. Raises InputError for settings that train.py refuses, and for unusable folders."""
@@ -157,9 +162,9 @@ def plan_run(
 
 
 def check_folder(run: PlannedRun, data: DataSet) -> None:
-    """Raise InputError if something else than this run, on this data set, is in its place."""
+    """Raise InputError if something else than this run, on this data set, or a dry run is in its place."""
     path = run.folder.path
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) or run.replaces:
         return
     if not run.folder.last.is_file():
         raise InputError(f"{path} is not a run; move it, or use another --output")
@@ -245,10 +250,11 @@ def is_locked(folder: Path) -> bool:
 
 
 def write_commands(run: PlannedRun, settings: SweepSettings) -> tuple[list[str], list[str]]:
-    """Return the command that starts a run, and the command that resumes it."""
+    """Return the command that starts a run, and the command if its folder exists, which resumes or replaces it."""
     program = [sys.executable, str(ROOT / "train.py"), "--threads", str(settings.threads)]
-    dataset = ["--dataset", run.settings.data_name]  # the images may have been moved
-    return [*program, *run.words], [*program, *run.folder.resume_words, *dataset]
+    moved = ["--dataset", run.settings.data_name]  # the images may be in another place
+    then = run.words if run.replaces else [*run.folder.resume_words, *moved]
+    return [*program, *run.words], [*program, *then]
 
 
 def sweep(settings: SweepSettings) -> int:
@@ -259,7 +265,7 @@ def sweep(settings: SweepSettings) -> int:
     runs = plan_runs(settings)
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output, inside=True):  # the folder beside it may belong to others
-        unfinished = [run for run in runs if not run.folder.is_finished]
+        unfinished = [run for run in runs if run.replaces or not run.folder.is_finished]
         jobs = [(str(run.folder.path), *write_commands(run, settings)) for run in unfinished]
         note = f"{len(runs)} runs, {len(runs) - len(unfinished)} of them finished"
         return run_jobs(settings, jobs, output, note, [run.folder for run in runs], runs[0].settings.figures)

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
 from errors import InputError
-from report.evaluation import Accuracy, describe_balance, describe_only_decision, measure_balance
+from report.evaluation import Accuracy, describe_only_decision, measure_balance
 from report.figures import CURVES, create_figure, save, use_style
 from report.page import PAGE, load_template
 from report.run_folder import RunFolder, read_record, read_rows
@@ -26,12 +26,15 @@ from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
 COLUMNS = {
+    "epochs": "epochs",
     "validation": "validation %",
-    "error": "error of one run %",
-    "difference": "difference",
+    "error": "standard error of one run %",
+    "difference": "difference (95 % interval)",
+    "last": "last epoch %",
     "balanced": "balanced %",
-    "balanced_difference": "balanced difference",
+    "balanced_difference": "balanced difference (95 % interval)",
     "accuracy": "test %",
+    "test_difference": "test difference (95 % interval)",
     "loss": "wrong %",
     "silent": "silent %",
     "f1_macro": "F1",
@@ -43,13 +46,19 @@ ABOUT = "network", "data set", "setting"
 # Networks and data sets have their own values of these settings.
 DECLARED = "dataset", "epochs", "converge", "encoder", "augment", "image_size", "data"
 # The columns of the table that compare settings: {key of COLUMNS: key of the score that they compare}
-DIFFERENCES = {"difference": "validation", "balanced_difference": "balanced"}
+DIFFERENCES = {"difference": "validation", "balanced_difference": "balanced", "test_difference": "accuracy"}
+REFERENCE = "for reference, "  # texts of the diagnosis on references, and the keys of their scores, begin so
 NONE = "–"
 # What the columns are; each paragraph is for a table that has the column
 EXPLAINED = {
+    "epochs": (
+        "The epochs are those that all phases of a run have trained. If they differ between settings, for instance by "
+        "--converge, a difference of accuracies can be one of training."
+    ),
     "validation": (
-        "Choose a setting by its validation accuracy. The test accuracy of a setting that was chosen by test images is "
-        "too high on average."
+        "Accuracies are those of the epoch with the best validation accuracy, which the same validation images chose, "
+        "unless a column names the last epoch. Choose a setting by its validation accuracy. The test accuracy of a "
+        "setting that was chosen by test images is too high on average."
     ),
     "error": "The error of one run is the standard error of its validation accuracy, from the number of images.",
     "balanced": (
@@ -61,11 +70,14 @@ EXPLAINED = {
 }
 # The half width of an interval by t is 9.0, 2.5, 1.2 standard deviations of 2, 3, 5 differences.
 ABOUT_DIFFERENCES = (
-    "A difference is that of the validation accuracy, or of its balanced accuracy, to the first row of the same data, "
-    "paired by seed: the mean, its 95 % interval by Student's t, and the number of common seeds. The interval reaches "
-    "9 standard deviations of the differences to each side with two seeds, 2.5 with three and 1.2 with five. So it "
-    "means something from three seeds on. On average, one of 20 such intervals misses the true difference."
+    "A difference is that of the validation accuracy, of its balanced accuracy, or of the test accuracy, to the first "
+    "row of the same data, paired by seed: the mean, its 95 % interval by Student's t, and the number of common seeds. "
+    "The interval reaches 9 standard deviations of the differences to each side with two seeds, 2.5 with three and 1.2 "
+    "with five. So it means something from three seeds on. On average, one of 20 such intervals misses the true "
+    "difference."
 )
+ABOUT_REFERENCES = "References, which learned from the same images, at most 5,000, and were scored on at most 5,000:"
+DRY_RUNS = "**Dry runs**: accuracies of a few images are no results."
 CONFIDENCE = 0.95
 MAX_HOURS = 1e6  # of a run; a higher number is not one that train.py has written
 # A number in a text of the diagnosis, but not in a name such as s2 or s3.1
@@ -78,10 +90,11 @@ LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 class SweptRun:
     """The content of a run's folder.
 
-    ``flags``: the flags of train.py. ``scores``: {key of COLUMNS: number}, empty before the run's end. ``curves``: {key
-    of SPLITS: accuracy after each epoch with labels}. ``diagnosis``: in results.json, what the log has warned of,
-    without the lines on unequal classes. ``metrics``: {split: those of ``evaluate_predictions`` in results.json}.
-    ``code``, ``fingerprint``: as those of ``RunFolder``. ``damage``: why the folder cannot be read, or None.
+    ``flags``: the flags of train.py. ``scores``: {key of COLUMNS, or text that begins with REFERENCE: number}, empty
+    before the run's end. ``curves``: {key of SPLITS: accuracy after each epoch with labels}. ``diagnosis``: in
+    results.json, what the log has warned of, without the lines on references. ``metrics``:
+    {split: those of ``evaluate_predictions`` in results.json}. ``code``, ``fingerprint``: as those of ``RunFolder``.
+    ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path
@@ -151,13 +164,17 @@ def read_run(folder: Path) -> SweptRun:
             record.scores = _read_scores(results)
             record.metrics = _read_metrics(results, run.class_names)
             record.class_names = run.class_names
-            of_balance = [text for split in record.metrics for text in _describe_balance([record], split)]
-            record.diagnosis = [str(text) for text in results.get("diagnosis", ()) if text not in of_balance]
+            texts = map(str, results.get("diagnosis", ()))
+            record.diagnosis = [text for text in texts if not text.startswith(REFERENCE)]
         name = "metrics.csv"
         rows = read_rows(run.path / name)
         for split in SPLITS:
             accuracies = [row[f"{split}_accuracy"] for row in rows]
             record.curves[split] = [_check_number(float(accuracy)) for accuracy in accuracies if accuracy]
+        if record.is_finished:
+            record.scores["epochs"] = len(rows)
+            if record.curves["val"]:
+                record.scores["last"] = record.curves["val"][-1]
     except InputError as error:  # of another version
         record.damage = str(error)
     except Exception:  # the type depends on what is damaged
@@ -176,7 +193,7 @@ def _read_metrics(results: dict, class_names: Sequence[str]) -> dict[str, dict]:
 
 
 def _read_scores(results: dict) -> dict[str, float]:
-    """Return the compared numbers of results.json. A readout that did not fit in memory has no accuracy."""
+    """Return the numbers of results.json that are compared. A readout that did not fit in memory has no accuracy."""
     epoch = results.get("best_epoch") or {}
     readout = results.get("readout") or {}
     read = readout.get("test") or readout.get("validation") or {}
@@ -188,11 +205,14 @@ def _read_scores(results: dict) -> dict[str, float]:
     }
     validation = results.get("validation", {}).get("best")
     if validation:
-        scores["error"] = Accuracy(validation["accuracy"], validation["count"]).error
+        _, scores["error"] = Accuracy(validation["accuracy"], validation["count"]).estimate()
         scores["balanced"] = measure_balance(validation)
     scores |= results.get("test", {}).get("best", {})
+    scores = {key: scores[key] for key in COLUMNS if scores.get(key) is not None}
+    for split, accuracies in results.get("references", {}).items():
+        scores |= {f"{REFERENCE}{name}, {split} %": accuracy for name, accuracy in accuracies.items()}
     most = {"hours": MAX_HOURS}
-    return {key: _check_number(scores[key], most.get(key, 1)) for key in COLUMNS if scores.get(key) is not None}
+    return {key: _check_number(score, most.get(key, 1)) for key, score in scores.items()}
 
 
 def _check_number(value: object, most: float = 1) -> float:
@@ -223,26 +243,35 @@ def write_sweep_report(
     """
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
-    keys = [key for key in COLUMNS if any(key in run.scores for run in readable)]
-    differences = {key: _compare_settings(groups, score) for key, score in DIFFERENCES.items() if score in keys}
-    text = f"# {len(runs)} run{'s' * (len(runs) != 1)}\n\n{_make_table(groups, keys, differences)}\n"
-    text += "Mean ± standard deviation (n − 1) over the seeds.\n"
+    known = dict.fromkeys(key for run in readable for key in run.scores)
+    differences = {key: _compare_settings(groups, score) for key, score in DIFFERENCES.items()}
+    keys = [key for key in {**COLUMNS, **known} if key in known or differences.get(key)]
+    text = f"# {len(runs)} run{'s' * (len(runs) != 1)}\n\n"
+    if any(run.flags.get("dry_run") for run in readable):
+        text += f"{DRY_RUNS}\n\n"
+    text += _make_table(groups, [key for key in keys if key in COLUMNS], differences)
+    text += "\nMean ± standard deviation (n − 1) over the seeds.\n"
     for key, explanation in EXPLAINED.items():
         if key in keys:
             text += f"\n{explanation}\n"
     if any(differences.values()):
         text += f"\n{ABOUT_DIFFERENCES}\n"
-    text += _list_advice(readable, groups)
+    if references := [key for key in keys if key.startswith(REFERENCE)]:
+        text += f"\n{ABOUT_REFERENCES}\n\n{_make_table(groups, references, {})}"
+    text += _list_advice(readable)
     counted = [run for group in groups.values() for run in group]
     repeated = [run.folder.name for run in readable if run not in counted]
-    if repeated:
-        text += f"\nNot counted, because another run has the same setting and seed: {', '.join(repeated)}.\n"
-    unfinished = [run.folder.name for run in readable if not run.is_finished]
-    if unfinished:
-        text += f"\nNot finished: {', '.join(unfinished)}.\n"
-    untested = [run.folder.name for run in readable if run.is_finished and not run.is_tested]
-    if untested and any(run.is_tested for run in readable):
-        text += f"\nFinished, but not tested: {', '.join(untested)}.\n"
+    is_tested = any(run.is_tested for run in readable)
+    untested = [run.folder.name for run in readable if is_tested and run.is_finished and not run.is_tested]
+    lists = {
+        "Not counted, because another run has the same setting and seed": repeated,
+        "Not finished": [run.folder.name for run in readable if not run.is_finished],
+        "Finished, but not tested": untested,
+        "Failed, for the reasons in": sorted(path.name for path in output.glob("*.error.txt")),
+    }
+    for title, names in lists.items():
+        if names:
+            text += f"\n{title}: {', '.join(names)}.\n"
     text += _list_states("code", "The runs were started by different code", readable)
     of_data = defaultdict(list)
     for run in readable:
@@ -265,15 +294,14 @@ def write_sweep_report(
     links = [f"\n![{caption}]({path})\n" for path, caption in pictures.items()]
     write_text(output / "sweep.md", text + "".join(links))
     write_text(output / PAGE, load_template("sweep.html").render(text=text, pictures=pictures))
-    _write_runs(output / "runs.csv", groups, keys)
+    _write_runs(output / "runs.csv", groups, [key for key in keys if key not in differences])
     return text
 
 
-def _list_advice(runs: Sequence[SweptRun], groups: Groups) -> str:
+def _list_advice(runs: Sequence[SweptRun]) -> str:
     """Return what the logs of the runs have warned of, "" if of nothing.
 
-    A text that differs between runs in its measured numbers only, not in its advice, appears once; a text on unequal
-    classes once for each setting.
+    A text that differs between runs in its measured numbers only, not in its advice, appears once.
     """
     first: dict = {}
     names: dict[tuple, dict] = defaultdict(dict)
@@ -287,20 +315,9 @@ def _list_advice(runs: Sequence[SweptRun], groups: Groups) -> str:
     for key, text in first.items():
         who = "all runs" if len(names[key]) == len(runs) else ", ".join(names[key].values())
         lines.append(f"* {who}: {text}\n")
-    for members in groups.values():
-        for split in ("validation", "test"):
-            scored = [run for run in members if split in run.metrics]
-            who = "all runs" if len(scored) == len(runs) else ", ".join(run.folder.name for run in scored)
-            lines += [f"* {who}: {text}\n" for text in _describe_balance(scored, split)]
     if not lines:
         return ""
     return f"\nThe logs of these runs contain, with the numbers of the first of them:\n\n{''.join(lines)}"
-
-
-def _describe_balance(runs: Sequence[SweptRun], split: str) -> list[str]:
-    """Return the line on unequal classes in a split for the runs of a setting, [] if there is none."""
-    metrics = [run.metrics[split] for run in runs]
-    return [*describe_balance(metrics, runs[0].class_names, f"{split} images")] if runs else []
 
 
 def _list_states(name: str, title: str, runs: Sequence[SweptRun]) -> str:
@@ -363,23 +380,24 @@ def _compare_settings(groups: Groups, score: str) -> dict[Setting, str]:
 
 
 def _format_difference(values: Sequence[float]) -> str:
-    """Return mean, half width of the 95 % interval and number of differences."""
+    """Return mean, 95 % interval and number of differences, the first two in percent."""
     if not values:
         return NONE
+    mean = 100 * statistics.fmean(values)
     interval = ""
     if len(values) > 1:
         quantile = stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)
-        interval = f" ± {100 * quantile * statistics.stdev(values) / math.sqrt(len(values)):.2f}"
-    return f"{100 * statistics.fmean(values):+.2f}{interval} ({len(values)})"
+        half = 100 * quantile * statistics.stdev(values) / math.sqrt(len(values))
+        interval = f", {mean - half:+.2f} to {mean + half:+.2f}"
+    return f"{mean:+.2f}{interval} ({len(values)})"
 
 
-def _make_table(groups: Groups, keys: Sequence[str], differences: dict[str, dict[Setting, str]]) -> str:
-    """Return the table of sweep.md: a line for each setting.
+def _make_table(groups: Groups, columns: Sequence[str], differences: dict[str, dict[Setting, str]]) -> str:
+    """Return a table of sweep.md: a line for each setting.
 
-    keys: of the scores. differences: {key of DIFFERENCES: those of ``_compare_settings``, {} if there are none}.
+    columns: keys of scores and differences. differences: {key of DIFFERENCES: those of ``_compare_settings``}.
     """
-    columns = [key for key in COLUMNS if key in keys or differences.get(key)]
-    header = [*ABOUT, "seeds", *(COLUMNS[key] for key in columns)]
+    header = [*ABOUT, "seeds", *(COLUMNS.get(key, key.removeprefix(REFERENCE)) for key in columns)]
     alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(columns))
     lines = [header, alignment]
     for setting, members in groups.items():
@@ -389,10 +407,10 @@ def _make_table(groups: Groups, keys: Sequence[str], differences: dict[str, dict
             count = f"{finished} of {count}"
         cells = []
         for key in columns:
-            if key in keys:
-                cells.append(_format_mean(key, members))
-            else:
+            if key in differences:
                 cells.append(differences[key][setting])
+            else:
+                cells.append(_format_mean(key, members))
         lines.append([*setting, count, *cells])
     table = ""
     for line in lines:
@@ -428,11 +446,11 @@ def _format_mean(key: str, members: Sequence[SweptRun]) -> str:
 
 
 def _format(key: str, value: float) -> str:
-    if COLUMNS[key].endswith("%"):
+    if COLUMNS.get(key, key).endswith("%"):
         return f"{100 * value:.2f}"
     if key == "hours":
         return f"{value:.2f} h" if value >= 1 else f"{3600 * value:.0f} s"
-    return f"{value:.4f}"
+    return f"{value:.4g}"
 
 
 @use_style()

@@ -131,6 +131,17 @@ def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatc
     assert_same_run(alone[NETWORKS[1]], run_of(tmp_path, NETWORKS[1]))
 
 
+def test_a_sweep_replaces_dry_runs(tmp_path, here, capsys):
+    """Also the same sweep twice, with and without --dry-run, whose report names its dry runs."""
+    assert sweep.main(words(tmp_path, "--jobs", "1", "--dry-run", "--no-test")) == 0
+    assert "**Dry runs**" in (tmp_path / "sweep.md").read_text()
+    assert sweep.main(words(tmp_path, "--jobs", "1", "--no-test")) == 0
+    assert "**Dry runs**" not in (tmp_path / "sweep.md").read_text()
+    assert [results(run_of(tmp_path, name))["finished"] for name in NETWORKS] == [[1, 1, 2]] * 2
+    capsys.readouterr()
+    assert_refuses(sweep.main, words(tmp_path, "--jobs", "1", "--dry-run", "--no-test"), "--dry-run", capsys)
+
+
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
     def start_another(run, *more):
         before = contents(tmp_path)
@@ -527,6 +538,10 @@ def test_what_cannot_be_tested(tmp_path, here, capsys):
 # The report
 
 
+ERROR = "standard error of one run %"
+DIFFERENCE = "difference (95 % interval)"
+
+
 def make_run(folder, seed, threshold, accuracies, results=None, **fields):
     """A run's folder with the accuracies after each epoch; it is finished with the last if it has ``results``."""
     (folder / "checkpoints").mkdir(parents=True)
@@ -584,8 +599,15 @@ def test_the_report_by_hand(tmp_path):
     make_run(tmp_path / "d", 1, 9, [0.7])
     (tmp_path / "else").mkdir()
     text, runs = report(tmp_path)
-    assert "| m | digits | s2.threshold=8 | 2 | 82.00 ± 2.83 | 18.00 ± 2.83 | 0.00 ± 0.00 | 90.00 |" in text
-    assert "| m | digits | s2.threshold=9 | 1 of 2 | 90.00 | 10.00 | 0.00 | – | 90 s |" in text
+    first, second = read_table(text).values()
+    assert [first[title] for title in ("seeds", "epochs", "last epoch %")] == ["2", "3 ± 0", "82.00 ± 2.83"]
+    assert [first[title] for title in ("test %", "wrong %", "silent %")] == [
+        "82.00 ± 2.83",
+        "18.00 ± 2.83",
+        "0.00 ± 0.00",
+    ]
+    assert [second[title] for title in ("seeds", "test %", "readout %", "time")] == ["1 of 2", "90.00", "–", "90 s"]
+    assert first["readout %"] == "90.00"
     assert "Not finished: d." in text
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
@@ -615,7 +637,7 @@ def test_a_repeated_seed_counts_once(tmp_path):
     for name, seed, accuracy in (("a", 0, 0.9), ("b", 0, 0.9), ("c", 1, 0.94)):
         make_run(tmp_path / name, seed, 8, [0.5, accuracy], {})
     text, runs = report(tmp_path)
-    assert "| 2 | 92.00 ± 2.83 |" in text
+    assert [row["test %"] for row in read_table(text).values()] == ["92.00 ± 2.83"]
     assert "setting and seed: b." in text
     assert [row["run"] for row in runs] == ["a", "c"]
 
@@ -629,10 +651,11 @@ def test_a_setting_is_compared_by_validation_images(tmp_path):
     text, runs = report(tmp_path)
     rows = read_table(text)
     first, second, third = (rows[f"s2.threshold={threshold}"] for threshold in (7, 8, 9))
-    assert [*first][4:8] == ["validation %", "error of one run %", "difference", "test %"]
-    assert [first["validation %"], first["error of one run %"], first["difference"]] == ["50.00 ± 0.00", "4.90", "–"]
-    assert [second["validation %"], second["difference"]] == ["53.00 ± 1.41", "+3.00 ± 12.71 (2)"]
-    assert [third["validation %"], third["difference"]] == ["40.00", "-10.00 (1)"]
+    assert [*first][4:9] == ["epochs", "validation %", ERROR, DIFFERENCE, "last epoch %"]
+    assert [first["validation %"], first[ERROR], first[DIFFERENCE]] == ["50.00 ± 0.00", "4.90", "–"]
+    assert [second["validation %"], second[DIFFERENCE]] == ["53.00 ± 1.41", "+3.00, -9.71 to +15.71 (2)"]
+    assert [third["validation %"], third[DIFFERENCE]] == ["40.00", "-10.00 (1)"]
+    assert "chose, unless a column names the last epoch" in text
     assert "three seeds" in text
     assert float(runs[1]["error"]) == pytest.approx(0.04903, abs=1e-5)
 
@@ -640,7 +663,58 @@ def test_a_setting_is_compared_by_validation_images(tmp_path):
 def test_settings_without_common_seeds_have_no_difference(tmp_path):
     make_run(tmp_path / "a", 0, 7, [0.6], validate(0.5))
     make_run(tmp_path / "b", 1, 8, [0.6], validate(0.6))
-    assert "difference" not in report(tmp_path)[0]
+    assert "95 % interval" not in report(tmp_path)[0]
+
+
+def test_test_accuracies_and_epochs_are_compared(tmp_path):
+    """Paired by seed. By hand: differences of -5 and -1 points have t(0.975) · 2 = 25.41 around -3.
+
+    One setting has trained 3 epochs, the other 5 and 6.
+    """
+    for threshold, runs in {7: ([0.8, 0.9], [0.7, 0.8]), 8: ([0.5] * 3 + [0.85], [0.5] * 4 + [0.79])}.items():
+        for seed, accuracies in enumerate(runs):
+            make_run(tmp_path / f"{threshold}{seed}", seed, threshold, accuracies, validate(0.9))
+    text, runs = report(tmp_path)
+    first, second = read_table(text).values()
+    assert [first["test difference (95 % interval)"], first["epochs"]] == ["–", "3 ± 0"]
+    assert second["test difference (95 % interval)"] == "-3.00, -28.41 to +22.41 (2)"
+    assert second["epochs"] == "5.5 ± 0.7071"
+    assert second["last epoch %"] == "82.00 ± 4.24"
+    assert "difference of accuracies can be one of training" in text
+    assert [run["epochs"] for run in runs] == ["3", "3", "5", "6"]
+
+
+def test_references_have_a_table(tmp_path):
+    """With a row for each data set: the numbers in prose were those of one run."""
+    for seed, (dataset, accuracy) in enumerate([("digits", 0.7), ("digits", 0.8), ("letters", 0.4)]):
+        references = {"validation": {"nearest neighbour": accuracy}, "test": {"nearest neighbour": accuracy - 0.1}}
+        content = {"references": references, "diagnosis": ["for reference, nearest neighbour 70 %", "s2 is silent"]}
+        make_run(tmp_path / f"run{seed}", seed, 8, [0.9], validate(0.9) | content)
+        for name in ("args.json", "results.json"):
+            path = tmp_path / f"run{seed}" / name
+            path.write_text(path.read_text().replace('"dataset": "digits"', f'"dataset": "{dataset}"'))
+    text, runs = report(tmp_path)
+    _, table = text.split("References, ")
+    assert "| nearest neighbour, validation % | nearest neighbour, test % |" in table
+    assert "| m | digits |  | 2 | 75.00 ± 7.07 | 65.00 ± 7.07 |" in table
+    assert "| m | letters |  | 1 | 40.00 | 30.00 |" in table
+    assert "70 %" not in text
+    assert "s2 is silent" in text
+    assert float(runs[2]["for reference, nearest neighbour, test %"]) == pytest.approx(0.3)
+
+
+def test_failed_and_dry_runs_are_named(tmp_path):
+    make_run(tmp_path / "a", 0, 8, [0.5, 0.8], {})
+    text, _ = report(tmp_path)
+    assert "Failed" not in text
+    assert "ry run" not in text
+    (tmp_path / "b.error.txt").write_text("train.py: no memory")
+    for name in ("args.json", "results.json"):
+        path = tmp_path / "a" / name
+        path.write_text(path.read_text().replace('"seed": 0', '"seed": 0, "dry_run": true'))
+    text, _ = report(tmp_path)
+    assert "b.error.txt" in text
+    assert text.index("**Dry runs**") < text.index("| m |")
 
 
 def test_unequal_classes_have_a_balanced_accuracy(tmp_path):
@@ -661,9 +735,11 @@ def test_settings_are_also_compared_by_their_balanced_accuracy(tmp_path):
             make_run(tmp_path / f"{threshold}{seed}", seed, threshold, [0.6], scores)
     text, runs = report(tmp_path)
     first, second = read_table(text).values()
-    assert [*first][4:9] == ["validation %", "error of one run %", "difference", "balanced %", "balanced difference"]
-    assert [first["difference"], first["balanced difference"]] == ["–", "–"]
-    assert [second["difference"], second["balanced difference"]] == ["+1.80 ± 2.54 (2)", "+9.00 ± 12.71 (2)"]
+    balanced = "balanced difference (95 % interval)"
+    assert [*first][5:11] == ["validation %", ERROR, DIFFERENCE, "last epoch %", "balanced %", balanced]
+    assert [first[DIFFERENCE], first[balanced]] == ["–", "–"]
+    assert second[DIFFERENCE] == "+1.80, -0.74 to +4.34 (2)"
+    assert second[balanced] == "+9.00, -3.71 to +21.71 (2)"
     assert {"validation", "balanced"} <= {*runs[0]}
     assert not [name for name in runs[0] if "difference" in name]
 
@@ -717,17 +793,20 @@ def make_unequal_run(folder, seed, threshold, decisions):
     return folder
 
 
-def test_unequal_classes_are_named_once_for_each_setting(tmp_path):
-    """With the classes of which no run of the setting classifies an image correctly."""
+def test_unequal_classes_are_named_once_for_runs_that_miss_the_same(tmp_path):
+    """That is, with the classes of which a run classifies no image correctly."""
     some_b = [0] * 20 + [1, 0, 0] + [0, 0]
     some_c = [0] * 20 + [0, 0, 0] + [2, 0]
     for threshold, of_seed in {8: (some_b, some_c), 9: (some_b, [0] * 25)}.items():
         for seed, decisions in enumerate(of_seed):
             make_unequal_run(tmp_path / f"{threshold}{seed}", seed, threshold, decisions)
     lines = [line for line in report(tmp_path)[0].splitlines() if "unequal, 20 a" in line]
-    assert [line.partition(": ")[0] for line in lines] == ["* 80, 81", "* 90, 91"]
-    assert ["no image of" in line for line in lines] == [False, True]
-    assert "no image of c (2) is" in lines[1]
+    missed = {line.partition(": ")[0]: line.partition("; ")[2] for line in lines}
+    assert missed == {
+        "* 80, 90": "no image of c (2) is correctly classified",
+        "* 81": "no image of b (3) is correctly classified",
+        "* 91": "no image of b (3), c (2) is correctly classified",
+    }
 
 
 def test_a_run_that_decides_for_one_class_says_so(tmp_path):
@@ -765,7 +844,7 @@ def test_each_state_of_the_code_and_of_the_data_has_its_own_mean(tmp_path):
 def test_other_data_of_the_same_name_are_not_compared(tmp_path):
     for seed, (data, accuracy) in enumerate([("1" * 16, 0.5), ("2" * 16, 0.9)]):
         record(make_run(tmp_path / f"run{seed}", 0, 8, [accuracy], validate(accuracy)), None, data)
-    assert "difference" not in report(tmp_path)[0]
+    assert "95 % interval" not in report(tmp_path)[0]
 
 
 def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):

@@ -436,8 +436,9 @@ class SweepSettings(Settings):
                 self.refuse(name, "is missing: a sweep needs --model NAME … and the folder --output DIR")
         fields = [*read_pairs(self.set), *(name for name, *_ in self.grid)]
         for name, *values in self.grid:
-            if not values or "=" in name or fields.count(name) > 1:
-                self.refuse("grid", f"must name a field once, with its values: --grid s2.threshold 8 10 12; not {name}")
+            if not values or "=" in name or "." not in name or fields.count(name) > 1:
+                form = "must name a field of --set once, with its values: --grid s2.threshold 8 10 12"
+                self.refuse("grid", f"{form}; not {name}; for flags, use a sweep for each value, and --report on all")
 
 
 def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSettings:

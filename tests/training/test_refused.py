@@ -215,6 +215,7 @@ SWEEP = {
     "s1.threshold": ["{x} --grid s1.threshold 8 -1"],
     "--grid": ["{x} --grid s1.threshold", "{x} --grid s1.threshold 8 9 --set s1.threshold=9",
                "{x} --grid s1.threshold 8 --grid s1.threshold 9"],
+    "for flags": ["{x} --grid patience 3 5"],
     "--val-split": ["{x} --val-split 1436"], "--patience": ["{x} --patience 1 --val-split 0"],
     "--map-index": ["{x} --map-index 9999"], "--device": ["{x} --device cuda:99"], "--threads": ["{x} --threads 999"],
     "nowhere": ["{x} --init-from nowhere"], "1×1": ["{x} --image-size 3 3"],
