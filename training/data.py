@@ -81,7 +81,7 @@ class Splits:
         unlabelled = np.arange(len(labels), len(data.train_images))
         count = settings.labels
         if settings.dry_run:
-            if isinstance(count, float):
+            if count is not None:  # refuse what the run refuses
                 count = len(choose_labelled(labels[train], count, settings.seed))
             self.indices = {name: chosen[choose_few(name, len(chosen))] for name, chosen in self.indices.items()}
             unlabelled = unlabelled[choose_few("train", len(unlabelled))]

@@ -115,12 +115,14 @@ def test_a_resumed_run_keeps_its_labels(tmp_path, undrawn, stop_after, capsys):
     assert_refuses(train.main, f"--resume {tmp_path / 'run'} --labels 30", "--labels", capsys)
 
 
-def test_a_dry_run_takes_as_many_labels_as_there_are(tmp_path, undrawn):
-    assert start(f"{SMALL} --dry-run --labels 1000", tmp_path) == 0
-    assert results(only_run(tmp_path))["images"]["labelled"] == 138
+@pytest.mark.parametrize("labels", [4, 1000])  # of 10 classes and 138 training images
+def test_a_dry_run_refuses_the_labels_that_the_run_refuses(labels, tmp_path, capsys):
+    words = f"{SMALL} --output {tmp_path / 'runs'} --labels {labels}"
+    refused = assert_refuses(train.main, words, "--labels", capsys)
+    assert assert_refuses(train.main, f"{words} --dry-run", "--labels", capsys) == refused
 
 
-@pytest.mark.parametrize(("fraction", "count"), [(0.04, 10), (0.9, 20)])
+@pytest.mark.parametrize(("fraction", "count"), [(0.04, 10), (0.9, 20), (100, 20)])
 def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, undrawn, monkeypatch, capsys):
     """As many as the run has, 0.04 · 250, or all images of the dry run. It refuses what the run refuses."""
     monkeypatch.setitem(data.DRY_RUN_IMAGES, "train", 20)
