@@ -81,6 +81,7 @@ class NetworkTrainer(StageGraph):
     """
 
     aliases: tuple[str, ...] = ()
+    source: str = ""  # what a paper cites for it
     epochs: tuple[int, ...] = ()
     converge: float = 0.0  # phases without labels train until their convergence is below this number; 0: their epochs
     encoder: Encoder = S1C1()
@@ -371,7 +372,7 @@ class NetworkTrainer(StageGraph):
                 progress.seconds += time.perf_counter() - start
                 wins = progress.wins
                 self._finish_epoch(phase, progress, images, outcome, balanced)
-                yield EpochStep(phase, wins)
+                yield EpochStep(phase, wins, progress.history[-1])
         finally:
             train.close_copies()
 

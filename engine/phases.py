@@ -19,6 +19,8 @@ from engine.layers import Layer
 from engine.rules import Rule
 from errors import InputError, abbreviate, refuse_result
 
+HINT = "first weights may be outside its bounds until the first change: a power or a root needs abs(upper - w)"
+
 
 class Learned(NamedTuple):
     """What a phase returns for a batch.
@@ -138,7 +140,7 @@ class Phase(nn.Module):
             if learned.outcome:
                 layer.adapt(rule, learned.outcome)
             if not is_finite(layer.weight):
-                raise InputError(f"rule {rule.name!r} made weights of {layer_name} NaN in batch {batch + 1}")
+                raise InputError(f"rule {rule.name!r} made weights of {layer_name} NaN in batch {batch + 1}; {HINT}")
         if forms != [f"{buffer.dtype} {tuple(buffer.shape)}" for buffer in self.buffers()]:  # it could not be loaded
             raise InputError(f"the buffers of {type(self).__name__} must keep their types and shapes: {forms}")
         return learned

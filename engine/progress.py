@@ -188,10 +188,11 @@ class BatchStep(NamedTuple):
 
 
 class EpochStep(NamedTuple):
-    """An epoch ends. wins: {name of a layer: int64 (F,), how often each feature has won}."""
+    """An epoch ends. wins: {name of a layer: int64 (F,), how often each feature has won}. row: of the history."""
 
     phase: Phase
     wins: dict[str, torch.Tensor]
+    row: Row
     kind: Literal["epoch"] = "epoch"
 
 

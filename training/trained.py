@@ -51,19 +51,19 @@ class TrainedNetwork:
         names = self.checkpoint.record.class_names or map(str, range(self.model.num_classes))
         return tuple(map(make_printable, names))
 
-    def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def classify(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
         """Classify images.
 
         images: the path of a file, or an image of Pillow, which are converted by ``read_image``; an array or tensor
             uint8 (H, W), in colour (H, W, 3), of the size of the training images; a sequence of these, or uint8
             (N, H, W) or (N, H, W, 3).
 
-        Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes), see
+        Returns arrays: the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes), see
         ``NetworkTrainer.decide``. Raises InputError for images that do not fit, for files that are no images, and if
         the network has no decision stage.
         """
         classes, scores = self.decide(images)
-        return classes, scores.float()
+        return classes.numpy(), scores.float().numpy()
 
     def decide(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Do the work of ``classify``, with scores in the type in which the network computes them.

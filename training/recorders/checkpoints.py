@@ -36,7 +36,6 @@ class Checkpoints(Recorder):
             raise Stopped(run.stop.number, is_saved=True)
 
     def record_epoch(self, step: EpochStep) -> None:
-        progress = self.run.progress
-        best = progress.best
-        if best and best["step"] == progress.history[-1].step:
+        best = self.run.progress.best
+        if best and best["step"] == step.row.step:
             self.run.save("best.safetensors", best["state"])

@@ -29,7 +29,7 @@ class Log(Recorder):
     def record_epoch(self, step: EpochStep) -> None:
         progress = self.run.progress
         phase = step.phase
-        row = progress.history[-1]
+        row = step.row
         self.pace.time_epoch(row.seconds)
         count = self.run.plan.lengths.count(progress.phase, progress.history[-row.epoch :])
         title = f"{phase.name} {phase.main_rule.title:<6} epoch {row.epoch:>3}/{count}"

@@ -13,7 +13,7 @@ class Maps(Recorder):
         run = self.run
         plan = run.plan
         settings = plan.settings
-        row = run.progress.history[-1]
+        row = step.row
         if row.step % settings.map_every:
             return
         stages = list(plan.model.declaration)

@@ -20,7 +20,7 @@ class Page(Recorder):
         run = self.run
         if time.monotonic() - self.written_at < PAGE_EVERY:
             return
-        row = run.progress.history[-1]
+        row = step.row
         title = f"{run.plan.title}, epoch {row.epoch} of {row.phase}"
         run.log.write(PAGE, partial(write_training_page, run.folder, run.plan.model, title, [*run.progress.history]))
         self.written_at = time.monotonic()

@@ -15,8 +15,8 @@ class Values(Recorder):
     def record_epoch(self, step: EpochStep) -> None:
         run = self.run
         history = run.progress.history
-        values, lost = compute_values(run.plan.model, history[-1])
-        history[-1] = replace(history[-1], values=values)
+        values, lost = compute_values(run.plan.model, step.row)
+        history[-1] = replace(step.row, values=values)
         run.log.info_all(lost)
         if values:
             run.log.write("values.json", partial(write_json, run.folder / "values.json", list_values(history)))
