@@ -37,6 +37,7 @@ from training.log import RunLog
 from training.parsing import to_text
 from training.plan import choose_map_images, choose_stage, count_neurons, describe, prepare_machine
 from training.readout import save_features
+from training.references import measure_references
 from training.settings import EvaluateSettings, TrainSettings
 from training.testing import record_test, report_test
 from training.together import check_alike, compare_networks
@@ -86,12 +87,15 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(*model.decide(latencies), labels)
     title = f"{model.name}, {data.name}"
+    trained = read_settings(checkpoint)
     if checkpoint.record.flags:
-        title = read_settings(checkpoint).title(data.name)
+        title = trained.title(data.name)
     title += f", {checkpoint.path.name}"
     facts["operations"] = count_operations(model, latencies)
     facts["decision_time"] = measure_decision_time(model, latencies, labels)
     facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, "test images")]
+    if trained.references and not trained.test:  # the run itself has not scored them on test images
+        facts |= measure_references(split_data(settings, network), encoder, model, trained.seed)
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
     )

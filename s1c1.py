@@ -69,6 +69,8 @@ class S1C1(Encoder, name="s1c1"):
         InputError: a parameter is out of its range.
     """
 
+    source = "Mozafari et al. 2019, Pattern Recognition 94, arXiv 1804.00227"
+
     filters: tuple[tuple[int, float, float], ...] = field(
         default=((3, 3 / 9, 6 / 9), (7, 7 / 9, 14 / 9), (13, 13 / 9, 26 / 9)), metadata={"form": FILTERS}
     )

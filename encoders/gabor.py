@@ -36,6 +36,8 @@ class Gabor(Encoder, name="gabor"):
         time_steps: number of time steps, 1 to 254.
     """
 
+    source = "Mozafari et al. 2018, IEEE TNNLS 29, arXiv 1705.09132"
+
     window: int = ranged(3, MAX_PIXELS, 5)
     orientations: tuple[float, ...] = (67.5, 112.5, 157.5, 202.5)
     pool: int = ranged(1, MAX_PIXELS, 7)

@@ -56,6 +56,7 @@ class Whitening(Encoder, name="whitening"):
     time_steps: int = ranged(1, 254, 15)
     colours: int = ranged(1, 3, 1)
 
+    source = "Falez et al. 2020, arXiv 2002.10177"
     fitted: ClassVar[tuple[str, ...]] = ("filters", "mean", "borders")
 
     def __post_init__(self):

@@ -35,6 +35,8 @@ class Encoder(Declared):
     * ``channel_names``: of an encoder without scales a name for each channel, for figures; by default numbers;
     * ``colours``: 1 for grey images (the default), 3 for red, green and blue.
 
+    ``source`` is what a paper cites for it.
+
     An encoder that depends on the training images has the names of its tensors in ``fitted``, and a method ``fit`` that
     returns them. A declared encoder has no tensors: ``with_state`` returns a copy that has them in ``state``.
     Checkpoints contain them.
@@ -45,6 +47,7 @@ class Encoder(Declared):
     """
 
     name: ClassVar[str] = ""
+    source: ClassVar[str] = ""
     family: ClassVar[Mapping[str, type["Encoder"]]] = ENCODERS
     fitted: ClassVar[tuple[str, ...]] = ()
     state: ClassVar[Mapping[str, torch.Tensor]] = MappingProxyType({})

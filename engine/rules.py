@@ -160,6 +160,7 @@ class Rule(Declared):
     """
 
     title: ClassVar[str]  # in texts and figures
+    source: ClassVar[str] = ""  # what a paper cites for it
     family: ClassVar[Mapping[str, type["Rule"]]] = RULES
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
@@ -247,6 +248,7 @@ class STDP(Rule):
 
     name: ClassVar[str] = "stdp"
     title: ClassVar[str] = "STDP"
+    source = "Kheradpisheh et al. 2018, Neural Networks 99, doi 10.1016/j.neunet.2017.12.005"
     counts_images: ClassVar[bool] = True
 
     winners: int = ranged(1, MAX_WINNERS)
@@ -301,6 +303,7 @@ class RSTDP(Rule):
 
     name: ClassVar[str] = "rstdp"
     title: ClassVar[str] = "R-STDP"
+    source = "Mozafari et al. 2019, Pattern Recognition 94, arXiv 1804.00227"
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("reward", "punishment")
     rewards_firing: ClassVar[bool] = True

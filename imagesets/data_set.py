@@ -25,8 +25,8 @@ class DataSet:
 
     Without a test part, ``imagesets.load`` holds out a sixth of the training images as one. The last ``val_count``
     training images that have labels are the validation images; 0: each run draws its own. ``unlabelled`` training
-    images have no labels, and follow those that have. ``notes`` are lines about the data for the run log. Raises
-    InputError if the arrays do not fit this description or each other.
+    images have no labels, and follow those that have. ``notes`` are lines about the data for the run log;
+    ``source`` is what a paper cites. Raises InputError if the arrays do not fit this description or each other.
     """
 
     name: str
@@ -38,6 +38,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
     val_count: int = 0
     unlabelled: int = 0
+    source: str = ""
 
     @property
     def num_classes(self) -> int:

@@ -26,4 +26,4 @@ def read_digits(name: str, data_dir: Path, image_size: tuple[int, int] | None) -
     labels = small.target.astype(np.int64)
     train, test = stratified_split(labels, held_out=360, seed=0)
     parts = images[train], labels[train], tuple(string.digits), images[test], labels[test]
-    return DataSet("digits", *parts)
+    return DataSet("digits", *parts, source="Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI")

@@ -26,13 +26,16 @@ from utils import write_atomically
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer
 
 CLOTHES = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
-# Data sets of IDX files: {name: (name of the folder and of the class in torchvision.datasets, names of the classes)}
+KANA = "o ki su tsu na ha ma ya re wo"
+COHEN = "Cohen et al. 2017, arXiv 1702.05373"
+# Data sets of IDX files: {name: (name of the folder and of the class in torchvision.datasets, names of the classes,
+# source)}
 PUBLISHED = {
-    "mnist": ("MNIST", string.digits),
-    "fashion-mnist": ("FashionMNIST", CLOTHES.split(", ")),
-    "kmnist": ("KMNIST", ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]),
-    "emnist-digits": ("EMNIST", string.digits),
-    "emnist-letters": ("EMNIST", string.ascii_lowercase),
+    "mnist": ("MNIST", string.digits, "LeCun, Cortes and Burges 1998, The MNIST database of handwritten digits"),
+    "fashion-mnist": ("FashionMNIST", CLOTHES.split(", "), "Xiao et al. 2017, arXiv 1708.07747"),
+    "kmnist": ("KMNIST", KANA.split(), "Clanuwat et al. 2018, arXiv 1812.01718"),
+    "emnist-digits": ("EMNIST", string.digits, COHEN),
+    "emnist-letters": ("EMNIST", string.ascii_lowercase, COHEN),
 }
 PARTS = "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"
 
@@ -45,7 +48,7 @@ def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None
     If an archive and the unpacked file are missing, the archive is downloaded. If both exist, the archive is read.
     Raises InputError for files that are damaged, or that are missing and cannot be downloaded.
     """
-    folder, class_names = PUBLISHED[name]
+    folder, class_names, source = PUBLISHED[name]
     is_emnist = folder == "EMNIST"
     raw = data_dir / folder / "raw"
     files = []
@@ -65,7 +68,7 @@ def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None
     first = 1 if name == "emnist-letters" else 0
     train_labels = train_labels.astype(np.int64) - first
     test_labels = test_labels.astype(np.int64) - first
-    return DataSet(name, train_images, train_labels, tuple(class_names), test_images, test_labels)
+    return DataSet(name, train_images, train_labels, tuple(class_names), test_images, test_labels, source=source)
 
 
 def read_idx(file: Path, archive: Path) -> np.ndarray:

@@ -6,6 +6,7 @@ from network_trainer import NetworkTrainer
 class Deep2024(NetworkTrainer, name="deep2024"):
     """Three STDP feature layers and one R-STDP decision layer."""
 
+    source = "Attar 2024, https://github.com/aidinattar/snn"
     epochs = (2, 4, 4, 100)  # s1, s2, s3, s4
 
     def build(self, num_classes):

@@ -9,6 +9,7 @@ WARM_UP = STDP(winners=15, radius=0, stabilize=False)
 class DeepR2024(NetworkTrainer, name="deepr2024"):
     """Two STDP feature layers, one R-STDP feature layer and one R-STDP decision layer, rewarded together."""
 
+    source = "Attar 2024, https://github.com/aidinattar/snn"
     epochs = (2, 4, 1, 12)  # s1, s2, s3 without labels, s3 and s4
     alternate = False
 

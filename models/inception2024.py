@@ -6,6 +6,7 @@ from network_trainer import NetworkTrainer
 class Inception2024(NetworkTrainer, name="inception2024"):
     """Two STDP feature layers, an inception-like block of three scales (STDP), and one R-STDP decision layer."""
 
+    source = "Attar 2024, https://github.com/aidinattar/snn"
     epochs = (2, 4, 4, 100)  # s1, s2, s3 (all branches), s4
 
     def build(self, num_classes):

@@ -26,6 +26,7 @@ class Kheradpisheh2018(NetworkTrainer, name="kheradpisheh2018"):
     an accuracy of 98.4 %.
     """
 
+    source = "Kheradpisheh et al. 2018, Neural Networks 99, doi 10.1016/j.neunet.2017.12.005"
     epochs = (2, 20)  # s1, s2
     encoder = S1C1(filters=((7, 1, 2),))
     readout = 2.4

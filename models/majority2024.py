@@ -6,6 +6,7 @@ from network_trainer import NetworkTrainer
 class Majority2024(NetworkTrainer, name="majority2024"):
     """Two STDP feature layers and three parallel R-STDP decision layers, which decide by majority."""
 
+    source = "Attar 2024, https://github.com/aidinattar/snn"
     epochs = (2, 4, 100)  # s1, s2, s3 (all branches)
 
     def build(self, num_classes):

@@ -6,6 +6,7 @@ from network_trainer import NetworkTrainer
 class Mozafari2018(NetworkTrainer, name="mozafari2018"):
     """Two STDP feature layers and one R-STDP decision layer (Mozafari et al. 2018, arXiv 1804.00227)."""
 
+    source = "Mozafari et al. 2019, Pattern Recognition 94, arXiv 1804.00227"
     epochs = (2, 4, 680)  # s1, s2, s3
 
     def build(self, num_classes):

@@ -11,6 +11,7 @@ class Mozafari2018Shallow(NetworkTrainer, name="mozafari2018_shallow"):
     features are dropped and rates adapt once in an epoch, so ``--batch-size`` must be at least the number of images.
     """
 
+    source = "Mozafari et al. 2018, IEEE TNNLS 29, arXiv 1705.09132"
     epochs = (400,)  # s2
     encoder = Gabor()
 

@@ -23,7 +23,6 @@ from utils import write_csv
 
 SILENT = -1
 TIMED = 1000  # images that are classified after each time step, at most
-TIMED = 2000  # images that are classified after each time step, at most
 QUANTILE = 1.96  # of a 95 % interval
 NAMED = 10  # classes in a line, at most
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve

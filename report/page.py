@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, Template
+from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -42,7 +42,7 @@ CSS_DPI = 96  # of a browser: texts of all figures are of one size
 def load_template(name: str) -> Template:
     """Return a compiled template of this folder."""
     loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = format_percent
     environment.filters["cell"] = format_cell
     environment.filters["balance"] = measure_balance
@@ -97,6 +97,7 @@ def _write(
         columns={name: shown[name] for name in shown if any(row[name] is not None for row in history)},
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
+        methods=read_text(folder / "methods.md"),
         args=read_record(folder / "args.json"),
         commands=list_commands(run, results, model.decision is not None),
         files=list_files(folder),

@@ -14,12 +14,14 @@ from safetensors import SafetensorError, safe_open
 from engine.plugins import PLUGINS
 from errors import InputError
 from report.formats import FORMAT, check_format
+from SpykeTorch import __version__
 from utils import describe_environment, join_words, write_json, write_text
 
 WRITTEN = (  # what train.py writes in the folder of a run beside figures, as patterns of paths
     "args.json", "checkpoints/best.safetensors", "checkpoints/last.safetensors", "features/test.npz",
-    "features/train.npz", "features/validation.npz", "index.html", "log.txt", "maps/**/*_label-*", "metrics.csv",
-    "predictions.csv", "results.json", "summary.txt", "values.json", "**/.*.tmp.*", "**/events.out.tfevents.*",
+    "features/train.npz", "features/validation.npz", "index.html", "log.txt", "maps/**/*_label-*", "methods.md",
+    "metrics.csv", "predictions.csv", "results.json", "summary.txt", "values.json", "**/.*.tmp.*",
+    "**/events.out.tfevents.*",
 )  # fmt: skip
 LATEST = "latest"  # in place of a run: the newest, see ``find_run``
 
@@ -141,7 +143,7 @@ def list_runs(folder: Path) -> list[Path]:
 
 def write_start(folder: Path, record: dict[str, Any], summary: str) -> None:
     """Write args.json, the record of a command with its environment, and summary.txt, the table of the stages."""
-    write_json(folder / "args.json", {"format": FORMAT, **record, **describe_environment()})
+    write_json(folder / "args.json", {"format": FORMAT, "version": __version__, **record, **describe_environment()})
     write_text(folder / "summary.txt", summary + "\n")
 
 

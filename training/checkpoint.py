@@ -13,6 +13,8 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -224,6 +226,18 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
         raise InputError(
             f"the weights do not fit this version of {model.name}: {' '.join(str(error).split())}"
         ) from error
+
+
+@contextmanager
+def best_weights(model: NetworkTrainer, best: dict | None) -> Iterator[None]:
+    """Give a network the weights of its best epoch, ``Progress.best``, until the context ends; None: its own."""
+    own = deepcopy(model.state_dict())
+    if best:
+        restore_state(model, best["state"])
+    try:
+        yield
+    finally:
+        restore_state(model, own)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ They are the largest class, two classifiers on the pixels, and a network without
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import suppress
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 from encoders import encode_chunks
+from engine.encoder import Encoder
 from engine.rules import RSTDP
 from engine.stages import INPUT
 from errors import InputError
@@ -21,8 +22,8 @@ from models.control2026 import LEVELS
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.diagnosis import Finding, is_near_chance
 from report.evaluation import Accuracy, Evaluation
-from training.data import Split
-from training.plan import Plan
+from training.checkpoint import best_weights
+from training.data import Split, Splits
 
 PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers
@@ -33,90 +34,65 @@ CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five time
 GREY_MODEL = "multiscale2026"  # is better than the other networks on grey images of other data
 
 
-def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[Finding]:
-    """Yield the accuracies of the largest class and of two classifiers on the pixels, and that of the network.
+def measure_references(splits: Splits, encoder: Encoder, model: NetworkTrainer, seed: int) -> dict[str, dict]:
+    """Measure the references of a network on a sample of its validation and of its test images.
 
-    The network is compared with the best of them, and nothing is claimed within two standard errors.
+    They learn from a sample of the training images whose labels the network learns, "labelled".
 
-    evaluations: as ``testing.evaluate`` returns them.
+    Returns {"references": {split: {name: accuracy}}, "reference_images": {split: number}}; {} if the training images
+    are of one class, and on MNIST, on which results/README.md compares networks.
     """
-    references = measure_pixels(plan)
-    if not references:
+    parts = choose_images(splits, seed)
+    if splits.data.name == "mnist" or len(np.unique(parts["labelled"].labels)) < 2:
+        return {}
+    accuracies = measure_pixels(parts)
+    if model.name != CONTROL:
+        with suppress(InputError):  # it reads whole maps: of large images, its weights are too many
+            measure_control(parts, encoder, model, seed, accuracies)
+    return {"references": accuracies, "reference_images": {name: len(part) for name, part in parts.items()}}
+
+
+def compare_with_references(
+    measured: Mapping[str, dict], evaluations: Mapping[str, Evaluation], model: NetworkTrainer, colours: int
+) -> Iterator[Finding]:
+    """Yield the accuracies of the references, and whether the network reaches more than the best of them.
+
+    They are compared on the validation images, without these on the test images. Nothing is claimed within two standard
+    errors.
+
+    measured: of ``measure_references``. evaluations: as ``testing.evaluate`` returns them.
+    """
+    if not measured:
         return
-    split = references["split"]
-    count = references["count"]
-    accuracies = {name: Accuracy(value, count) for name, value in references["accuracies"].items()}
-    text = f"for reference, the largest class and classifiers on pixels of {references['trained']:,} training images: "
+    split, *_ = measured["references"]
+    images = measured["reference_images"]
+    count = images[split]
+    accuracies = {name: Accuracy(value, count) for name, value in measured["references"][split].items()}
+    text = f"for reference, simple methods that learn from {images['labelled']:,} training images: "
     text += ", ".join(f"{name} {accuracy}" for name, accuracy in accuracies.items())
     text += f" of {count:,} {split} images"
-    evaluation = evaluations.get(f"{split}.best")
-    if not evaluation:
+    if CONTROL not in accuracies and model.name != CONTROL:
+        text += f" ({CONTROL} cannot be trained on images of this size)"
+    if not evaluations:
         yield Finding(text)
         return
-    network = evaluation.accuracy
+    network = evaluations[f"{split}.best"].accuracy
     best = max(accuracies.values())
-    text += f"; the network reaches {network}{of_all(network, count)}, "
-    text += _compare(network, best, "all of them", "the best of them")
+    text += f"; the network reaches {network}"
+    if network.count > count:
+        text += f" of all {network.count:,}"
+    if network.is_above(best):
+        text += ", more than all of them"
+    elif best.is_above(network):
+        text += ", less than the best of them"
+    else:
+        text += ", within two standard errors of the best of them"
     advice = {}
-    if network.fraction < best.fraction and not is_near_chance(network.fraction, plan.model.num_classes):
-        advice = _advise_rule(plan.model)
-        if not advice and plan.splits.data.colours == 1 and plan.model.name != GREY_MODEL:
+    if network.fraction < best.fraction and not is_near_chance(network.fraction, model.num_classes):
+        advice = _advise_rule(model)
+        if not advice and colours == 1 and model.name != GREY_MODEL:
             text += f"; try --model {GREY_MODEL}, with its own --epochs and --set"
     yield Finding(text, advice)
-
-
-def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[Finding]:
-    """Yield the accuracy of a network without features, ``control2026``, as a reference, and that of the network.
-
-    It learns from the same images as the classifiers of ``compare_with_pixels``. Their number is limited, so this takes
-    a few seconds.
-
-    evaluations: as ``testing.evaluate`` returns them.
-    """
-    split, parts = choose_images(plan)
-    evaluation = evaluations.get(f"{split}.best")
-    if plan.model.name == CONTROL or not evaluation or len(np.unique(parts[0].labels)) < 2:
-        return
-    sets = []
-    for part in parts:
-        chunks = [latencies for _, latencies in encode_chunks(plan.encoder, part.images)]
-        sets.append(LatencyDataset(torch.cat(chunks), part.labels))
-    train, scored = sets
-    levels = tuple(level for level in LEVELS if level < plan.encoder.time_steps)
-    try:
-        control = build_model(
-            CONTROL,
-            in_channels=plan.encoder.channels,
-            num_classes=plan.model.num_classes,
-            seed=plan.settings.seed,
-            time_steps=plan.encoder.time_steps,
-            overrides={"s1.rule.decay": CONTROL_DECAY, "s1.levels": levels},
-            image_size=plan.model.image_size,
-        )
-    except InputError as error:  # it reads whole maps: of large images, its weights are too many
-        yield Finding(f"for reference, {CONTROL} cannot be trained on these images: {error}")
-        return
-    control.fit(train, None, (CONTROL_EPOCHS,), seed=plan.settings.seed)
-    outcome = control.evaluate(scored.maps[INPUT], scored.labels)
-    count = len(scored)
-    accuracy = Accuracy(outcome.fraction("correct"), count)
-    text = f"for reference, {CONTROL}, which has no features, learns from {len(train):,} training images and reaches "
-    text += f"{accuracy} of {count:,} {split} images; the network reaches "
-    text += f"{evaluation.accuracy}{of_all(evaluation.accuracy, count)}, "
-    yield Finding(text + _compare(evaluation.accuracy, accuracy, "it", "it"))
-
-
-def of_all(network: Accuracy, sampled: int) -> str:
-    """Return how many images the network has classified, if only some of them were sampled, else ""."""
-    return f" of all {network.count:,}" if network.count > sampled else ""
-
-
-def _compare(network: Accuracy, best: Accuracy, all_of_them: str, highest: str) -> str:
-    if network.is_above(best):
-        return f"more than {all_of_them}"
-    if best.is_above(network):
-        return f"less than {highest}"
-    return f"within two standard errors of {highest}"
 
 
 def _advise_rule(model: NetworkTrainer) -> dict[str, str]:
@@ -126,46 +102,82 @@ def _advise_rule(model: NetworkTrainer) -> dict[str, str]:
     return {}
 
 
-def choose_images(plan: Plan) -> tuple[str, list[Split]]:
-    """Return the name of the split that is scored, and a sample of the training images and one of the split.
+def choose_images(splits: Splits, seed: int) -> dict[str, Split]:
+    """Return a sample of the training images whose labels are learned, "labelled", and one of each scored split.
 
-    The training images are those whose labels the network learns. Images at equal distances could be of one class.
+    Images at equal distances could be of one class.
     """
-    rng = np.random.default_rng(plan.settings.seed)
-    splits = plan.splits
-    split = "validation" if len(splits.indices["validation"]) else plan.settings.scored_split
-    parts = []
-    for name in ("labelled", split):
-        part = splits.get_split(name)
-        count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(splits.data.train_images.shape[1:])))
-        chosen = rng.choice(len(part), min(count, len(part)), replace=False)
-        parts.append(part[np.sort(chosen)])
-    return split, parts
+    rng = np.random.default_rng(seed)
+    most = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(splits.data.train_images.shape[1:])))
+    parts = {}
+    for name in ("labelled", "validation", "test"):
+        if name == "labelled" or len(splits.indices.get(name, ())):
+            part = splits.get_split(name)
+            chosen = rng.choice(len(part), min(most, len(part)), replace=False)
+            parts[name] = part[np.sort(chosen)]
+    return parts
 
 
-def measure_pixels(plan: Plan) -> dict[str, Any]:
-    """Classify a sample of a split by the largest class, the nearest neighbour and a linear classifier.
+def measure_pixels(parts: Mapping[str, Split]) -> dict[str, dict[str, float]]:
+    """Classify images by the largest class, the nearest neighbour and a linear classifier, which learn from "labelled".
 
     The largest class is that of the most training images, of equal ones the first: it is the decision for all images.
     The nearest neighbour is the training image with the smallest Euclidean distance. The linear classifier is a
     logistic regression.
 
-    Returns {"accuracies": {name: fraction}, "split", "count" (the images), "trained" (the training images)}; {} if the
-    training images are of one class.
+    parts: of ``choose_images``. Returns {split: {name: accuracy}}.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
-    split, parts = choose_images(plan)
-    (pixels, labels), (scored, classes) = ((part.images.reshape(len(part), -1), part.labels) for part in parts)
-    if len(np.unique(labels)) < 2:
-        return {}
-    accuracies = {"largest class": float((classes == np.bincount(labels).argmax()).mean())}
+    pixels = {name: part.images.reshape(len(part), -1) for name, part in parts.items()}
+    train = pixels.pop("labelled")
+    labels = parts["labelled"].labels
+    accuracies = {}
     with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        nearest = KNeighborsClassifier(1, algorithm="brute").fit(np.float64(pixels), labels)  # sums are exact
-        accuracies["nearest neighbour"] = nearest.score(np.float64(scored), classes)
-        linear = LogisticRegression(**PIXELS).fit(np.float32(pixels / 255), labels)
-        accuracies["linear classifier"] = linear.score(np.float32(scored / 255), classes)
-    return {"accuracies": accuracies, "split": split, "count": len(classes), "trained": len(labels)}
+        nearest = KNeighborsClassifier(1, algorithm="brute").fit(np.float64(train), labels)  # sums are exact
+        linear = LogisticRegression(**PIXELS).fit(np.float32(train / 255), labels)
+        for split, scored in pixels.items():
+            classes = parts[split].labels
+            accuracies[split] = {
+                "largest class": float((classes == np.bincount(labels).argmax()).mean()),
+                "nearest neighbour": nearest.score(np.float64(scored), classes),
+                "linear classifier": linear.score(np.float32(scored / 255), classes),
+            }
+    return accuracies
+
+
+def measure_control(
+    parts: Mapping[str, Split],
+    encoder: Encoder,
+    model: NetworkTrainer,
+    seed: int,
+    accuracies: dict[str, dict[str, float]],
+) -> None:
+    """Add the accuracy of ``control2026``, a network without features, which learns from "labelled", on each split.
+
+    As of the network, the weights are those of the best validation epoch, without validation images of the last. The
+    number of images is limited, so this takes a few seconds. Raises InputError if it cannot be trained.
+    """
+    sets = {}
+    for name, part in parts.items():
+        chunks = [latencies for _, latencies in encode_chunks(encoder, part.images)]
+        sets[name] = LatencyDataset(torch.cat(chunks), part.labels)
+    levels = tuple(level for level in LEVELS if level < encoder.time_steps)
+    control = build_model(
+        CONTROL,
+        in_channels=encoder.channels,
+        num_classes=model.num_classes,
+        seed=seed,
+        time_steps=encoder.time_steps,
+        overrides={"s1.rule.decay": CONTROL_DECAY, "s1.levels": levels},
+        image_size=model.image_size,
+    )
+    validation = sets.get("validation")
+    progress = control.fit(sets["labelled"], validation, (CONTROL_EPOCHS,), seed=seed)
+    with best_weights(control, progress.best):
+        for split, of_split in accuracies.items():
+            outcome = control.evaluate(sets[split].maps[INPUT], sets[split].labels)
+            of_split[CONTROL] = outcome.fraction("correct")

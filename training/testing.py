@@ -4,9 +4,7 @@
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,22 @@ import numpy as np
 
 from engine.graph import LatencyMap
 from engine.stages import INPUT
-from network_trainer import LatencyDataset, NetworkTrainer
+from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.channels import name_channels
 from report.diagnosis import Finding, compare_splits
 from report.evaluation import Evaluation, measure_decision_time
 from report.operations import count_operations
-from report.page import PAGE, write_page
+from report.page import PAGE, load_template, write_page
 from report.report import Report, collect_results, draw_figures
 from report.run_folder import RunFolder
-from training.checkpoint import restore_state
+from SpykeTorch import __version__
+from training.checkpoint import best_weights, collect_checkpoint
 from training.log import RunLog
 from training.readout import read_features
-from training.references import compare_with_control, compare_with_pixels
+from training.references import compare_with_references, measure_references
 from training.run import Run
-from utils import describe_environment, get_peak_memory, write_json
+from utils import describe_environment, get_peak_memory, write_json, write_text
 
 NO_SCORES = "no stage of this network decides; see its convergence"
 MAPS = "maps/end"  # in the folder of a run, the activation maps at its end
@@ -48,18 +47,6 @@ def finish(run: Run) -> None:
         report = make_report(run, tested.maps[INPUT], evaluations)
         report_run(run, report)
     run.log.close()
-
-
-@contextmanager
-def best_weights(model: NetworkTrainer, best: dict | None) -> Iterator[None]:
-    """Give a network the weights of its best epoch, ``Progress.best``, until the context ends; None: its own."""
-    own = deepcopy(model.state_dict())
-    if best:
-        restore_state(model, best["state"])
-    try:
-        yield
-    finally:
-        restore_state(model, own)
 
 
 def report_run(run: Run, report: Report) -> None:
@@ -81,6 +68,8 @@ def report_run(run: Run, report: Report) -> None:
     flags = plan.record.flags
     facts |= {"peak_memory_mb": peak, "flags": flags, "finished": flags["epochs"]}
     results = collect_results(report.evaluations, facts)
+    methods = load_template("methods.txt").render(results, run=run, evaluations=report.evaluations)
+    write_text(run.folder / "methods.md", f"{methods}\n")
     if draw:
         run.log.write(PAGE, partial(write_page, run.folder, report, maps, results))
     write_json(run.folder / "results.json", results)
@@ -100,8 +89,9 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
     operations = count_operations(plan.model, latencies)
     if best is None:
         run.save("best.safetensors")
+    facts = {}
     if not plan.settings.dry_run:
-        diagnose_decisions(run, evaluations)
+        facts = diagnose_decisions(run, evaluations)
     run.log_findings(run.list_advice())
     weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
     return Report(
@@ -118,6 +108,7 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
             "diagnosis": plan.record.diagnosis,
             "operations": operations,
             "decision_time": measure_decision_time(plan.model, latencies, tested.labels),
+            **facts,
             **collect_facts(run),
         },
         shown=plan.map_images,
@@ -158,15 +149,15 @@ def evaluate(run: Run, tested: LatencyDataset) -> dict[str, Evaluation]:
     return evaluations
 
 
-def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> None:
-    """Log the comparison of the network with its references, and what its accuracies hide."""
+def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> dict[str, dict]:
+    """Log the comparison of the network with its references, and what its accuracies hide. Returns the references."""
     plan = run.plan
-    if plan.settings.dataset != "mnist":
-        if plan.settings.references:
-            run.log_findings(compare_with_control(plan, evaluations))
-            run.log_findings(compare_with_pixels(plan, evaluations))
-        else:
-            run.log.info("the network is not compared with its references (--no-references)")
+    references = {}
+    if plan.settings.references:
+        references = measure_references(plan.splits, plan.encoder, plan.model, plan.settings.seed)
+        run.log_findings(compare_with_references(references, evaluations, plan.model, plan.splits.data.colours))
+    else:
+        run.log.info("the network is not compared with its references (--no-references)")
     for key, evaluation in evaluations.items():
         split, _, weights = key.partition(".")
         if weights == "best":
@@ -175,6 +166,7 @@ def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> None:
     if {"validation.best", "test.best"} <= evaluations.keys():
         pair = evaluations["validation.best"].balanced_accuracy, evaluations["test.best"].balanced_accuracy
         run.log_findings(compare_splits(*pair))
+    return references
 
 
 def collect_facts(run: Run) -> dict[str, Any]:
@@ -189,12 +181,26 @@ def collect_facts(run: Run) -> dict[str, Any]:
         if plan.record.spread:
             scored["spread"] = plan.record.spread
     run.seconds |= {f"phase {name}": value for name, value in run.progress.phase_seconds.items()}
-    environment = describe_environment()
+    content = collect_checkpoint(run.folder, plan.model, plan.encoder)
+    per_class = {}
+    for split in plan.splits.indices:
+        counts = np.bincount(plan.splits.get_split(split).labels + 1, minlength=plan.model.num_classes + 1)
+        per_class[split] = counts[1:].tolist()  # without those of images that have no label, -1
+    phases = {}
+    for number, phase in enumerate(plan.model.phases):
+        rows = [row for row in run.progress.history if row.phase == phase.name]
+        phases[phase.name] = {"epochs": len(rows), "ended_by": plan.lengths.find_end(number, rows)}
     return {
         **scored,
+        "fingerprint": plan.record.fingerprint,
+        "class_names": plan.record.class_names,
+        "images_per_class": per_class,
+        "encoder": content.encoding,
+        "stages": content.declaration,
+        "phases": phases,
         "seconds": run.seconds,
         "images": plan.splits.count_images(),
-        "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
+        "machine": {"version": __version__, **describe_environment()},
     }
 
 

@@ -275,7 +275,7 @@ OF_ANOTHER_KIND = {1010: 970, 892: 803, 974: 341, 1009: 303}
 
 @pytest.mark.parametrize(("tested", "count"), [(TESTED, 0), (OF_ANOTHER_KIND, 1)])
 def test_other_proportions_of_the_classes_alone_are_not_another_kind(tested, count):
-    """The accuracies are 99.4 and 91.1 %, the balanced ones 99.0 ± 4.8 and 91.2 ± 0.4 %."""
+    """The accuracies are 99.4 and 91.1 %, the balanced ones 99.0 (error 4.8) and 91.2 % (0.4)."""
     evaluations = {}
     for split, classes in (("validation", VALIDATED), ("test", tested)):
         labels = np.repeat(range(4), [*classes])
@@ -284,7 +284,7 @@ def test_other_proportions_of_the_classes_alone_are_not_another_kind(tested, cou
             decisions += correct * [number] + (images - correct) * [(number + 1) % 4]
         evaluations[f"{split}.best"] = Evaluation(torch.tensor(decisions), torch.zeros(len(labels), 4), labels)
     run = MagicMock()
-    run.plan.settings.dataset = "mnist"
+    run.plan.settings.references = False
     run.log_findings = lambda findings: texts.extend(each.text for each in findings)
     texts = []
     diagnose_decisions(run, evaluations)
@@ -292,12 +292,19 @@ def test_other_proportions_of_the_classes_alone_are_not_another_kind(tested, cou
 
 
 def test_a_few_images_that_are_all_correct_have_an_error():
-    assert Accuracy(1.0, 12).error == pytest.approx(math.sqrt(14 / 16 * 2 / 16 / 16))
-    assert Accuracy(0.5, 96).error == pytest.approx(0.05)
+    assert Accuracy(1.0, 12).estimate() == pytest.approx((14 / 16, math.sqrt(14 / 16 * 2 / 16 / 16)))
+    assert Accuracy(0.5, 96).estimate() == pytest.approx((0.5, 0.05))
     halves = Accuracy(1.0, 6), Accuracy(0.5, 2)  # 7 of 8 and 2 of 4 images, with one more of each kind
     error = math.sqrt(7 / 8 * 1 / 8 / 8 + 2 / 4 * 2 / 4 / 4) / 2
-    assert Accuracy(0.75, 8, halves).error == pytest.approx(error)
-    assert Accuracy(0.5, 96, (Accuracy(0.5, 48),) * 2).error == pytest.approx(0.05)
+    assert Accuracy(0.75, 8, halves).estimate() == pytest.approx((11 / 16, error))
+    assert Accuracy(0.5, 96, (Accuracy(0.5, 48),) * 2).estimate() == pytest.approx((0.5, 0.05))
+
+
+def test_an_accuracy_has_a_95_percent_interval():
+    """The example of a validation part of 96 images; an interval ends at 0 and at 1."""
+    assert str(Accuracy(93 / 96, 96)) == "96.88 % (95 % interval 90.7 to 99.3)"
+    assert str(Accuracy(0.0, 10)) == "0.00 % (95 % interval 0.0 to 32.6)"
+    assert str(Accuracy(1.0, 12)) == "100.00 % (95 % interval 71.3 to 100.0)"
 
 
 @pytest.mark.parametrize("name", [*LOGS, "deepr2024_greedy", "mozafari2018_margin"])
@@ -329,7 +336,7 @@ def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
         assert text in html.unescape(re.sub(r"</?span[^>]*>", "", page))
 
 
-@pytest.mark.parametrize(("more", "count"), [("--no-figures", 2), ("--no-references", 0), ("--dry-run", 0)])
+@pytest.mark.parametrize(("more", "count"), [("--no-figures", 1), ("--no-references", 0), ("--dry-run", 0)])
 def test_the_comparison_depends_on_its_own_flag(more, count, tmp_path, monkeypatch):
     dont_draw(monkeypatch)
     assert start(f"{COMPARED} --epochs 0 0 1 {more} --name run", tmp_path) == 0
@@ -383,7 +390,7 @@ def test_classes_of_unequal_size(unequal, tmp_path, monkeypatch, capsys):
     assert float(read_csv(run / "metrics.csv")[best["step"] - 1]["val_balanced"]) == best["balanced"]
     assert f"balanced accuracy {100 * best['balanced']:.2f} %" in validated
     assert f" val {100 * best['accuracy']:6.2f} % (balanced {100 * best['balanced']:.2f} %)" in logged
-    assert "largest class 61.54 ±" in logged  # 8 of 13
+    assert "largest class 61.54 % (" in logged  # 8 of 13
     capsys.readouterr()
     assert start_evaluation(f"{run} --no-figures --device cpu --threads 1 --name test", tmp_path) == 0
     assert f"\n{tested}\n" in capsys.readouterr().out

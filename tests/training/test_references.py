@@ -1,13 +1,12 @@
 """The classifiers on the pixels with which a run compares its network."""
 
-import re
 import shlex
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from support.command import SMALL
+from support.command import COMPARED, MACHINE, SMALL, results, start, start_evaluation
 
 from report.evaluation import Accuracy
 from training import references
@@ -19,6 +18,17 @@ from training.settings import TrainSettings
 def make_plan(words):
     settings = TrainSettings.parse(shlex.split(f"{SMALL} {words}"))
     return Plan.new(settings, load_data(settings))
+
+
+def measure(plan):
+    return references.measure_references(plan.splits, plan.encoder, plan.model, plan.settings.seed)
+
+
+def compare(plan, measured, network):
+    """The one finding on the validation images. network: the accuracy of the network, or None."""
+    evaluations = {"validation.best": SimpleNamespace(accuracy=network)} if network else {}
+    (found,) = references.compare_with_references(measured, evaluations, plan.model, plan.splits.data.colours)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -35,33 +45,36 @@ def make_plan(words):
         ("multiscale2026", 200, "less than the best of them", {}),
     ],
 )
-def test_a_network_is_compared_with_the_better_classifier(model, network, expected, advice, monkeypatch):
-    """Nothing is claimed within two standard errors."""
-    measured = {"accuracies": {"one": 0.7, "other": 0.75}, "split": "validation", "count": 400, "trained": 9}
-    monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
-    evaluation = SimpleNamespace(accuracy=Accuracy(network / 400, 400))
-    plan = make_plan(f"--model {model}")
-    (found,) = references.compare_with_pixels(plan, {"validation.best": evaluation})
+def test_a_network_is_compared_with_the_better_classifier(model, network, expected, advice):
+    """Nothing is claimed within two standard errors. By hand: 282 of 404 are 69.80 %, and 1.96 of their errors 4.48."""
+    of_validation = {"one": 0.7, "other": 0.75}
+    measured = {
+        "references": {"validation": of_validation},
+        "reference_images": {"labelled": 9, "validation": 400},
+    }
+    found = compare(make_plan(f"--model {model}"), measured, Accuracy(network / 400, 400))
     assert found.text.removesuffix(", with its own --epochs and --set").endswith(f", {expected}")
     assert found.advice == advice
-    assert re.search(r"one 70\.00 ± 2\.28 %, other 75\.00 ± 2\.16 % of 400 validation", found.text)
+    assert "from 9 training images: one 70.00 % (95 % interval 65.3 to 74.3), other 75.00 %" in found.text
+    assert " of 400 validation images" in found.text
 
 
 def test_a_sample_of_images_whose_classes_take_turns_has_both(monkeypatch):
     monkeypatch.setattr(references, "MAX_IMAGES", 10)
     classes = np.arange(100) % 2
     images = SimpleNamespace(train_images=np.zeros((100, 8, 8)))
-    splits = SimpleNamespace(indices={"validation": classes}, get_split=lambda name: classes, data=images)
-    split, parts = references.choose_images(SimpleNamespace(splits=splits, settings=SimpleNamespace(seed=0)))
-    assert split == "validation"
-    assert [(len(part), {*part}) for part in parts] == [(10, {0, 1})] * 2
+    indices = {"train": classes, "validation": classes}  # of a run with --no-test
+    splits = SimpleNamespace(indices=indices, get_split=lambda name: classes, data=images)
+    parts = references.choose_images(splits, 0)
+    assert [(name, len(part), {*part}) for name, part in parts.items()] == [
+        ("labelled", 10, {0, 1}),
+        ("validation", 10, {0, 1}),
+    ]
 
 
-def test_the_images_are_counted_if_a_sample_was_compared(monkeypatch):
-    measured = {"accuracies": {"one": 0.8}, "split": "validation", "count": 100, "trained": 20}
-    monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
-    evaluation = SimpleNamespace(accuracy=Accuracy(0.8, 2500))
-    found, *_ = references.compare_with_pixels(make_plan("--model multiscale2026"), {"validation.best": evaluation})
+def test_the_images_are_counted_if_a_sample_was_compared():
+    measured = {"references": {"validation": {"one": 0.8}}, "reference_images": {"labelled": 20, "validation": 100}}
+    found = compare(make_plan("--model multiscale2026"), measured, Accuracy(0.8, 2500))
     assert "of 100 validation images" in found.text
     assert "of all 2,500" in found.text
 
@@ -72,47 +85,65 @@ def test_a_readout_that_a_resumed_run_trains_has_labels_and_images():
 
 
 def test_a_network_without_decisions_is_not_compared():
-    (found,) = references.compare_with_pixels(make_plan("--model kheradpisheh2018"), {})
-    assert found.text.endswith("of 12 validation images")
+    plan = make_plan("--model kheradpisheh2018")
+    assert compare(plan, measure(plan), None).text.endswith(" of 12 validation images")
 
 
-def test_a_network_is_compared_with_none():
-    evaluations = {"validation.best": SimpleNamespace(accuracy=Accuracy(1 / 12, 12))}
+def test_all_references_learn_from_the_same_images_and_are_scored_on_each_split():
+    """By hand: 3 of 16 are 18.75 %, and 1.96 of their errors 19.13."""
     plan = make_plan("--model mozafari2018")
-    (found,) = references.compare_with_control(plan, evaluations)
-    reached = re.search(r"from 138 training images and reaches (\S+) ± \S+ % of 12 validation images", found.text)[1]
-    assert float(reached) > 50  # chance: 10
-    assert found.text.endswith("the network reaches 8.33 ± 9.76 %, less than it")
-    assert [*references.compare_with_control(plan, evaluations)] == [found]
+    measured = measure(plan)
+    assert measured["reference_images"] == {"labelled": 138, "validation": 12, "test": 40}
+    names = ["largest class", "nearest neighbour", "linear classifier", "control2026"]
+    assert {split: [*accuracies] for split, accuracies in measured["references"].items()} == {
+        "validation": names,
+        "test": names,
+    }
+    assert measured["references"]["validation"]["control2026"] > 0.5  # chance: 0.1
+    found = compare(plan, measured, Accuracy(1 / 12, 12))
+    assert found.text.endswith("the network reaches 8.33 % (95 % interval 0.0 to 37.9), less than the best of them")
+    assert measure(plan) == measured
+    assert "test" not in measure(make_plan("--model mozafari2018 --no-test"))["references"]
+    with_itself = measure(make_plan("--model control2026"))["references"]["test"]
+    assert [*with_itself] == names[:-1]
+
+
+def test_a_later_test_scores_the_references_on_the_test_images(tmp_path, undrawn):
+    assert start(f"{COMPARED} --epochs 0 0 1 --no-test --name run", tmp_path) == 0
+    trained = results(tmp_path / "run")["references"]
+    assert [*trained] == ["validation"]
+    assert start_evaluation(f"{tmp_path / 'run'} {MACHINE} --no-figures --name test", tmp_path) == 0
+    tested = results(tmp_path / "test")["references"]
+    assert [*tested] == ["validation", "test"]
+    assert tested["validation"] == trained["validation"]
+
+
+def test_the_best_epoch_of_the_control_is_scored(monkeypatch):
+    """As that of the network. Its third epoch is worse than its second: 10 and 11 of 12 images."""
+    plan = make_plan("--model mozafari2018")
+    reached = []
+    for epochs in (2, 3):
+        monkeypatch.setattr(references, "CONTROL_EPOCHS", epochs)
+        reached.append(measure(plan)["references"]["validation"]["control2026"])
+    assert reached == [11 / 12, 11 / 12]
 
 
 def test_a_control_of_too_many_weights_is_named(monkeypatch):
     """It reads whole maps, so it can be larger than a network that fits. The run does not fail at its end."""
-    evaluations = {"validation.best": SimpleNamespace(accuracy=Accuracy(1 / 12, 12))}
     plan = make_plan("--model mozafari2018")
     monkeypatch.setattr("engine.stages.convolution.MAX_WEIGHTS", 10_000)
-    (found,) = references.compare_with_control(plan, evaluations)
-    assert "control2026" in found.text
-    assert "10,000 weights" in found.text
-    assert found.advice == {}
-
-
-def test_the_control_is_not_compared_with_itself_nor_a_network_without_decisions():
-    evaluations = {"validation.best": SimpleNamespace(accuracy=Accuracy(1 / 12, 12))}
-    for model, scored in (("control2026", evaluations), ("kheradpisheh2018", {})):
-        assert [*references.compare_with_control(make_plan(f"--model {model}"), scored)] == []
+    assert "control2026 cannot be trained" in compare(plan, measure(plan), Accuracy(1 / 12, 12)).text
 
 
 def test_the_classifiers_are_measured_by_the_threads_of_the_run(fit_threads):
     torch.set_num_threads(1)
     plan = make_plan("")
-    measured = references.measure_pixels(plan)
-    assert (measured["split"], measured["count"], measured["trained"]) == ("validation", 12, 138)
+    measured = references.measure_pixels(references.choose_images(plan.splits, plan.settings.seed))["validation"]
     train, validation = (plan.splits.indices[name] for name in ("train", "validation"))
     images = plan.splits.data.train_images.reshape(150, -1).astype(np.int64)
     distances = ((images[validation, None] - images[train]) ** 2).sum(2)
     labels = plan.splits.data.train_labels
     nearest = labels[train][distances.argmin(1)]
-    assert measured["accuracies"]["largest class"] == (labels[validation] == np.bincount(labels[train]).argmax()).mean()
-    assert measured["accuracies"]["nearest neighbour"] == (nearest == labels[validation]).mean()
+    assert measured["largest class"] == (labels[validation] == np.bincount(labels[train]).argmax()).mean()
+    assert measured["nearest neighbour"] == (nearest == labels[validation]).mean()
     assert set(fit_threads) == {1}

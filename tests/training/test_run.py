@@ -1,9 +1,11 @@
 """What a run leaves; runs without a test, and with moved copies of the training images."""
 
 import errno
+import html
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 from collections import Counter
@@ -126,8 +128,8 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert len(events) == (5 if with_all else 0)
     rest = {path for path in files - maps - events if not path.startswith("figures/")}
     assert rest == {
-        "args.json", "index.html", "log.txt", "metrics.csv", "results.json", "predictions.csv", "summary.txt",
-        "checkpoints/best.safetensors", "checkpoints/last.safetensors",
+        "args.json", "index.html", "log.txt", "methods.md", "metrics.csv", "results.json", "predictions.csv",
+        "summary.txt", "checkpoints/best.safetensors", "checkpoints/last.safetensors",
     }  # fmt: skip
 
     rows = read_csv(folder / "metrics.csv")
@@ -140,7 +142,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert saved["flags"]["epochs"] == [1] * len(model.phases)
     assert saved["command_line"].startswith(f"train.py --model {name} --dataset {FEW_DIGITS}")
     check_results(folder, 40)
-    assert results(folder)["machine"].keys() == {"git_commit", "processor", "cores", "threads"}
+    assert {"version", "versions", "git_commit", "processor", "cores", "threads"} < results(folder)["machine"].keys()
     operations = results(folder)["operations"]
     assert list(operations)[:2] == ["input", "s1"]
     assert all(count.get("spikes", 1) > 0 for count in operations.values())
@@ -270,6 +272,33 @@ def test_a_run_that_has_learned(trained):
     assert max(accuracies) == found["best_epoch"]["accuracy"]
 
 
+def test_the_records_of_a_run_are_documented_and_state_its_methods(trained):
+    """Each key of args.json and results.json is named on docs/outputs.md; methods.md is on the page, too."""
+    page = (ROOT / "docs" / "outputs.md").read_text()
+    found, args = results(trained), json.loads((trained / "args.json").read_text())
+    (row,) = re.findall(r"^\| `args.json` \|(.*)", page, re.MULTILINE)
+    assert args.keys() <= {*re.findall(r"`(\w+)`", row)}
+    (table,) = re.findall(r"^\| key \| content \|\n((?:\|.*\n)+)", page.split("## results.json")[1], re.MULTILINE)
+    listed = re.findall(r"`(\w+)[.`]", " ".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)))
+    assert found.keys() <= {*listed}
+    assert found["class_names"] == [*"0123456789"]
+    assert {split: sum(counts) for split, counts in found["images_per_class"].items()} == found["images"]
+    assert found["phases"] == {
+        "s1": {"epochs": 2, "ended_by": "epochs"},
+        "s2": {"epochs": 4, "ended_by": "epochs"},
+        "s3": {"epochs": 5, "ended_by": "epochs"},
+    }
+    assert found["stages"]["s1"]["SpikingConv"]["rule"]["stdp"]["winners"] == 5
+    assert found["encoder"]["s1c1"]["threshold"] == 50
+    methods = (trained / "methods.md").read_text()
+    for text in (
+        found["fingerprint"], "1,318 images", "Alpaydin and Kaynak 1998", "arXiv 1804.00227", "s3 learned by R-STDP",
+        "for 5 epochs", "winners=5", "numba", f"{100 * found['test']['best']['accuracy']:.2f} % (95 % interval",
+    ):  # fmt: skip
+        assert text in methods
+    assert methods.partition("**Network.**")[2] in html.unescape((trained / "index.html").read_text())
+
+
 def test_nothing_is_held_out(tmp_path, undrawn):
     assert start(f"{SMALL} --epochs 1 1 1 --val-split 0", tmp_path) == 0
     folder = only_run(tmp_path)
@@ -287,6 +316,9 @@ def test_patience(tmp_path, undrawn, capsys):
     done = [row for row in read_csv(folder / "metrics.csv") if row["phase"] == "s3"]
     assert len(done) == results(folder)["best_epoch"]["epoch"] + 2 < 20
     assert f"s3 ends after epoch {len(done)}, by --patience 2" in (folder / "log.txt").read_text()
+    assert results(folder)["phases"]["s3"] == {"epochs": len(done), "ended_by": "patience"}
+    methods = (folder / "methods.md").read_text()
+    assert f"for {len(done)} epochs, the number that --patience 2 gives" in methods
     capsys.readouterr()
     assert_refuses(train.main, f"--resume {folder} --epochs 1 1 30", "--patience", capsys)
     assert train.main(["--resume", str(folder)]) == 0
