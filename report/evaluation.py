@@ -234,32 +234,6 @@ def measure_balance(metrics: Mapping[str, Any]) -> float | None:
     return balanced.fraction if are_unequal(support) else None
 
 
-def describe_balance(runs: Sequence[Mapping[str, Any]], class_names: Sequence[str], images: str) -> Iterator[str]:
-    """Yield the balanced accuracy, and the classes of which no run classifies an image correctly, of unequal classes.
-
-    runs: metrics of ``evaluate_predictions`` of each run, of the same images. The numbers are those of the first.
-    images: what was classified, such as "test images".
-    """
-    metrics = runs[0]
-    balanced = measure_balance(metrics)
-    if balanced is None:
-        return
-    support = np.array(metrics["per_class"]["support"])
-    recall = np.max([run["per_class"]["recall"] for run in runs], axis=0)
-    numbers = np.flatnonzero(support)
-    counts = []
-    for number in (int(support.argmax()), int(numbers[support[numbers].argmin()])):
-        counts.append(f"{support[number]:,} {class_names[number]}")
-    text = f"the classes are unequal, {' to '.join(counts)} of {metrics['count']:,} {images}: "
-    text += f"accuracy {100 * metrics['accuracy']:.2f} %, balanced accuracy {100 * balanced:.2f} %"
-    missed = numbers[recall[numbers] == 0]
-    if len(missed):
-        names = [f"{class_names[number]} ({support[number]:,})" for number in missed[:NAMED]]
-        more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
-        text += f"; no image of {', '.join(names)}{more} is correctly classified"
-    yield text
-
-
 def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: np.ndarray) -> dict[str, list[float]]:
     """Classify images by their spikes up to a time step t, for each t. The network computes on, with no later spike.
 
