@@ -263,6 +263,11 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     points = [re.search(r"\+([\d.]+)", few[column])[1] for column in (5, 2)]  # STDP, random
     (helps,) = re.findall(r"^With all labels, features add.*\n?.*random features.*$", README, re.MULTILINE)
     assert re.findall(r"\d+\.\d", helps) == [f"{float(number):.1f}" for number in points]
+    log = (ROOT / "results" / "logs" / "decision-time.log").read_text()
+    decided = {name: line.split() for name, line in re.findall(r"(\w+)\.safetensors.*\n(.*)", log)}
+    (early,) = re.findall(r"First spikes decide early[^[]*", README)
+    for name, then, last in re.findall(r"`(\w+)`.*?(\d\d\.\d).*?(\d\d\.\d)", early, re.DOTALL):
+        np.testing.assert_allclose([float(then), float(last)], [float(decided[name][at]) for at in (7, 14)], atol=0.051)
 
     section = README.partition("## Does STDP help?")[2].partition("\n## ")[0]
     repeated = re.findall(r"\d+\.\d+\s±\s\d+\.\d+", section)
