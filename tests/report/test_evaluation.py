@@ -7,7 +7,10 @@ import pytest
 import torch
 from support.command import read_csv
 
-from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions
+from engine.rules import MarginRule
+from engine.stages import SpikingDense
+from network_trainer import NetworkTrainer
+from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions, measure_decision_time
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
 PREDICTIONS = [0, 0, 1, -1, 1, 0, -1, 1]
@@ -113,3 +116,20 @@ def test_labels_are_no_formulas_of_a_spreadsheet(tmp_path):
     evaluation = evaluate_decisions([-1] * 5, range(5), 5)
     evaluation.write_predictions(tmp_path / "predictions.csv", ["=1+1", "+1", "-1", "@one", "one"])
     assert [row["label"] for row in read_csv(tmp_path / "predictions.csv")] == ["'=1+1", "'+1", "'-1", "'@one", "one"]
+
+
+def test_decisions_after_each_time_step_of_the_input():
+    """By hand: the class 0 reads a pixel that spikes at 3, the class 1 more strongly one that spikes at 7.
+
+    The decision stage reads only whether they have spiked.
+    """
+
+    class Reader(NetworkTrainer):
+        def build(self, num_classes):
+            return {"s1": SpikingDense(num_classes, rule=MarginRule())}
+
+    model = Reader(in_channels=1, num_classes=2, image_size=(1, 2))
+    model.stages["s1"].weight.copy_(torch.tensor([[0.25, 0], [0, 0.5]])[:, :, None, None])
+    latencies = torch.tensor([3, 7], dtype=torch.uint8).expand(4, 1, 1, 2)
+    measured = measure_decision_time(model, latencies, np.array([1, 1, 1, 0]))
+    assert measured == {"accuracy": 3 * [0] + 4 * [0.25] + 8 * [0.75], "silent": 3 * [1] + 12 * [0]}

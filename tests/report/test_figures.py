@@ -216,6 +216,8 @@ def test_features_of_any_number_and_nothing_to_show(tmp_path):
         assert picture.shape[1] < 1500
         assert picture.std() > 20
     render(sheets.draw_features(np.zeros((4, 5, 5)), "title", "legend"), tmp_path)
+    faint = sheets.shade(np.full((4, 5, 5), 0.1), 4)  # a fifth of the contrast of what has learned
+    assert faint.max() == 153 < sheets.shade(np.full((4, 5, 5), 0.6), 4).max() == 255
     coloured = np.zeros((4, 5, 5, 3))
     coloured[:, 2, 2, 0], coloured[:, 2, 2, 1:] = 1, -1
     assert has_color(render(sheets.draw_features(coloured, "title", "legend"), tmp_path), (1, 0, 0))
