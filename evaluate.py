@@ -29,7 +29,7 @@ from report.exports.nir import write_nir
 from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results
-from report.run_folder import LATEST, RunFolder, write_start
+from run_folder import LATEST, RunFolder, write_start
 from training.changes import digest_code
 from training.checkpoint import Checkpoint, RunRecord, load_run
 from training.data import Split, Splits, choose_few, load_data, load_data_of_run

@@ -30,8 +30,8 @@ from tqdm import tqdm
 
 from imagesets import DataSet
 from models import model_class
-from report.run_folder import RunFolder, is_run, list_runs
 from report.sweep_report import read_run, write_sweep_report
+from run_folder import RunFolder, is_run, list_runs
 from training.checkpoint import load_checkpoint
 from training.data import check_unchanged, load_data
 from training.log import RunLog

@@ -19,8 +19,8 @@ from engine.lengths import EARLY
 from models import model_class
 from network_trainer import LatencyDataset
 from report.report import FIGURES
-from report.run_folder import LATEST, RunFolder, find_run, write_start
 from report.summary import list_models
+from run_folder import LATEST, RunFolder, find_run, write_start
 from training.changes import digest_code
 from training.checkpoint import collect_checkpoint, load_run, save_checkpoint
 from training.data import load_data

@@ -29,8 +29,8 @@ from report.figures import DPI
 from report.operations import MAX_IMAGES
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
-from report.run_folder import RunFolder, list_plugins, read_record, read_text
 from report.sheets import make_color_table, shade
+from run_folder import RunFolder, list_plugins, read_record, read_text
 from utils import join_words, write_text
 
 PAGE = "index.html"

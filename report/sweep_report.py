@@ -21,7 +21,7 @@ from errors import InputError
 from report.evaluation import Accuracy, describe_only_decision, measure_balance
 from report.figures import CURVES, create_figure, save, use_style
 from report.page import PAGE, load_template
-from report.run_folder import RunFolder, read_record, read_rows
+from run_folder import RunFolder, read_record, read_rows
 from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.

@@ -8,8 +8,8 @@ from training import COMMANDS, ROOT
 from training.changes import list_code
 
 MODULES = [  # from the lowest, each a file or a folder at the root
-    "errors", "utils", "SpykeTorch", "engine", "s1c1", "imagesets", "encoders", "network_trainer", "models", "report",
-    "training", *COMMANDS,
+    "errors", "utils", "SpykeTorch", "engine", "s1c1", "imagesets", "encoders", "network_trainer", "models",
+    "run_folder", "report", "training", *COMMANDS,
 ]  # fmt: skip
 CORE = "engine", "s1c1", "network_trainer", "models"  # what a reader of the method reads; it imports no other part …
 BELOW = {"errors", "utils", "SpykeTorch"}  # … than these, and models name their encoders

@@ -25,9 +25,8 @@ import train
 from engine.plugins import PLUGINS
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
-from report.formats import FORMAT
-from report.run_folder import RunFolder
 from report.sweep_report import read_run
+from run_folder import FORMAT, RunFolder
 from training.checkpoint import load_checkpoint
 from training.parsing import read_pairs
 from training.settings import SweepSettings

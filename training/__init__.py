@@ -10,8 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = (
-    "SpykeTorch", "encoders", "engine", "errors", "imagesets", "models", "network_trainer", "report", "s1c1",
-    "training", "utils",
+    "SpykeTorch", "encoders", "engine", "errors", "imagesets", "models", "network_trainer", "report", "run_folder",
+    "s1c1", "training", "utils",
 )  # fmt: skip
 COMMANDS = "train", "evaluate", "sweep"
 

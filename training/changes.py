@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from engine.backends import choose_backend
-from report.run_folder import RunFolder
+from run_folder import RunFolder
 from training import COMMANDS, NAMES, ROOT
 from training.settings import TrainSettings
 from utils import find_commit

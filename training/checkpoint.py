@@ -31,7 +31,7 @@ from engine.stages import read_stages
 from errors import InputError, describe_reason
 from models import build_model
 from network_trainer import NetworkTrainer
-from report.formats import FORMAT, check_format
+from run_folder import FORMAT, check_format
 from utils import join_words, write_atomically
 
 

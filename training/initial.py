@@ -10,7 +10,7 @@ from engine.encoder import Encoder
 from errors import InputError
 from imagesets.data_set import list_classes
 from network_trainer import NetworkTrainer
-from report.run_folder import RunFolder, find_checkpoint, find_run, is_run, list_runs
+from run_folder import RunFolder, find_checkpoint, find_run, is_run, list_runs
 from training.checkpoint import RunRecord, load_checkpoint
 from training.data import Splits
 from training.settings import TrainSettings

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, get_args,
 from engine.declaration import fits, to_field
 from engine.plugins import import_plugin
 from errors import InputError
-from report.formats import check_format
+from run_folder import check_format
 from utils import join_words
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from imagesets.data_set import is_of_characters, make_absolute
 from imagesets.pictures import MAX_BLACK, find_border
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
-from report.run_folder import RunFolder
 from report.summary import summarize
+from run_folder import RunFolder
 from training.changes import compare_backends, compare_code
 from training.checkpoint import RunCheckpoint, RunRecord, rebuild_network
 from training.data import Splits, check_unchanged, load_data_of_run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.plugins import PLUGINS
 from errors import InputError, find_place
-from report.run_folder import RunFolder
+from run_folder import RunFolder
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)}
 

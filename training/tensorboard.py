@@ -24,8 +24,8 @@ from engine.layers import Layer
 from engine.progress import COLUMNS, Row
 from network_trainer import NetworkTrainer, Phase, compute_convergence
 from report.channels import name_scales
-from report.run_folder import read_text
 from report.sheets import draw_filters
+from run_folder import read_text
 
 EVENT_FILES = "events.out.tfevents.*"
 POINTS = 10  # the largest number of points of a curve within an epoch

@@ -21,7 +21,7 @@ from report.evaluation import Evaluation, measure_decision_time
 from report.operations import count_operations
 from report.page import PAGE, load_template, write_page
 from report.report import Report, collect_results, draw_figures
-from report.run_folder import RunFolder
+from run_folder import RunFolder
 from SpykeTorch import __version__
 from training.checkpoint import best_weights, collect_checkpoint
 from training.log import RunLog

@@ -19,7 +19,7 @@ from errors import InputError, make_printable, warn
 from imagesets.image_files import read_image
 from imagesets.pictures import GROUNDS, find_border
 from network_trainer import NetworkTrainer
-from report.run_folder import find_checkpoint
+from run_folder import find_checkpoint
 from training.checkpoint import (
     Checkpoint,
     RunRecord,

@@ -43,7 +43,7 @@ from engine.stages import INPUT
 from errors import InputError
 from models import import_plugin
 from network_trainer import NetworkTrainer
-from report.run_folder import RunFolder, find_run, read_record, read_rows
+from run_folder import RunFolder, find_run, read_record, read_rows
 from train import train
 from training.command import command_line, print_output
 from training.data import Splits, load_data

@@ -49,9 +49,9 @@ from imagesets.augmentation import move_images
 from imagesets.splits import choose_evenly, choose_labelled
 from models import build_model
 from network_trainer import NetworkTrainer
-from report.run_folder import find_run
 from results.scripts.baselines import spread_labels
 from results.scripts.controls import KINDS, MEASURED, describe_features, replace_features
+from run_folder import find_run
 from training import spread
 from training.command import command_line, print_output
 from training.data import Splits, load_data

@@ -21,8 +21,8 @@ from models import build_model
 from report import page
 from report.activation_maps import save_activation_maps
 from report.evaluation import evaluate_predictions
-from report.formats import FORMAT
 from report.report import FIGURES, Report, figure
+from run_folder import FORMAT
 from s1c1 import S1C1
 
 NAMES = ("T-shirt/top", "<u>", "</script>", "&amp;", '"', *"56789")

@@ -19,7 +19,7 @@ from engine.progress import Progress, Row
 from engine.stages import set_fields
 from errors import InputError
 from models import build_model
-from report.run_folder import find_checkpoint
+from run_folder import find_checkpoint
 from s1c1 import S1C1
 from training.checkpoint import (
     Checkpoint,

@@ -18,7 +18,7 @@ import imagesets
 import train
 from encoders import choose_encoder
 from models import build_model
-from report.run_folder import RunFolder
+from run_folder import RunFolder
 from s1c1 import S1C1
 from training.checkpoint import collect_checkpoint, load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network

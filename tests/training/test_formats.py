@@ -10,7 +10,7 @@ from support.refusals import assert_refuses, refuses
 import evaluate
 import sweep
 import train
-from report.formats import FORMAT, LAST
+from run_folder import FORMAT, LAST
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.trained import load_network
 

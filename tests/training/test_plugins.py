@@ -22,8 +22,8 @@ from engine.plugins import PLUGINS, import_plugin
 from engine.progress import COLUMNS
 from imagesets import load
 from network_trainer import NetworkTrainer
-from report.formats import FORMAT
 from report.report import FIGURES
+from run_folder import FORMAT
 from training.checkpoint import load_checkpoint
 from training.settings import TrainSettings
 from training.trained import load_network

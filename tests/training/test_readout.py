@@ -14,7 +14,7 @@ import imagesets
 import train
 from models import build_model
 from models.mozafari2018 import Mozafari2018
-from report.run_folder import RunFolder
+from run_folder import RunFolder
 from s1c1 import S1C1
 from training import readout
 from training.checkpoint import load_checkpoint, rebuild_network

@@ -24,7 +24,7 @@ from imagesets import load
 from models import build_model
 from report import emergence, figures
 from report.page import write_training_page
-from report.run_folder import find_run
+from run_folder import find_run
 from training.checkpoint import load_checkpoint
 from training.recorders.checkpoints import Checkpoints
 from training.recorders.maps import Maps

@@ -34,8 +34,8 @@ from models import MODELS, build_model
 from network_trainer import NetworkTrainer
 from report import figures
 from report.report import FIGURES
-from report.run_folder import RunFolder
 from report.sweep_report import read_run
+from run_folder import RunFolder
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 from training.log import RunLog

@@ -25,7 +25,7 @@ import train
 from engine.lengths import EARLY
 from models import network_names
 from network_trainer import NetworkTrainer
-from report.formats import FORMAT
+from run_folder import FORMAT
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.data import load_data
 from training.parsing import CODE, LEARNING, ROUNDING, make_parser, read_pairs, read_value, setting, to_words

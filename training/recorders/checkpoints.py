@@ -3,7 +3,7 @@
 import time
 
 from engine.progress import EpochStep, Step
-from report.run_folder import RunFolder
+from run_folder import RunFolder
 from training.recorders.recorder import Recorder
 from training.run import Run
 from training.stopping import Stopped

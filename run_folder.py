@@ -1,4 +1,4 @@
-"""The folder of a run: which files it contains, how far the run is, and how it continues."""
+"""The folder of a run: which files it contains, their format, how far the run is, and how it continues."""
 
 import csv
 import json
@@ -13,7 +13,6 @@ from safetensors import SafetensorError, safe_open
 
 from engine.plugins import PLUGINS
 from errors import InputError
-from report.formats import FORMAT, check_format
 from SpykeTorch import __version__
 from utils import describe_environment, join_words, write_json, write_text
 
@@ -24,6 +23,11 @@ WRITTEN = (  # what train.py writes in the folder of a run beside figures, as pa
     "**/events.out.tfevents.*",
 )  # fmt: skip
 LATEST = "latest"  # in place of a run: the newest, see ``find_run``
+
+# The format of the checkpoints and of args.json that this version reads and writes. A new field whose default means
+# "as before" needs no new format. Any other change increases it.
+FORMAT = 4
+LAST = "1.3.0 (git checkout c91b78f)"  # the last version that reads formats below it
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,17 @@ def find_checkpoint(name: str | Path, output: str | Path) -> Path:
     if not path.is_dir():
         return path
     return run.best if run.best.is_file() else run.last
+
+
+def check_format(record: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the record of a file without its format. Raises InputError for another format."""
+    record = dict(record)
+    number = record.pop("format", 1)
+    if number == FORMAT:
+        return record
+    if number in range(1, FORMAT):
+        raise InputError(f"{path} is of an older version of this program; version {LAST} is the last that reads it")
+    raise InputError(f"{path} has the format {number}, but this version of the program reads {FORMAT}")
 
 
 def read_record(path: Path) -> dict[str, Any]:
