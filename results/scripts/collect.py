@@ -427,6 +427,7 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "noise": to_markdown(features.NOISE_COLUMNS, features.make_noise_table()),
             "controls": to_markdown(features.CONTROL_COLUMNS, features.make_control_table()),
             "labels": to_markdown(features.LABEL_COLUMNS, features.make_label_table(read_few())),
+            "spread": to_markdown(features.SPREAD_COLUMNS, features.make_spread_table()),
         },
     }
 

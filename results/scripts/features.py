@@ -32,6 +32,9 @@ WORTH_ROWS = (
     ("cifar", "10000"),
 )
 TABULATED = "mnist", "fashion-mnist", "kannada"  # the data of the table of few labels, with three seeds or more
+SPREAD = "imprinted", "pixels"  # what labels spread over in place of learned features
+SPREAD_COLUMNS = "data, labels", "accuracy of", "STDP, % (draws)", *(f"− {kind}" for kind in SPREAD)
+SPREAD_LINE = re.compile(r"(\S+)-(\d+) (\w+), (\d+) labels, draw (\d+): (graph|network) ([\d.]+)")
 NOISES = "0.0", "0.1", "0.2", "0.3"  # the columns of the table of noisy images
 NOISE_COLUMNS = "STDP − imprinted, noise:", *NOISES
 # the rows of the table of noisy images, of each experiment: {network: title}
@@ -40,6 +43,7 @@ NOISY = (
     {"mozafari2018_margin": "mozafari2018_margin (2.0)"},
 )
 SIGNIFICANT = 0.05
+VALIDATED = 100  # the first draw of labels that is classified on validation images
 
 Kinds = dict[str, dict[str, float]]  # {kind of features: {seed: accuracy in %}}
 
@@ -190,6 +194,23 @@ def make_worth_table() -> list[list[str]]:
         none = f"{statistics.mean(kinds['none'].values()):.1f} ({len(kinds['none'])})"
         table.append([f"{NAMES[data]}, {labels}", none, *differences])
     return table
+
+
+def make_spread_table() -> list[list[str]]:
+    """Return the rows of the table of labels that spread: test images, of each draw of labels and seed of features."""
+    found: dict[tuple, Kinds] = {}
+    for line in (RESULTS / "logs" / "few-labels.log").read_text(encoding="utf-8").splitlines():
+        match = SPREAD_LINE.match(line)
+        if match and int(match[5]) < VALIDATED:
+            data, seed, kind, labels, draw, what, accuracy = match.groups()
+            kinds = found.setdefault((data, int(labels), what), {})
+            kinds.setdefault(kind, {})[f"{seed} {draw}"] = float(accuracy)
+    rows = []
+    for (data, labels, what), kinds in found.items():
+        if "learned" in kinds:
+            others = [kinds.get(kind, {}) for kind in SPREAD]
+            rows.append(((f"{NAMES[data]}, {labels:,}", f"the {what}"), kinds["learned"], others))
+    return format_leads(rows)
 
 
 def make_label_table(quoted: dict[tuple[str, str], str]) -> list[list[str]]:
