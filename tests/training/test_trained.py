@@ -27,8 +27,8 @@ STAGES = {  # of the networks, those with weights
     "mozafari2018": "s1 s2 s3",
     "multiscale2026": "s1 s2 s3 s4 s5",
 }
-# accuracy on the first 100 test images
-LEAST = {"deep2024": 0.85, "majority2024": 0.95, "mozafari2018": 0.97, "multiscale2026": 0.97}
+# accuracy on 100 test images, taken evenly: 0.89, 0.94, 0.95, 0.98
+LEAST = {"deep2024": 0.85, "majority2024": 0.93, "mozafari2018": 0.94, "multiscale2026": 0.97}
 FILES = {name: FOLDER / f"{name}.safetensors" for name in STAGES}
 FASHION = FOLDER / "multiscale2026-fashion.safetensors"
 
