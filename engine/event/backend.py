@@ -243,8 +243,9 @@ def _prepare_deciding(layer, latency, classes):
     For a single image, codes would take longer than exact sums.
     """
     array = layer.weight.detach().numpy()
+    rule = layer.stage.rules[-1]
     geometry = geometry_of(layer, latency, BANK)
-    plasticity = make_plasticity(layer.stage.rules[-1], array.dtype)
+    plasticity = make_plasticity(rule, array.dtype)
     transposed = transpose(array)
     is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
     images = min(len(latency), deciding.chunk_size(geometry, is_screened))
@@ -254,8 +255,8 @@ def _prepare_deciding(layer, latency, classes):
     weights = Weights(transposed, rows, _are_inside(array, plasticity))
     inputs = make_inputs(images, geometry)
     found = make_peaks(images, geometry.stride, array.dtype)
-    rule = layer.stage.rules[-1]
-    return deciding.DecidingLayer(geometry, weights, plasticity, classes, rule.drops, inputs, found, screen)
+    drift = np.zeros(geometry.features)
+    return deciding.DecidingLayer(geometry, weights, plasticity, classes, rule.drops, inputs, found, screen, drift)
 
 
 def _are_inside(array, plasticity):

@@ -18,9 +18,9 @@ from engine.decision import strongest
 from engine.event.layout import Geometry, Weights, is_dense, to_banks
 from engine.event.peaks import Inputs, Peaks, raise_peaks
 from engine.event.plasticity import clamp, renew
-from engine.event.screening import Screen, encode, find_candidates
+from engine.event.screening import STALE, Screen, encode, find_candidates
 
-SCREENED_CHUNK = 32  # images of a chunk of a layer that is screened
+SCREENED_CHUNK = 64  # images of a chunk of a layer that is screened
 EXACT_CHUNK = 8  # of a layer that is not, because each feature that has changed is summed again for each image
 DENSE_CHUNK = 64  # of a SpikingDense: weights that no cache holds are read and written once in a chunk
 
@@ -36,6 +36,7 @@ class DecidingLayer(NamedTuple):
     inputs: Inputs
     peaks: Peaks
     screen: Screen
+    drift: np.ndarray  # float64 (F,): the sum of the largest changes of weights that codes or banks do not contain yet
 
 
 class Decisions(NamedTuple):
@@ -68,10 +69,9 @@ def learn_chunk(labels, layer, rates, left_out, decisions):
 
     Raises ValueError if the verdict of the rule is impossible.
     """
-    geometry, weights, plasticity, classes, drops, inputs, peaks, screen = layer
+    geometry, weights, plasticity, classes, drops, inputs, peaks, screen, drift = layer
     features = geometry.features
     is_screened = len(screen.spacing) > 0
-    drift = np.zeros(features)  # of each feature: the sum of the largest changes of its weights within the chunk
     group = np.zeros(features, np.int64)  # see ``find_candidates``
     candidates = np.empty(features, weights.transposed.dtype)  # the peaks of one image, -1 for a neuron left out
     learners = np.empty((features, 2), np.int64)  # (feature, row of the rates) of the neurons that learn
@@ -117,18 +117,19 @@ def learn_chunk(labels, layer, rates, left_out, decisions):
                 drift[feature] += _replace(synapses, renewed)
                 has_learned = True
         n += 1
-    changed = np.flatnonzero(drift)
+    stale = np.flatnonzero(drift > STALE * screen.spacing) if is_screened else np.flatnonzero(drift)
     if has_learned and not weights.inside[0]:
         clamp(weights.transposed, plasticity)
         weights.inside[0] = True
-        changed = np.arange(features)
+        stale = np.arange(features)
     if is_screened:
-        for f in changed:
+        for f in stale:
             screen.lowest[f] = min(max(screen.lowest[f] - drift[f], plasticity.lower), plasticity.upper)
             screen.highest[f] = min(max(screen.highest[f] + drift[f], plasticity.lower), plasticity.upper)
-        encode(weights.transposed, changed, screen)
+        encode(weights.transposed, stale, screen)
     else:
-        to_banks(weights.transposed, changed, weights.rows)
+        to_banks(weights.transposed, stale, weights.rows)
+    drift[stale] = 0
     return n
 
 

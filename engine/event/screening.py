@@ -2,8 +2,10 @@
 
 The weights of feature f are w ≈ lowest(f) + spacing(f) · code, with codes from 0 to ``LEVELS``. The sum of the codes of
 m spikes gives a potential up to m · slack(f). Only the *candidates*, whose upper bound reaches the highest lower bound,
-are summed exactly, in the same order as in ``peaks.py``. Without codes, a learning step takes about twice as long. The
-slack contains, for each spike,
+are summed exactly, in the same order as in ``peaks.py``. Without codes, a learning step takes about twice as long.
+
+Sums of codes are exact in any order. So an image takes those of its *model*, the most similar earlier image of its
+chunk, and adds only the codes of the spikes that differ: six of ten, for digits. The slack contains, for each spike,
 
     spacing(f) / 2                                    for the rounding of the weights to codes
     drift(f)                                          for how much the weights have changed since they were encoded
@@ -20,25 +22,31 @@ from engine.compiled import compiled
 from engine.decision import tolerance
 from engine.declaration import MAX_VALUE
 from engine.event.layout import allocate_aligned, is_dense
-from engine.event.peaks import list_spikes_of_images, raise_peaks
+from engine.event.peaks import Inputs, list_spikes_of_images, make_inputs, raise_peaks
 from engine.event.simd import add_rows
 from engine.threads import run_parts
 
-BITS = 10
+BITS = 9
 LEVELS = 2**BITS - 1
-ROWS = 2 ** (16 - BITS)  # rows of codes whose sum fits in 16 bits
+ROWS = 2 ** (15 - BITS)  # rows of codes whose sum fits in 16 bits with a sign
 LANES = 32  # codes of one cache line
+SAMPLE = 255  # neurons that are compared to find a model
+STALE = 1  # a feature is encoded again after its drift exceeds so many spacings
 
 
 class Screen(NamedTuple):
-    """The codes of a layer, and their sums for the images of a chunk. Without features: the layer is not screened."""
+    """The codes of a layer, and their sums for the images of a chunk. Without features: the layer is not screened.
 
-    codes: np.ndarray  # uint16 (k · k, C) rows of whole cache lines
-    lowest: np.ndarray  # float64 (F,): no weight of a feature is lower
-    highest: np.ndarray  # float64 (F,): no weight of a feature is higher
+    Beside the codes, a row contains a 1, so that the sum of rows contains the number of spikes.
+    """
+
+    codes: np.ndarray  # int16 (k · k, 2, C) rows of whole cache lines; the second C rows are the first with a minus
+    lowest: np.ndarray  # float64 (F,): no weight of a feature was lower when it was encoded
+    highest: np.ndarray  # float64 (F,): no weight of a feature was higher
     spacing: np.ndarray  # float64 (F,): between the weights of neighbouring codes
-    sums: np.ndarray  # int32 (N, Ho · Wo, numbers of a row): the sums of the codes
-    counts: np.ndarray  # int64 (N, Ho · Wo): the numbers of spikes
+    sums: np.ndarray  # int32 (N, Ho · Wo, numbers of a row): the sums of rows, at first without those of the model
+    models: np.ndarray  # int64 (N,): the model of each image but the first
+    changes: Inputs  # the spikes that only an image has, channel c, or only its model, channel C + c
 
 
 def can_screen(geometry, transposed, verdict) -> bool:
@@ -50,29 +58,31 @@ def can_screen(geometry, transposed, verdict) -> bool:
 def make_screen(images, geometry, transposed) -> Screen:
     """Return the codes of transposed weights (F, k · k, C), and memory for the sums of a chunk of images."""
     features, offsets, channels = transposed.shape
-    row = -(-features // LANES) * LANES
-    codes = allocate_aligned(offsets * channels * row, np.empty(0, np.uint16))
+    row = (features // LANES + 1) * LANES
+    codes = allocate_aligned(offsets * 2 * channels * row, np.empty(0, np.int16))
     codes[:] = 0
-    positions = geometry.out_height * geometry.out_width
-    sums = np.empty((images, positions, row), np.int32)
-    counts = np.empty((images, positions), np.int64)
+    codes.reshape(offsets, 2, channels, row)[..., features] = [[1], [-1]]
+    sums = np.empty((images, geometry.out_height * geometry.out_width, row), np.int32)
     lowest = transposed.min((1, 2)).astype(np.float64)
     highest = transposed.max((1, 2)).astype(np.float64)
-    screen = Screen(codes, lowest, highest, np.empty(features), sums, counts)
+    models = np.empty(images, np.int64)
+    screen = Screen(codes, lowest, highest, np.empty(features), sums, models, make_inputs(images, geometry))
     encode(transposed, np.arange(features), screen)
     return screen
 
 
 def sum_codes(latency, geometry, inputs, screen, threads):
     """Sum the codes of the spikes of latency (N, C, H, W)."""
-    run_parts(list_spikes_of_images, len(latency), latency, geometry, inputs, threads=threads)
-    run_parts(_sum_codes_of_images, len(latency), len(latency), geometry, inputs, screen, threads=threads)
+    images = len(latency)
+    run_parts(list_spikes_of_images, images, latency, geometry, inputs, threads=threads)
+    sample = (latency.reshape(images, -1)[:, :SAMPLE] < geometry.time_steps).view(np.uint8)
+    run_parts(_sum_codes_of_images, images, sample, geometry, inputs, screen, threads=threads)
 
 
 @compiled
 def encode(transposed, chosen, screen):
     """Encode the weights of the ``chosen`` features, int64 (n,), of transposed (F, k · k, C)."""
-    codes, lowest, highest, spacing, sums, _ = screen
+    codes, lowest, highest, spacing, sums = screen[:5]
     offsets, channels = transposed.shape[1:]
     numbers = sums.shape[2]
     for f in chosen:
@@ -80,40 +90,67 @@ def encode(transposed, chosen, screen):
     for offset in range(offsets):
         for start in range(0, channels, 64):  # rows that stay in the innermost cache for all features
             for f in chosen:
-                at = offset * channels * numbers + f
+                at = offset * 2 * channels * numbers + f
                 low = lowest[f]
                 scale = 1 / spacing[f]
                 synapses = transposed[f, offset]
                 for c in range(start, min(start + 64, channels)):
-                    codes[at + c * numbers] = np.int32((synapses[c] - low) * scale + 0.5)
+                    code = np.int16((synapses[c] - low) * scale + 0.5)
+                    codes[at + c * numbers] = code
+                    codes[at + (channels + c) * numbers] = -code
 
 
 @compiled
-def _sum_codes_of_images(part, parts, images, geometry, inputs, screen):
-    """Sum the codes of the spikes of every ``parts``-th image, kernel offset by kernel offset."""
-    codes, sums, counts = screen.codes, screen.sums, screen.counts
+def _list_changes(sample, n, geometry, inputs, screen):
+    """Find the model of image n, and list the spikes that only one of both has."""
+    sources, first, _ = screen.changes
+    pixels = geometry.height * geometry.width
+    model = 0
+    fewest = SAMPLE + 1
+    for earlier in range(n):
+        differ = np.uint8(0)
+        for i in range(sample.shape[1]):
+            differ = np.uint8(differ + (sample[n, i] ^ sample[earlier, i]))
+        if differ < fewest:
+            fewest = differ
+            model = earlier
+    screen.models[n] = model
+    at = n * pixels * geometry.channels
+    for pixel in range(pixels):
+        first[n, pixel] = at
+        for c in range(geometry.channels):
+            is_lost = n > 0 and inputs.times[model, pixel, c] < geometry.time_steps
+            sources[at] = c + is_lost * geometry.channels
+            at += (inputs.times[n, pixel, c] < geometry.time_steps) != is_lost
+    first[n, pixels] = at
+
+
+@compiled
+def _sum_codes_of_images(part, parts, sample, geometry, inputs, screen):
+    """Sum the rows of the changes of every ``parts``-th image, kernel offset by kernel offset.
+
+    sample: uint8 (N, ``SAMPLE`` or fewer), whether some neurons of the input have spiked.
+    """
+    codes, _, _, _, sums, _, changes = screen
     width = geometry.width
     out_height = geometry.out_height
     out_width = geometry.out_width
     numbers = sums.shape[2]
-    for n in range(part, images, parts):
+    for n in range(part, len(sample), parts):
+        _list_changes(sample, n, geometry, inputs, screen)
         sums[n] = 0
-        counts[n] = 0
     for offset in range(geometry.kernel * geometry.kernel):
-        weights = offset * geometry.channels * numbers
+        weights = offset * 2 * geometry.channels * numbers
         dy, dx = offset // geometry.kernel - geometry.padding, offset % geometry.kernel - geometry.padding
-        for n in range(part, images, parts):
+        for n in range(part, len(sample), parts):
             for y in range(max(0, -dy), min(out_height, geometry.height - dy)):
                 for x in range(max(0, -dx), min(out_width, width - dx)):
                     pixel = (y + dy) * width + x + dx
-                    position = y * out_width + x
-                    lo = inputs.first[n, pixel]
-                    hi = inputs.first[n, pixel + 1]
-                    counts[n, position] += hi - lo
-                    row = sums[n, position]
-                    for start in range(lo, hi, ROWS):
-                        end = min(start + ROWS, hi)
-                        add_rows(row, 0, codes, inputs.sources, (start, end), weights, numbers, numbers)
+                    row = sums[n, y * out_width + x]
+                    end = changes.first[n, pixel + 1]
+                    for start in range(changes.first[n, pixel], end, ROWS):
+                        span = start, min(start + ROWS, end)
+                        add_rows(row, 0, codes, changes.sources, span, weights, numbers, numbers)
 
 
 @compiled
@@ -122,9 +159,16 @@ def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks
 
     group: int64 (F,), 0 or 1; 2: the feature belongs to no group.
     """
-    _, lowest, highest, spacing, sums, counts = screen
+    _, lowest, highest, spacing, sums, models, _ = screen
     features = geometry.features
-    most = counts[n].max()
+    most = 0
+    for position in range(sums.shape[1]):
+        row = sums[n, position]
+        if n > 0:
+            before = sums[models[n], position]
+            for f in range(features + 1):
+                row[f] += before[f]
+        most = max(most, row[features])
     eps = np.finfo(transposed.dtype).eps
     rounding = 0.25 * (most + 1) * eps * (1 + most * eps) + 1e-12
     low = np.empty(features)
@@ -136,23 +180,23 @@ def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks
         high[f] = lowest[f] + slack
     bounds = np.full(features, -np.inf)
     for position in range(sums.shape[1]):
-        m = np.float64(counts[n, position])
         row = sums[n, position]
+        m = row[features]
         for f in range(features):
             bound = m * low[f] + spacing[f] * row[f]
             bounds[f] = bound if bound > bounds[f] else bounds[f]
     limits = np.full(3, -np.inf)
     for f in range(features):
         limits[group[f]] = max(limits[group[f]], bounds[f])
-    limits[2] = limits.max()
+    limits[2] = max(limits[0], limits[1], limits[2])
     for f in range(features):
         limit = limits[group[f]]
         bounds[f] = limit - abs(limit) * 4 * tolerance(bounds.itemsize)
     peaks.values[n] = -1
     candidates = np.empty(features, np.int64)
     for position in range(sums.shape[1]):
-        m = np.float64(counts[n, position])
         row = sums[n, position]
+        m = row[features]
         count = 0
         for f in range(features):
             if m * high[f] + spacing[f] * row[f] >= bounds[f]:

@@ -49,7 +49,7 @@ def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
     span: (lo, hi).
 
     The sums stay in registers from the first row to the last: each addition takes one load. If w contains codes of 16
-    bits and p numbers of 32 bits, the sum of the rows must fit in 16 bits. Sums of bytes stay at 255.
+    bits and p numbers of 32 bits, the sums of the rows must fit in 16 bits, too. Sums of bytes stay at 255.
     """
     signature = types.void(p, types.intp, w, rows, types.UniTuple(types.intp, 2), types.intp, types.intp, types.intp)
 
@@ -94,7 +94,7 @@ def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
                     builder.store(add(builder.load(total), _load(builder, source, vector, size)), total)
                 after = builder.load(total)
                 if is_code:
-                    after = builder.add(_load(builder, target, wide, size), builder.zext(after, wide))
+                    after = builder.add(_load(builder, target, wide, size), builder.sext(after, wide))
                 store = builder.store(after, builder.bitcast(target, wide.as_pointer()))
                 store.align = size
             start = end

@@ -357,6 +357,7 @@ def test_screening_changes_no_bit(dtype, data):
     start = (start + scale * rng.normal(0, 0.1, start.shape)).astype(dtype)
     latency = np.full((70, 5, side, side), 15, np.uint8)
     latency[rng.random(latency.shape) < rng.choice([0.02, 0.5, 0.95], (70, 1, side, side))] = 3
+    latency[::9] = rng.choice([3, 15], (8, 1, 1, 1))  # all neurons spike, or none
     labels = rng.integers(0, 2, 70)
     left_out = data.draw(st.sampled_from([None, rng.random((70, features)) < 0.5]))
     found = []

@@ -66,9 +66,9 @@ def test_add_rows_adds_in_order_and_only_there(dtype, index):
 
 
 def test_add_rows_adds_codes_to_wider_numbers():
-    """Sums of 16 bits are added to numbers of 32 bits; the rows are numbered."""
+    """Sums of 16 bits with a sign are added to numbers of 32 bits; the rows are numbered."""
     rng = np.random.default_rng(0)
-    codes = rng.integers(0, 2**10, 10_000).astype(np.uint16)
+    codes = rng.integers(-(2**9), 2**9, 10_000).astype(np.int16)
     rows = rng.integers(0, 90, 64).astype(np.int32)
     for n in range(0, 600, 32):
         sums = rng.integers(0, 2**30, GUARD + n + GUARD).astype(np.int32)
