@@ -32,6 +32,7 @@ from report.report import Report, collect_results
 from run_folder import LATEST, RunFolder, write_start
 from training.changes import digest_code
 from training.checkpoint import Checkpoint, RunRecord, load_run
+from training.comparison import check_alike, compare_networks
 from training.data import Split, Splits, choose_few, load_data, load_data_of_run
 from training.log import RunLog
 from training.parsing import to_text
@@ -40,7 +41,6 @@ from training.readout import save_features
 from training.references import measure_references
 from training.settings import EvaluateSettings, TrainSettings
 from training.testing import record_test, report_test
-from training.together import check_alike, compare_networks
 from training.trained import TrainedNetwork, compute_maps, load_network
 from utils import check_memory, check_place, claim_folder, lock_folder, put_in_place, to_folder_name, write_json
 
@@ -53,7 +53,7 @@ def main(words: list[str]) -> int | None:
         check_place(Path(file))
     network, *others = load_networks(settings)
     if others:
-        evaluate_together(settings, [network, *others])
+        evaluate_several(settings, [network, *others])
     elif settings.nir:
         write_graph(Path(settings.nir), network)
     elif settings.draw:
@@ -149,7 +149,7 @@ def check_first_test(settings: EvaluateSettings, run: RunFolder, network: Traine
         raise InputError("another test was recorded at the same time")
 
 
-def evaluate_together(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:
+def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:
     """Test several networks alone and together on the test images of a data set, and write the scores in a folder."""
     check_alike(networks)
     data, images, labels = read_test_images(settings, networks[0])
@@ -181,7 +181,7 @@ def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tup
 def begin_test(
     settings: EvaluateSettings, data: DataSet, name: str, facts: dict, networks: list[TrainedNetwork]
 ) -> tuple[Path, RunLog, dict]:
-    """Create the folder of a test, with the record of the command, and begin its log. name: what is tested.
+    """Create the folder of a test, with the command, and begin its log. name: what is tested.
 
     Returns the folder, the log, and ``facts`` with those of the data set, for results.json.
     """
@@ -189,8 +189,8 @@ def begin_test(
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
         folder = put_in_place(claimed)
     summaries = [describe(network.model, read_settings(network.checkpoint)) for network in networks]
-    record = {"command_line": settings.command_line, "code_sha256": digest_code(), **facts}
-    write_start(folder, record, "\n\n".join(summaries))
+    command = {"command_line": settings.command_line, "code_sha256": digest_code(), **facts}
+    write_start(folder, command, "\n\n".join(summaries))
     log = RunLog(folder, settings.tensorboard)
     log.info_all(data.notes)
     for network in networks:
@@ -274,11 +274,11 @@ def write_features(
     """Compute and save the features of some splits. title: of the folder. more: arrays that are saved beside them."""
     model = network.model
     choose_stage(model, stage, max(map(len, splits.values())))
-    record = {"command_line": settings.command_line, "code_sha256": digest_code()}
-    record["checkpoint"] = str(network.checkpoint.path)
+    command = {"command_line": settings.command_line, "code_sha256": digest_code()}
+    command["checkpoint"] = str(network.checkpoint.path)
     folder_name = f"{model.name}-{to_folder_name(title)}-features"
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
-        write_start(claimed, record, describe(model, read_settings(network.checkpoint)))
+        write_start(claimed, command, describe(model, read_settings(network.checkpoint)))
         for name, chosen in splits.items():
             latencies = compute_maps(model, network.encoder, chosen.images, stage)
             save_features(claimed, name, chosen, latencies, stage, model.time_steps, **more)

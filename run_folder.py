@@ -49,8 +49,8 @@ class RunFolder:
     def args(self) -> dict[str, Any]:
         """The content of args.json in the format of this version: {} if it is missing or damaged."""
         path = self.path / "args.json"
-        record = read_record(path)
-        return record and check_format(record, path)
+        content = read_json(path)
+        return content and check_format(content, path)
 
     @property
     def header(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class RunFolder:
     @property
     def results(self) -> dict[str, Any]:
         """The content of results.json: {} if it is missing or damaged."""
-        return read_record(self.path / "results.json")
+        return read_json(self.path / "results.json")
 
     @property
     def is_finished(self) -> bool:
@@ -145,9 +145,9 @@ def list_runs(folder: Path) -> list[Path]:
     return sorted(filter(is_run, folder.glob("[!.]*")))
 
 
-def write_start(folder: Path, record: dict[str, Any], summary: str) -> None:
-    """Write args.json, the record of a command with its environment, and summary.txt, the table of the stages."""
-    write_json(folder / "args.json", {"format": FORMAT, "version": __version__, **record, **describe_environment()})
+def write_start(folder: Path, command: dict[str, Any], summary: str) -> None:
+    """Write args.json, what a command was and its environment, and summary.txt, the table of the stages."""
+    write_json(folder / "args.json", {"format": FORMAT, "version": __version__, **command, **describe_environment()})
     write_text(folder / "summary.txt", summary + "\n")
 
 
@@ -186,22 +186,22 @@ def find_checkpoint(name: str | Path, output: str | Path) -> Path:
     return run.best if run.best.is_file() else run.last
 
 
-def check_format(record: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the record of a file without its format. Raises InputError for another format."""
-    record = dict(record)
-    number = record.pop("format", 1)
+def check_format(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the content of a file without its format. Raises InputError for another format."""
+    content = dict(content)
+    number = content.pop("format", 1)
     if number == FORMAT:
-        return record
+        return content
     if number in range(1, FORMAT):
         raise InputError(f"{path} is of an older version of this program; version {LAST} is the last that reads it")
     raise InputError(f"{path} has the format {number}, but this version of the program reads {FORMAT}")
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file: {} if the file is missing or damaged."""
     with suppress(OSError, ValueError, RecursionError):
-        record = json.loads(read_text(path))
-        return record if isinstance(record, dict) else {}
+        content = json.loads(read_text(path))
+        return content if isinstance(content, dict) else {}
     return {}
 
 

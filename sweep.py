@@ -168,10 +168,10 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
         return
     if not run.folder.last.is_file():
         raise InputError(f"{path} is not a run; move it, or use another --output")
-    record = read_run(path)
-    if record.damage:
-        raise InputError(f"{record.damage}; use another --output, or delete the folder {path} to train it again")
-    before = TrainSettings.from_dict(record.flags)
+    found = read_run(path)
+    if found.damage:
+        raise InputError(f"{found.damage}; use another --output, or delete the folder {path} to train it again")
+    before = TrainSettings.from_dict(found.flags)
     changed = []
     declared = run.settings.declared()
     for name, value in run.settings.select(*FIXED).items():
@@ -182,8 +182,8 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
         raise InputError(f"{path} was trained with --no-test: add it, or test the finished runs by {command}")
     if changed:
         raise InputError(f"{path} was begun with another {' '.join(changed)}; use another --output")
-    if record.fingerprint:  # damaged runs lack it
-        check_unchanged(record.fingerprint, data, "restore the images, or use another --output")
+    if found.fingerprint:  # damaged runs lack it
+        check_unchanged(found.fingerprint, data, "restore the images, or use another --output")
 
 
 def train_one(
@@ -355,14 +355,14 @@ def run_jobs(
                     log.info(f"{number}/{len(tasks)}  {read_run(output / name).describe()}")
     except Stopped as stopped:
         codes.add(stopped.code)
-    records = [read_run(run.path) for run in runs if run.last.is_file()]
+    found = [read_run(run.path) for run in runs if run.last.is_file()]
     for name, reason in failed.items():
         warn(f"failed: {name}: {reason}")
     if codes & {130, 143}:
         warn(f"stopped; continue with\n    python {settings.command_line}")
         return 130
-    if records:
-        write_sweep_report(output, records, IGNORED, draw, settings.figure_formats)
+    if found:
+        write_sweep_report(output, found, IGNORED, draw, settings.figure_formats)
         log.info(f"see {output / 'sweep.md'}")
     return int(bool(failed))
 
@@ -386,12 +386,12 @@ def report_runs(settings: SweepSettings) -> int:
         settings.refuse("report", f"{' '.join(settings.report)}: there is no run here")
     if not settings.output and (len(named) > 1 or folders == named):
         settings.refuse("output", "is missing: the folder in which the report on these runs is written")
-    records = [read_run(folder) for folder in dict.fromkeys(folders)]
-    if all(record.damage for record in records):
-        raise InputError(f"no run here can be read; the first: {records[0].damage}")
+    found = [read_run(folder) for folder in dict.fromkeys(folders)]
+    if all(run.damage for run in found):
+        raise InputError(f"no run here can be read; the first: {found[0].damage}")
     output = Path(settings.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
-    text = write_sweep_report(output, records, IGNORED, formats=settings.figure_formats)
+    text = write_sweep_report(output, found, IGNORED, formats=settings.figure_formats)
     print_output(f"{text}see {output / 'sweep.md'}")
     return 0
 

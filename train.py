@@ -78,9 +78,9 @@ def train(settings: TrainSettings) -> None:
     replaces = settings.name is not None and is_replaced(Path(settings.output, settings.name))
     with claim_folder(settings.output, name, settings.name, is_replaced) as folder:
         (folder / "checkpoints").mkdir()
-        record = {"command_line": settings.command_line, "flags": plan.record.flags, "paths": plan.record.paths}
-        record |= {**plan.record.origin, "code_sha256": digest_code()}
-        write_start(folder, record, describe(plan.model, plan.settings))
+        command = {"command_line": settings.command_line, "flags": plan.record.flags, "paths": plan.record.paths}
+        command |= {**plan.record.origin, "code_sha256": digest_code()}
+        write_start(folder, command, describe(plan.model, plan.settings))
         last = RunFolder(folder).last
         save_checkpoint(collect_checkpoint(last, plan.model, plan.encoder, plan.record, plan.progress))
         folder = put_in_place(folder)  # from now on, the run can be resumed

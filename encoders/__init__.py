@@ -25,9 +25,9 @@ for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 
-def read_encoder(record: Mapping[str, Any]) -> Encoder:
+def read_encoder(plain: Mapping[str, Any]) -> Encoder:
     """Return the encoder that ``declaration.to_plain`` has saved, not fitted. Raises InputError as ``from_plain``."""
-    return from_plain(record, ENCODERS)
+    return from_plain(plain, ENCODERS)
 
 
 def choose_encoder(

@@ -58,7 +58,7 @@ class Row(Mapping):
         ("validation", "accuracy/by_epoch"),
     )
     val_loss: float | None = column("wrong", ("val wrong", ".2%"), ("validation", "loss/by_epoch"))
-    val_silent: float | None = column("undecided", ("val silent", ".2%"), ("validation", "scores/silent"))
+    val_silent: float | None = column("silent", ("val silent", ".2%"), ("validation", "scores/silent"))
     val_balanced: float | None = column(
         "mean over the classes of the fraction that was correctly classified, if the classes are unequal",
         ("val balanced", ".2%"),

@@ -30,7 +30,7 @@ from report.operations import MAX_IMAGES
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.sheets import make_color_table, shade
-from run_folder import RunFolder, list_plugins, read_record, read_text
+from run_folder import RunFolder, list_plugins, read_json, read_text
 from utils import join_words, write_text
 
 PAGE = "index.html"
@@ -61,7 +61,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
     Returns the path. Raises InputError if it cannot be written.
     """
     if results is None:
-        results = read_record(folder / "results.json")
+        results = read_json(folder / "results.json")
     left_out: list[str] = []
     images = read_maps(maps, report.model, report.images, left_out)
     data = {"images": images, "emergence": pack_emergence(report), "legend": describe_features(report.encoder)}
@@ -98,7 +98,7 @@ def _write(
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
         methods=read_text(folder / "methods.md"),
-        args=read_record(folder / "args.json"),
+        args=read_json(folder / "args.json"),
         commands=list_commands(run, results, model.decision is not None),
         files=list_files(folder),
         **more,
@@ -226,14 +226,14 @@ def encode(array: np.ndarray, kind: str = "u1") -> str:
 def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, left_out: list[str]) -> list[dict]:
     """Read the maps in a folder, a dict for each image, up to the size limit of the page."""
     paths = sorted(folder.glob("*.npz")) if folder else []
-    records: list[dict] = []
+    found: list[dict] = []
     room = MAX_BYTES
     for path in paths:
         with np.load(path) as arrays:
             content = dict(arrays)
         index = int(content["index"])
         picture = images[index]
-        record = {
+        entry = {
             "index": index,
             "label": int(content["label"]),
             "decision": int(content.get("decision", -2)),
@@ -242,13 +242,13 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
             "race": pack_floats(content, "race"),
             "picture": {"shape": list(picture.shape), "bytes": encode(picture)},
         }
-        room -= len(json.dumps(record))
+        room -= len(json.dumps(entry))
         if room < 0:
-            missing = len(paths) - len(records)
+            missing = len(paths) - len(found)
             left_out.append(f"the maps of {missing} of {len(paths)} images, which are in {folder}")
             break
-        records.append(record)
-    return records
+        found.append(entry)
+    return found
 
 
 def pack_floats(content: dict[str, np.ndarray], key: str) -> dict[str, dict]:

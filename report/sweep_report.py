@@ -21,7 +21,7 @@ from errors import InputError
 from report.evaluation import Accuracy, describe_only_decision, measure_balance
 from report.figures import CURVES, create_figure, save, use_style
 from report.page import PAGE, load_template
-from run_folder import RunFolder, read_record, read_rows
+from run_folder import RunFolder, read_json, read_rows
 from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
@@ -142,44 +142,44 @@ Groups = dict[Setting, list[SweptRun]]
 def read_run(folder: Path) -> SweptRun:
     """Read a run's folder.
 
-    The record has a ``damage`` if args.json, results.json or metrics.csv is not as this version of train.py writes it
+    It has a ``damage`` if args.json, results.json or metrics.csv is not as this version of train.py writes it
     for this run.
     """
     run = RunFolder(folder)
-    record = SweptRun(run.path)
+    swept = SweptRun(run.path)
     name = "args.json"
     try:
-        record.flags = run.flags
-        record.code = run.code
-        record.fingerprint = run.fingerprint
-        record.is_finished = run.is_finished
-        record.is_tested = run.is_tested
-        _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
-        if record.is_finished:
+        swept.flags = run.flags
+        swept.code = run.code
+        swept.fingerprint = run.fingerprint
+        swept.is_finished = run.is_finished
+        swept.is_tested = run.is_tested
+        _ = swept.settings, swept.flags["model"], swept.flags["dataset"], swept.flags["seed"]
+        if swept.is_finished:
             name = "results.json"
-            results = read_record(run.path / name)
-            if results.get("flags") != record.flags:
-                record.damage = f"{run.path / name} has other flags than the run, as if it were that of another run"
-                return record
-            record.scores = _read_scores(results)
-            record.metrics = _read_metrics(results, run.class_names)
-            record.class_names = run.class_names
+            results = read_json(run.path / name)
+            if results.get("flags") != swept.flags:
+                swept.damage = f"{run.path / name} has other flags than the run, as if it were that of another run"
+                return swept
+            swept.scores = _read_scores(results)
+            swept.metrics = _read_metrics(results, run.class_names)
+            swept.class_names = run.class_names
             texts = map(str, results.get("diagnosis", ()))
-            record.diagnosis = [text for text in texts if not text.startswith(REFERENCE)]
+            swept.diagnosis = [text for text in texts if not text.startswith(REFERENCE)]
         name = "metrics.csv"
         rows = read_rows(run.path / name)
         for split in SPLITS:
             accuracies = [row[f"{split}_accuracy"] for row in rows]
-            record.curves[split] = [_check_number(float(accuracy)) for accuracy in accuracies if accuracy]
-        if record.is_finished:
-            record.scores["epochs"] = len(rows)
-            if record.curves["val"]:
-                record.scores["last"] = record.curves["val"][-1]
+            swept.curves[split] = [_check_number(float(accuracy)) for accuracy in accuracies if accuracy]
+        if swept.is_finished:
+            swept.scores["epochs"] = len(rows)
+            if swept.curves["val"]:
+                swept.scores["last"] = swept.curves["val"][-1]
     except InputError as error:  # of another version
-        record.damage = str(error)
+        swept.damage = str(error)
     except Exception:  # the type depends on what is damaged
-        record.damage = f"{run.path / name} is missing or damaged"
-    return record
+        swept.damage = f"{run.path / name} is missing or damaged"
+    return swept
 
 
 def _read_metrics(results: dict, class_names: Sequence[str]) -> dict[str, dict]:

@@ -168,7 +168,7 @@ def set_fields(stages: Mapping[str, Kind], values: Mapping[str, Any]) -> dict[st
     return changed
 
 
-def read_stages(record: Mapping[str, Any]) -> dict[str, Stage]:
+def read_stages(plain: Mapping[str, Any]) -> dict[str, Stage]:
     """Return the stages that ``declaration.to_plain`` has saved, {name: stage}. Raises InputError as ``from_plain``."""
     kinds: dict[str, type[Declared]] = {**STAGES, **RULES}
-    return {name: from_plain(stage, kinds) for name, stage in record.items()}
+    return {name: from_plain(stage, kinds) for name, stage in plain.items()}

@@ -43,7 +43,7 @@ from engine.stages import INPUT
 from errors import InputError
 from models import import_plugin
 from network_trainer import NetworkTrainer
-from run_folder import RunFolder, find_run, read_record, read_rows
+from run_folder import RunFolder, find_run, read_json, read_rows
 from train import train
 from training.command import command_line, print_output
 from training.data import Splits, load_data
@@ -203,7 +203,7 @@ def read_accuracy(run: Path) -> str:
     found = {}
     rows = read_rows(run / "metrics.csv")
     if rows and RunFolder(run).is_finished:
-        results = read_record(run / "results.json")
+        results = read_json(run / "results.json")
         found["validation"] = rows[-1]["val_accuracy"]
         found["test"] = results.get("test", {}).get("last", {}).get("accuracy", "")
     for split, accuracy in found.items():

@@ -27,7 +27,7 @@ def simulate(path: Path, latency: torch.Tensor) -> tuple[dict[str, torch.Tensor]
     """Run images through the network of a NIR graph in SpikingJelly.
 
     latency: uint8 (N, C, H, W), the time step of the spike of each input. Returns {stage: the time step of each first
-    spike, uint8 (N, F, H, W)}, and the decisions, int64 (N,), -1: undecided.
+    spike, uint8 (N, F, H, W)}, and the decisions, int64 (N,), -1: silent.
     """
     from spikingjelly.activation_based.nir_exchange import import_from_nir
 

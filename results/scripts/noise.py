@@ -9,7 +9,7 @@ pixel). Then, for each of them and for the seeds 0 to 3, X standing for the numb
         --no-figures --no-references --output FOLDER/runs --name X-seedS
     python -m results.scripts.controls FOLDER/runs/X-seedS --kinds imprinted
 
-What is compared is the accuracy on the 10,000 test images after the last epoch, in which an undecided image is an
+What is compared is the accuracy on the 10,000 test images after the last epoch, in which a silent image is an
 error, paired by seed. Nothing is chosen by it.
 
 Predicted before anything was measured: the lead of STDP over imprinted features, 0.3 to 1.2 points without noise, does

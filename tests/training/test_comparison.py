@@ -11,7 +11,7 @@ import evaluate
 import imagesets
 from encoders.intensity import Intensity
 from models import build_model
-from training.together import decide_together
+from training.comparison import decide_together
 from training.trained import load_network, save_network
 from utils import ROOT
 
