@@ -29,9 +29,9 @@ from report.exports.nir import write_nir
 from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report, collect_results
-from run_folder import LATEST, RunFolder, write_start
+from run_folder import LATEST, RunFolder, read_header, write_start
 from training.changes import digest_code
-from training.checkpoint import Checkpoint, RunRecord, load_run
+from training.checkpoint import Checkpoint, RunRecord
 from training.comparison import check_alike, compare_networks
 from training.data import Split, Splits, choose_few, load_data, load_data_of_run
 from training.log import RunLog
@@ -40,9 +40,9 @@ from training.plan import choose_map_images, choose_stage, count_neurons, descri
 from training.readout import save_features
 from training.references import measure_references
 from training.settings import EvaluateSettings, TrainSettings
-from training.testing import record_test, report_test
+from training.testing import report_test
 from training.trained import TrainedNetwork, compute_maps, load_network
-from utils import check_memory, check_place, claim_folder, lock_folder, put_in_place, to_folder_name, write_json
+from utils import check_memory, check_place, claim_folder, put_in_place, to_folder_name, write_json
 
 
 @command_line
@@ -99,8 +99,6 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
     )
-    if not run.flags.get("test", True) and not run.is_tested:
-        log.info(record_first_test(settings, run, network, data, report, log))
     report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
@@ -108,45 +106,6 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     log.info_all([*facts["diagnosis"], describe_operations(facts["operations"])])
     log.close()
     log.info(f"see {folder}")
-
-
-def record_first_test(
-    settings: EvaluateSettings, run: RunFolder, network: TrainedNetwork, data: DataSet, tested: Report, log: RunLog
-) -> str:
-    """Record the first test of a run that was trained with --no-test in its folder, unless it is another kind of test.
-
-    tested: the report on the test images. Returns a line for the log: that the test is recorded, or why it is not.
-    """
-    trained = read_settings(network.checkpoint)
-    try:
-        with lock_folder(run.path):
-            check_first_test(settings, run, network, data)
-            best = run.results.get("best_epoch")
-            weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-            title = f"{trained.title(data.name)}, {weights}"
-            validation = Splits(trained, data).get_split("validation")
-            progress = load_run(run.last).progress
-            shown = {"images": validation.images, "labels": validation.labels, "title": title}
-            shown |= {"moments": progress.moments, "history": progress.history}
-            record_test(run, replace(tested, **shown), log)
-    except InputError as error:
-        return f"this is not recorded as the first test of {run.path}: {error}"
-    return f"this is recorded as the first test of {run.path}, in its results.json"
-
-
-def check_first_test(settings: EvaluateSettings, run: RunFolder, network: TrainedNetwork, data: DataSet) -> None:
-    """Raise InputError unless this tests a finished and untested run on its own data, with its best weights."""
-    checkpoint = network.checkpoint
-    if settings.dry_run:
-        raise InputError("a dry run tests a few images")
-    if checkpoint.path.name != run.best.name:
-        raise InputError(f"{checkpoint.path.name} is tested, not {run.best.name}")
-    if checkpoint.record.fingerprint != data.fingerprint:
-        raise InputError("the data set is not that of the training, or it has changed since")
-    if not run.is_finished:
-        raise InputError("the run is not finished")
-    if run.is_tested:
-        raise InputError("another test was recorded at the same time")
 
 
 def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:
@@ -195,7 +154,10 @@ def begin_test(
     log.info_all(data.notes)
     for network in networks:
         log.info_all(describe_change(network.checkpoint.record, data))
-    return folder, log, {**facts, "dataset": data.name, "fingerprint": data.fingerprint}
+    facts = {**facts, "dataset": data.name, "fingerprint": data.fingerprint}
+    if not settings.dry_run:
+        facts["checkpoints_sha256"] = [read_header(network.checkpoint.path)["sha256"] for network in networks]
+    return folder, log, facts
 
 
 def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:

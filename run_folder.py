@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ LATEST = "latest"  # in place of a run: the newest, see ``find_run``
 FORMAT = 4
 LAST = "1.3.0 (git checkout c91b78f)"  # the last version that reads formats below it
 
+Tests = dict[tuple[str, str], list[dict[str, Any]]]
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -55,9 +58,8 @@ class RunFolder:
     @property
     def header(self) -> dict[str, Any]:
         """The last checkpoint without its tensors, in the format of this version: {} if it is damaged."""
-        damage = OSError, ValueError, LookupError, TypeError, SafetensorError
-        with suppress(*damage), safe_open(self.last, "numpy") as file:
-            return check_format(json.loads(file.metadata()["checkpoint"]), self.last)
+        with suppress(ValueError, LookupError, TypeError):
+            return check_format(json.loads(read_header(self.last)["checkpoint"]), self.last)
         return {}
 
     @property
@@ -110,12 +112,6 @@ class RunFolder:
         return finished is not None and finished == self.flags.get("epochs", finished)
 
     @property
-    def is_tested(self) -> bool:
-        """Whether test images were classified: at the run's end, by its readout, or by the first test after it."""
-        results = self.results
-        return "test" in results or "test" in results.get("readout", {})
-
-    @property
     def decides(self) -> bool:
         """Whether the network of a finished run has a decision stage. If not, the ``scores`` are the reason."""
         return "scores" not in self.results
@@ -143,6 +139,22 @@ def is_run(folder: Path) -> bool:
 def list_runs(folder: Path) -> list[Path]:
     """Return the runs in a folder, sorted by name, without those that are not in place yet, see ``claim_folder``."""
     return sorted(filter(is_run, folder.glob("[!.]*")))
+
+
+def find_tests(runs: Iterable[Path]) -> Tests:
+    """Find the tests in the folders that contain these runs, and in the folders above, where evaluate.py writes.
+
+    Returns {(SHA-256 of a tested checkpoint, fingerprint of the data): the scores of each test}. Those of a dry run,
+    which are of a few images, have no SHA-256.
+    """
+    tests: Tests = defaultdict(list)
+    for folder in {folder for run in runs for folder in run.resolve().parents[:2]}:
+        for path in folder.glob("[!.]*/results.json"):
+            results = {} if is_run(path.parent) else read_json(path)
+            scores = results.get("networks") or [results.get("test")]
+            for checksum, each in zip(results.get("checkpoints_sha256", ()), scores, strict=False):
+                tests[checksum, results["fingerprint"]].append(each)
+    return tests
 
 
 def write_start(folder: Path, command: dict[str, Any], summary: str) -> None:
@@ -195,6 +207,13 @@ def check_format(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if number in range(1, FORMAT):
         raise InputError(f"{path} is of an older version of this program; version {LAST} is the last that reads it")
     raise InputError(f"{path} has the format {number}, but this version of the program reads {FORMAT}")
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """Read the texts in the header of a checkpoint, "checkpoint" and "sha256": {} if it is missing or damaged."""
+    with suppress(OSError, SafetensorError), safe_open(path, "numpy") as file:
+        return file.metadata() or {}
+    return {}
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from imagesets import DataSet
 from models import model_class
-from report.sweep_report import read_run, write_sweep_report
+from report.sweep_report import read_runs, write_sweep_report
 from run_folder import RunFolder, is_run, list_runs
 from training.checkpoint import load_checkpoint
 from training.data import check_unchanged, load_data
@@ -168,7 +168,7 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
         return
     if not run.folder.last.is_file():
         raise InputError(f"{path} is not a run; move it, or use another --output")
-    found = read_run(path)
+    (found,) = read_runs([path])
     if found.damage:
         raise InputError(f"{found.damage}; use another --output, or delete the folder {path} to train it again")
     before = TrainSettings.from_dict(found.flags)
@@ -284,11 +284,13 @@ def test(settings: SweepSettings) -> int:
         names = sorted(EvaluateSettings.declared()[name].flag for name in useless)
         settings.refuse("test", f"tests runs on their own data; leave out {' '.join(names)}")
     with lock_folder(output, inside=True):
-        finished = [run for run in runs if run.is_finished]
-        left_out = [run.path.name for run in finished if not run.is_tested and not run.decides]
-        if left_out:
-            print_output(f"not tested, because their networks have no decision stage: {', '.join(left_out)}")
-        untested = [run for run in finished if not run.is_tested and run.decides]
+        swept = read_runs([run.path for run in runs])
+        unfinished = sum(not run.is_finished for run in swept)
+        untested = [RunFolder(run.folder) for run in swept if run.scores.get("tests") == 0]
+        silent = [run.path.name for run in untested if not run.decides]
+        if silent:
+            print_output(f"not tested, because their networks have no decision stage: {', '.join(silent)}")
+        untested = [run for run in untested if run.decides]
         for run in untested[:1]:
             load_checkpoint(run.best)  # a missing --plugin is refused once
         draw = flags.figures and runs[0].flags.get("figures", True)
@@ -303,14 +305,13 @@ def test(settings: SweepSettings) -> int:
         for run in untested:
             words = [sys.executable, str(ROOT / "evaluate.py"), str(run.path), *settings.run_flags, *options]
             jobs.append((str(run.path), words, words))
-        tested = sum(run.is_tested for run in runs)
-        note = f"{len(runs)} runs, {tested} of them tested, {len(runs) - len(finished)} not finished"
+        tested = sum(run.scores.get("tests", 0) > 0 for run in swept)
+        note = f"{len(runs)} runs, {tested} of them tested, {unfinished} not finished"
         code = run_jobs(settings, jobs, output, note, runs, draw)
-        lost = [run.path.name for run in untested if not run.is_tested]
-        if code == 0 and lost:
-            names = ", ".join(lost)
-            warn(f"the tests of these runs are not recorded; log.txt in the folder of each test states why: {names}")
-        return code or int(bool(lost))
+        changed = [run.folder.name for run in read_runs([run.path for run in untested]) if not run.scores["tests"]]
+        if code == 0 and changed:
+            warn(f"the data set has changed since the training, so these runs are still untested: {', '.join(changed)}")
+        return code or int(bool(changed))
 
 
 def run_jobs(
@@ -352,10 +353,10 @@ def run_jobs(
                     reason = [f"ended with code {code}", *errors.strip().splitlines()][-1]
                     failed[name] = f"{reason} (see {path})"
                 if code == 0:
-                    log.info(f"{number}/{len(tasks)}  {read_run(output / name).describe()}")
+                    log.info(f"{number}/{len(tasks)}  {read_runs([output / name])[0].describe()}")
     except Stopped as stopped:
         codes.add(stopped.code)
-    found = [read_run(run.path) for run in runs if run.last.is_file()]
+    found = read_runs([run.path for run in runs if run.last.is_file()])
     for name, reason in failed.items():
         warn(f"failed: {name}: {reason}")
     if codes & {130, 143}:
@@ -386,7 +387,7 @@ def report_runs(settings: SweepSettings) -> int:
         settings.refuse("report", f"{' '.join(settings.report)}: there is no run here")
     if not settings.output and (len(named) > 1 or folders == named):
         settings.refuse("output", "is missing: the folder in which the report on these runs is written")
-    found = [read_run(folder) for folder in dict.fromkeys(folders)]
+    found = read_runs([*dict.fromkeys(folders)])
     if all(run.damage for run in found):
         raise InputError(f"no run here can be read; the first: {found[0].damage}")
     output = Path(settings.output or named[0])

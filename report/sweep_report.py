@@ -21,7 +21,7 @@ from errors import InputError
 from report.evaluation import Accuracy, describe_only_decision, measure_balance
 from report.figures import CURVES, create_figure, save, use_style
 from report.page import PAGE, load_template
-from run_folder import RunFolder, read_json, read_rows
+from run_folder import RunFolder, Tests, find_tests, read_header, read_json, read_rows
 from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
@@ -40,6 +40,7 @@ COLUMNS = {
     "f1_macro": "F1",
     "roc_auc_macro": "ROC AUC",
     "readout": "readout %",
+    "tests": "tests",
     "hours": "time",
 }
 ABOUT = "network", "data set", "setting"
@@ -66,6 +67,7 @@ EXPLAINED = {
         "unequal."
     ),
     "readout": "The readout classifies the test images, in runs with --no-test the validation images.",
+    "tests": "Tests: how often the test images were classified, at the end of a run and by evaluate.py.",
     "hours": "The time is that of all phases.",
 }
 # The half width of an interval by t is 9.0, 2.5, 1.2 standard deviations of 2, 3, 5 differences.
@@ -101,7 +103,6 @@ class SweptRun:
     flags: dict = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     is_finished: bool = False
-    is_tested: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
     diagnosis: list[str] = field(default_factory=list)
     metrics: dict[str, dict] = field(default_factory=dict)
@@ -139,8 +140,14 @@ Setting = tuple[str, str, str]  # network, data set, setting: a row of the table
 Groups = dict[Setting, list[SweptRun]]
 
 
-def read_run(folder: Path) -> SweptRun:
-    """Read a run's folder.
+def read_runs(folders: Collection[Path]) -> list[SweptRun]:
+    """Read folders of runs, and their tests, see ``find_tests``."""
+    tests = find_tests(folders)
+    return [read_run(folder, tests) for folder in folders]
+
+
+def read_run(folder: Path, tests: Tests) -> SweptRun:
+    """Read a run's folder, with the scores of its tests.
 
     It has a ``damage`` if args.json, results.json or metrics.csv is not as this version of train.py writes it
     for this run.
@@ -153,7 +160,6 @@ def read_run(folder: Path) -> SweptRun:
         swept.code = run.code
         swept.fingerprint = run.fingerprint
         swept.is_finished = run.is_finished
-        swept.is_tested = run.is_tested
         _ = swept.settings, swept.flags["model"], swept.flags["dataset"], swept.flags["seed"]
         if swept.is_finished:
             name = "results.json"
@@ -161,7 +167,12 @@ def read_run(folder: Path) -> SweptRun:
             if results.get("flags") != swept.flags:
                 swept.damage = f"{run.path / name} has other flags than the run, as if it were that of another run"
                 return swept
+            found = tests.get((read_header(run.best).get("sha256", ""), run.fingerprint), [])
+            own = "test" in results or "test" in results.get("readout", {})
+            if found:
+                results.setdefault("test", {"best": found[0]})
             swept.scores = _read_scores(results)
+            swept.scores["tests"] = len(found) + own * results.get("test_reads", 1)
             swept.metrics = _read_metrics(results, run.class_names)
             swept.class_names = run.class_names
             texts = map(str, results.get("diagnosis", ()))
@@ -261,12 +272,9 @@ def write_sweep_report(
     text += _list_advice(readable)
     counted = [run for group in groups.values() for run in group]
     repeated = [run.folder.name for run in readable if run not in counted]
-    is_tested = any(run.is_tested for run in readable)
-    untested = [run.folder.name for run in readable if is_tested and run.is_finished and not run.is_tested]
     lists = {
         "Not counted, because another run has the same setting and seed": repeated,
         "Not finished": [run.folder.name for run in readable if not run.is_finished],
-        "Finished, but not tested": untested,
         "Failed, for the reasons in": sorted(path.name for path in output.glob("*.error.txt")),
     }
     for title, names in lists.items():

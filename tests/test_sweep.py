@@ -16,21 +16,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
-from support.command import FEW_DIGITS, NO_REFERENCES, contents, read_csv, results, train_here
+from support.command import FEW_DIGITS, NO_REFERENCES, TRAINED, contents, read_csv, results, train_here
 from support.refusals import assert_refuses, refuses
 from support.run_folders import outcome, same
 
+import evaluate
 import sweep
 import train
 from engine.plugins import PLUGINS
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
-from report.sweep_report import read_run
+from report.sweep_report import read_runs
 from run_folder import FORMAT, RunFolder
 from training.checkpoint import load_checkpoint
 from training.parsing import read_pairs
 from training.settings import SweepSettings
-from utils import ROOT, lock_folder, try_lock, unlock
+from utils import ROOT, try_lock, unlock
 
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
 FLAGS += [NO_REFERENCES]
@@ -394,34 +395,51 @@ def test_a_sweep_is_tested_once(tmp_path, here, capsys):
     assert sweep.main(begin_untested(alone, "0 1").replace("--no-test ", "").split()) == 0
     runs = sorted(output.glob("*-seed[01]"))
     for run, other in zip(runs, sorted(alone.glob("*-seed[01]")), strict=True):
-        tested, expected = results(run), results(other)
-        assert tested["test"]["best"] == expected["test"]["best"]
-        assert tested["validation"]["best"] == expected["validation"]["best"]
-        assert tested["test_reads"] == 1
-        assert [path.name.startswith(run.name) for path in output.glob(f"{run.name}-evaluation-*")] == [True]
+        (folder,) = output.glob(f"{run.name}-evaluation-*")
+        assert results(folder)["test"] == results(other)["test"]["best"]
+        assert results(run)["validation"]["best"] == results(other)["validation"]["best"]
     tables = [read_table((folder / "sweep.md").read_text())[""] for folder in (output, alone)]
-    assert tables[0]["test %"] == tables[1]["test %"] != "–"
+    assert [(table["test %"], table["tests"]) for table in tables] == [(tables[1]["test %"], "1 ± 0")] * 2
 
     assert sweep.main(begin_untested(output, "0 1 2").split()) == 0
-    assert "not tested: " in (output / "sweep.md").read_text()
+    assert "| 0.6667 ± 0.5774 |" in (output / "sweep.md").read_text()
     assert sweep.main(["--test", str(output)]) == 0
     assert sweep.main(["--test", str(output)]) == 0
     assert len(list(output.glob("*-evaluation-*"))) == 3
     text, rows = report(output)
     assert read_table(text)[""]["seeds"] == "3"
     assert all(row["accuracy"] for row in rows)
-    assert "not tested: " not in text
+    assert [row["tests"] for row in rows] == ["1", "1", "1"]
 
 
-def test_a_run_that_is_trained_longer_is_tested_again(tmp_path, here):
-    assert sweep.main(begin_untested(tmp_path, "0").split()) == 0
-    assert sweep.main(["--test", str(tmp_path)]) == 0
-    (run,) = tmp_path.glob("*-seed0")
+def test_the_tests_of_a_run(tmp_path, here):
+    """They are those of its best weights on its whole data: by any command, in the folder of the runs or above.
+
+    Weights that have changed since are untested.
+    """
+    output = tmp_path / "runs"
+    assert sweep.main(begin_untested(output, "0").split()) == 0
+    (run,) = output.glob("*-seed0")
+    before = contents(run)
+
+    def count():
+        text, (row,) = report(output)
+        assert ("test %" in text) == (row["tests"] != "0")
+        return row["tests"]
+
+    for words in (run / "checkpoints" / "last.safetensors", f"{run} --dry-run", f"{run} --dataset digits"):
+        assert evaluate.main(f"{words} --no-figures --output {output}".split()) == 0
+    assert count() == "0"
+    assert evaluate.main(f"{run} {TRAINED} --no-figures --output {output}".split()) == 0
+    assert count() == "1"
+    assert sweep.main(["--test", str(output)]) == 0
+    assert count() == "1"
+    assert evaluate.main(f"{run} --no-figures --name mine --output {tmp_path}".split()) == 0
+    assert count() == "2"
+    assert contents(run) == before
     assert train.main(["--resume", str(run), "--epochs", "0", "0", "2"]) == 0
-    assert not RunFolder(run).is_tested
-    assert results(run)["test_reads"] == 1
-    assert sweep.main(["--test", str(tmp_path)]) == 0
-    assert results(run)["test_reads"] == 2
+    is_better = results(run)["best_epoch"]["epoch"] == 2
+    assert count() == ("0" if is_better else "2")
 
 
 def test_a_sweep_whose_images_were_moved(tmp_path, here, capsys):
@@ -443,45 +461,31 @@ def test_a_sweep_whose_images_were_moved(tmp_path, here, capsys):
     assert sweep.main(begin_untested(output, "0", moved).split()) == 0
     assert here == []  # only what comes after the training
     assert sweep.main(["--test", str(output), "--dataset", str(moved)]) == 0
-    assert RunFolder(run).is_tested
+    assert [row["tests"] for row in report(output)[1]] == ["1"]
 
 
 def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys):
-    """A run that is not finished is not tested; a test on other data, or beside another process, is not recorded.
-
-    The run is named, and the log of its test states the reason.
-    """
+    """A run that is not finished is not tested; one whose data have changed stays untested, and is named."""
     data, output = tmp_path / "few.npz", tmp_path / "runs"
     shutil.copy(FEW_DIGITS, data)
     assert sweep.main(begin_untested(output, "0 1", data).split()) == 0
     first, second = sorted(output.glob("*-seed*"))
-
-    def refuse_record():
-        """Test the second run, which is not recorded. Returns the log of the test."""
-        capsys.readouterr()
-        assert sweep.main(["--test", str(output)]) == 1
-        assert second.name in capsys.readouterr().err
-        assert not RunFolder(second).is_tested
-        (folder,) = output.glob("*-evaluation-*")
-        text = (folder / "log.txt").read_text()
-        shutil.rmtree(folder)
-        return text
-
     whole = (first / "results.json").read_text()
     (first / "results.json").unlink()
     with np.load(FEW_DIGITS) as few:
         np.savez(data, **{**few, "x_test": few["x_test"][::-1]})
-    assert "data set" in refuse_record()
+    capsys.readouterr()
+    assert sweep.main(["--test", str(output)]) == 1
+    err = capsys.readouterr().err
+    assert second.name in err
+    assert first.name not in err
     shutil.copy(FEW_DIGITS, data)
-    with lock_folder(second):
-        assert "another process" in refuse_record()
     assert sweep.main(["--test", str(output)]) == 0
-    assert RunFolder(second).is_tested
     assert not (first / "results.json").exists()
     assert f"Not finished: {first.name}" in (output / "sweep.md").read_text()
     (first / "results.json").write_text(whole)
     assert sweep.main(["--test", str(output)]) == 0
-    assert RunFolder(first).is_tested
+    assert [row["tests"] for row in report(output)[1]] == ["1", "1"]
 
 
 def test_networks_without_a_decision_are_tested_by_their_readout(tmp_path, here, capsys):
@@ -499,7 +503,8 @@ def test_networks_without_a_decision_are_tested_by_their_readout(tmp_path, here,
     assert [line.split(": ")[-1] for line in out.splitlines() if line.startswith("not tested")] == ["untested"]
     assert err == ""
     assert len(list(output.glob("*-evaluation-*"))) == 1  # of the network that decides
-    assert "not tested: untested." in report(output)[0]
+    counts = {row["run"]: row["tests"] for row in report(output)[1]}
+    assert (counts["tested"], counts["untested"]) == ("1", "0")
 
 
 def test_the_test_of_runs_with_a_plugin(tmp_path, here, capsys):
@@ -511,7 +516,7 @@ def test_the_test_of_runs_with_a_plugin(tmp_path, here, capsys):
     capsys.readouterr()
     assert_refuses(sweep.main, f"--test {output}", "--plugin", capsys)
     assert sweep.main(["--test", str(output), "--plugin", str(own)]) == 0
-    assert [RunFolder(run).is_tested for run in output.glob("*-seed[01]")] == [True, True]
+    assert [row["tests"] for row in report(output)[1]] == ["1", "1"]
 
 
 def test_what_cannot_be_tested(tmp_path, here, capsys):
@@ -606,7 +611,7 @@ def test_the_report_by_hand(tmp_path):
         "0.00 ± 0.00",
     ]
     assert [second[title] for title in ("seeds", "test %", "readout %", "time")] == ["1 of 2", "90.00", "–", "90 s"]
-    assert first["readout %"] == "90.00"
+    assert (first["readout %"], first["tests"], second["tests"]) == ("90.00", "1 ± 0", "1")
     assert "Not finished: d." in text
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
@@ -812,7 +817,8 @@ def test_a_run_that_decides_for_one_class_says_so(tmp_path):
     """Silence is no decision."""
     cases = {"a, the largest class": [-1] + [0] * 24, "b": [-1] * 20 + [1] * 5, None: [0] * 24 + [1]}
     for seed, (text, decisions) in enumerate(cases.items()):
-        line = read_run(make_unequal_run(tmp_path / f"run{seed}", seed, 8, decisions)).describe()
+        (run,) = read_runs([make_unequal_run(tmp_path / f"run{seed}", seed, 8, decisions)])
+        line = run.describe()
         assert line.endswith(f", every decision is {text}") == (text is not None)
         assert ("every decision" in line) == (text is not None)
 

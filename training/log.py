@@ -151,6 +151,7 @@ class RunLog:
         for name, write in list(self._unwritten.items()):
             self.write(name, write)
         self.board.close()
+        announcements.clear()  # what another command compiles does not belong into this log
 
 
 class NoBoard:

@@ -297,8 +297,7 @@ class TrainSettings(NetworkSettings):
 class EvaluateSettings(NetworkSettings):
     """Test a trained network, classify image files with it, or export it for other simulators.
 
-    A test writes a folder RUN-evaluation-TIME with the scores, figures and page. The first test of a run that was
-    trained with --no-test is also added to the results.json of the run.
+    A test writes a folder RUN-evaluation-TIME with the scores, figures and page.
     """
 
     program = "evaluate.py"

@@ -21,7 +21,6 @@ from report.evaluation import Evaluation, measure_decision_time
 from report.operations import count_operations
 from report.page import PAGE, load_template, write_page
 from report.report import Report, collect_results, draw_figures
-from run_folder import RunFolder
 from SpykeTorch import __version__
 from training.checkpoint import best_weights, collect_checkpoint
 from training.log import RunLog
@@ -38,8 +37,7 @@ def finish(run: Run) -> None:
     """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
     split = run.plan.settings.scored_split
     record = run.plan.record
-    reads = max(record.test_reads, RunFolder(run.folder).results.get("test_reads", 0))
-    record.test_reads = reads + (split == "test")
+    record.test_reads += split == "test"
     run.save()
     tested = run.encode_split(split)
     evaluations = evaluate(run, tested)
@@ -219,20 +217,6 @@ def log_scores(run: Run, evaluations: Mapping[str, Evaluation]) -> None:
     for key, evaluation in evaluations.items():
         split, which = key.split(".")
         run.log.info(f"{split:<10} {which}  {evaluation.describe()}")
-
-
-def record_test(run: RunFolder, report: Report, log: RunLog) -> None:
-    """Add the first test of a run to its results.json, where other runs have their test, and write its page again.
-
-    report: on the best weights and on the validation images of the run, with its history, its moments and the
-        evaluation of the test images.
-    """
-    results = run.results
-    results["test"] = {"best": report.evaluations["test"].metrics}
-    results["test_reads"] = results.get("test_reads", 0) + 1
-    if (run.path / PAGE).is_file():
-        log.write(PAGE, partial(write_page, run.path, report, run.path / MAPS, results))
-    write_json(run.path / "results.json", results)
 
 
 def report_test(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import FEW_DIGITS, MACHINE, SMALL, TRAINED, contents, read_csv, results, start, start_evaluation
+from support.command import FEW_DIGITS, MACHINE, TRAINED, contents, read_csv, results, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.run_folders import curves
 
@@ -22,7 +22,7 @@ from run_folder import RunFolder
 from s1c1 import S1C1
 from training.checkpoint import collect_checkpoint, load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network
-from utils import ROOT, lock_folder
+from utils import ROOT
 
 
 def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, capsys):
@@ -46,37 +46,6 @@ def test_long_names_of_a_run_and_of_a_data_set(letter, trained, tmp_path, undraw
     run = shutil.copytree(trained, tmp_path / "runs" / ("r" * 200))
     data = shutil.copy(FEW_DIGITS, tmp_path / f"{letter * 70}.npz")
     assert start_evaluation(f"{run} --dataset {data} --dry-run --no-figures {MACHINE}", tmp_path / "tests") == 0
-
-
-def test_the_first_test_of_a_run_is_recorded_in_its_folder(tmp_path, undrawn):
-    """On its own data, with its best weights; the page adds it to what it shows. A later test changes nothing."""
-    assert start(f"{SMALL} --epochs 1 1 1 --no-test --save-maps --name run", tmp_path / "runs") == 0
-    run, output = tmp_path / "runs" / "run", tmp_path / "tests"
-    trained = results(run)
-    page = (run / "index.html").read_text()
-    changed = shutil.copytree(run, tmp_path / "changed")  # by hand: no page can be written
-    (changed / "results.json").write_text(json.dumps({**trained, "operations": {"count": "x"}}))
-    assert start_evaluation(f"{changed} {MACHINE} --no-figures", output) == 0
-    assert results(changed)["test"]
-    before = contents(run)
-    for words in (f"{run / 'checkpoints' / 'last.safetensors'}", f"{run} --dry-run", f"{run} --dataset digits"):
-        assert start_evaluation(f"{words} {MACHINE} --no-figures", output) == 0
-    with lock_folder(run):  # as by --resume, or by another test
-        assert start_evaluation(f"{run} {MACHINE} --no-figures --name beside", output) == 0
-    assert results(output / "beside")["test"]
-    assert contents(run) == before
-    assert start_evaluation(f"{run} {MACHINE} --no-figures --name first", output) == 0
-    tested = results(run)
-    assert tested.pop("test") == {"best": results(output / "first")["test"]}
-    assert tested == {**trained, "test_reads": 1}
-    shown = (run / "index.html").read_text()
-    assert "test, best epoch" in shown
-    assert "test, best epoch" not in page
-    data = re.search(r'<script type="application/json" id="data">.*', page)[0]
-    assert data in shown  # the maps of validation images, and the features that emerged
-    before = contents(run)
-    assert start_evaluation(f"{run} {MACHINE} --no-figures", output) == 0
-    assert contents(run) == before
 
 
 def test_the_folder_of_a_test_has_the_name_of_the_run(trained, tmp_path, undrawn):
