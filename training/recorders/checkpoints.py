@@ -25,17 +25,17 @@ class Checkpoints(Recorder):
         super().record(step)
         run = self.run
         is_stopped = run.stop.asked
-        is_old = step.kind == "batch" and time.monotonic() - self.saved_at >= run.plan.settings.save_every
+        is_old = step.kind == "batch" and time.monotonic() - self.saved_at >= self.plan.settings.save_every
         if is_stopped or is_old or step.kind in ("epoch", "end"):
-            run.log.flush()
+            self.log.flush()
             run.save()
             self.saved_at = time.monotonic()
         if is_stopped:
-            run.log.close_bar()
-            run.log.info(f"stopped and saved; continue with\n    {RunFolder(run.folder).resume_command}")
+            self.log.close_bar()
+            self.log.info(f"stopped and saved; continue with\n    {RunFolder(run.folder).resume_command}")
             raise Stopped(run.stop.number, is_saved=True)
 
     def record_epoch(self, step: EpochStep) -> None:
-        best = self.run.progress.best
+        best = self.progress.best
         if best and best["step"] == step.row.step:
             self.run.save("best.safetensors", best["state"])

@@ -10,10 +10,9 @@ class Curves(Recorder):
     def record_batch(self, step: BatchStep) -> None:
         outcome = step.learned.outcome
         if outcome:
-            self.run.log.board.log_batch(outcome, step.done, step.total, self.run.progress.history)
+            self.log.board.log_batch(outcome, step.done, step.total, self.progress.history)
 
     def record_epoch(self, step: EpochStep) -> None:
-        plan = self.run.plan
-        history = self.run.progress.history
-        self.run.log.board.log_epoch(history)
-        self.run.log.board.log_stages(plan.model, step.phase, step.wins, history, plan.encoder)
+        history = self.progress.history
+        self.log.board.log_epoch(history)
+        self.log.board.log_stages(self.plan.model, step.phase, step.wins, history, self.plan.encoder)

@@ -15,15 +15,15 @@ class Findings(Recorder):
 
     def __init__(self, run: Run, train: LatencyDataset):
         super().__init__(run)
-        plan = run.plan
+        plan = self.plan
         self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.lengths)
         if not plan.record.diagnosis:  # also after a kill before the first checkpoint that would contain it
             run.log_findings(self.diagnosis.diagnose_border(plan.record.border or 0.0))
 
     def record_end(self, step: EndStep) -> None:
         run = self.run
-        record = run.plan.record
+        record = self.plan.record
         record.earlier = {"diagnosis": record.diagnosis, "advice": record.advice}
-        run.log_findings(self.diagnosis.diagnose(step.phase, run.progress.history[-1]))
+        run.log_findings(self.diagnosis.diagnose(step.phase, self.progress.history[-1]))
         if record.advice != record.earlier["advice"]:
-            run.log.info_all(f"up to now: {advice.text}" for advice in run.list_advice())
+            self.log.info_all(f"up to now: {advice.text}" for advice in run.list_advice())

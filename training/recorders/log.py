@@ -11,32 +11,32 @@ class Log(Recorder):
 
     def record_phase(self, step: PhaseStep) -> None:
         self.pace = Pace()
-        self.run.log.close_bar()
-        self.run.log.announce(step.phase.name)
+        self.log.close_bar()
+        self.log.announce(step.phase.name)
 
     def record_chunk(self, step: ChunkStep) -> None:
-        self.run.log.show(step.title, step.done, step.total)
+        self.log.show(step.title, step.done, step.total)
 
     def record_batch(self, step: BatchStep) -> None:
-        progress = self.run.progress
+        progress = self.progress
         outcome = Outcome(*progress.outcome) if step.learned.outcome else None
         fraction = step.done / step.total
         self.pace.time_batch(progress, fraction)
         count = step.length - progress.epoch - fraction
-        left = estimate_left(progress, self.run.plan.lengths, self.pace.seconds, count)
-        self.run.log.show(step.title, step.done, step.total, outcome, left)
+        left = estimate_left(progress, self.plan.lengths, self.pace.seconds, count)
+        self.log.show(step.title, step.done, step.total, outcome, left)
 
     def record_epoch(self, step: EpochStep) -> None:
-        progress = self.run.progress
+        progress = self.progress
         phase = step.phase
         row = step.row
         self.pace.time_epoch(row.seconds)
-        count = self.run.plan.lengths.count(progress.phase, progress.history[-row.epoch :])
+        count = self.plan.lengths.count(progress.phase, progress.history[-row.epoch :])
         title = f"{phase.name} {phase.main_rule.title:<6} epoch {row.epoch:>3}/{count}"
-        self.run.log.log_epoch(progress.history, title)
+        self.log.log_epoch(progress.history, title)
 
     def record_end(self, step: EndStep) -> None:
         if step.ended_by != "epochs":
-            reason = self.run.plan.settings.describe(step.ended_by)
-            epoch = self.run.progress.history[-1].epoch
-            self.run.log.info(f"{step.phase.name} ends after epoch {epoch}, by {reason}")
+            reason = self.plan.settings.describe(step.ended_by)
+            epoch = self.progress.history[-1].epoch
+            self.log.info(f"{step.phase.name} ends after epoch {epoch}, by {reason}")

@@ -10,8 +10,7 @@ class Maps(Recorder):
     """Saves the maps of all stages that have learned in ``maps/``, every ``--map-every`` epochs, and logs them."""
 
     def record_epoch(self, step: EpochStep) -> None:
-        run = self.run
-        plan = run.plan
+        plan = self.plan
         settings = plan.settings
         row = step.row
         if row.step % settings.map_every:
@@ -20,12 +19,12 @@ class Maps(Recorder):
         learned = stages[: 1 + max(map(stages.index, step.phase.stages))]
         scored = plan.splits.get_split(settings.scored_split)
         indices = plan.map_images
-        latencies = run.encode(scored[indices].images)
-        folder = run.folder / "maps" / f"{row.step:04}-{row.phase}-epoch{row.epoch}"
+        latencies = self.run.encode(scored[indices].images)
+        folder = self.run.folder / "maps" / f"{row.step:04}-{row.phase}-epoch{row.epoch}"
         names = plan.splits.data.class_names
         channels = name_channels(plan.encoder)
         lost = save_activation_maps(
             plan.model, latencies, scored.labels, indices, folder, names, learned, settings.figures, channels
         )
-        run.log.info_all(lost)
-        run.log.board.log_pictures("maps", folder, row.step)
+        self.log.info_all(lost)
+        self.log.board.log_pictures("maps", folder, row.step)

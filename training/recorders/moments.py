@@ -14,7 +14,7 @@ class Moments(Recorder):
     """Keeps features and convergences in the progress, at the moments of ``report/emergence.py``."""
 
     def record_phase(self, step: PhaseStep) -> None:
-        if self.run.progress.batch == 0:
+        if self.progress.batch == 0:
             self.keep(step.phase, 0)
 
     def record_batch(self, step: BatchStep) -> None:
@@ -22,10 +22,10 @@ class Moments(Recorder):
 
     def keep(self, phase: Phase, images: int) -> None:
         """Keep the features if this is a moment of the phase's first epoch. images: that the phase has seen."""
-        progress = self.run.progress
+        progress = self.progress
         if progress.epoch:
             return
-        model = self.run.plan.model
+        model = self.plan.model
         for name in phase.stages:
             for layer_name, layer in model.named_layers([name]):
                 kept = progress.moments.get(layer_name, {})
@@ -37,4 +37,4 @@ class Moments(Recorder):
                 progress.convergences.setdefault(layer_name, []).append((images, convergence))
                 if INPUT in model.inputs_of(name):
                     run = f"emergence/{layer_name}"
-                    self.run.log.board.log_filters(run, layer_name, layer, images, self.run.plan.encoder)
+                    self.log.board.log_filters(run, layer_name, layer, images, self.plan.encoder)

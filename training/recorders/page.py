@@ -17,10 +17,10 @@ class Page(Recorder):
     written_at = -math.inf
 
     def record_epoch(self, step: EpochStep) -> None:
-        run = self.run
         if time.monotonic() - self.written_at < PAGE_EVERY:
             return
         row = step.row
-        title = f"{run.plan.title}, epoch {row.epoch} of {row.phase}"
-        run.log.write(PAGE, partial(write_training_page, run.folder, run.plan.model, title, [*run.progress.history]))
+        title = f"{self.plan.title}, epoch {row.epoch} of {row.phase}"
+        history = [*self.progress.history]
+        self.log.write(PAGE, partial(write_training_page, self.run.folder, self.plan.model, title, history))
         self.written_at = time.monotonic()

@@ -18,6 +18,9 @@ class Recorder:
 
     def __init__(self, run: Run):
         self.run = run
+        self.plan = run.plan
+        self.log = run.log
+        self.progress = run.plan.progress
 
     def record(self, step: Step) -> None:
         """Record a step, by the method for its kind."""

@@ -13,10 +13,9 @@ class Values(Recorder):
     """Adds the values to the epoch's row of the history, and writes those of all epochs."""
 
     def record_epoch(self, step: EpochStep) -> None:
-        run = self.run
-        history = run.progress.history
-        values, lost = compute_values(run.plan.model, step.row)
+        history = self.progress.history
+        values, lost = compute_values(self.plan.model, step.row)
         history[-1] = replace(step.row, values=values)
-        run.log.info_all(lost)
+        self.log.info_all(lost)
         if values:
-            run.log.write("values.json", partial(write_json, run.folder / "values.json", list_values(history)))
+            self.log.write("values.json", partial(write_json, self.run.folder / "values.json", list_values(history)))
