@@ -97,7 +97,16 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     if trained.references and not trained.test:  # the run itself has not scored them on test images
         facts |= measure_references(split_data(settings, network), encoder, model, trained.seed)
     report = Report(
-        model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
+        model=model,
+        encoder=encoder,
+        images=images,
+        labels=labels,
+        latencies=latencies,
+        class_names=data.class_names,
+        title=title,
+        evaluations={"test": evaluation},
+        facts=facts,
+        shown=indices,
     )
     report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:

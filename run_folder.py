@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ Tests = dict[tuple[str, str], list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run. The properties read the files when they are used."""
+    """The folder of a run. The properties read the files when they are used, the last checkpoint once."""
 
     path: Path
 
@@ -55,7 +56,7 @@ class RunFolder:
         content = read_json(path)
         return content and check_format(content, path)
 
-    @property
+    @cached_property
     def header(self) -> dict[str, Any]:
         """The last checkpoint without its tensors, in the format of this version: {} if it is damaged."""
         with suppress(ValueError, LookupError, TypeError):

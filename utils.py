@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # get_peak_memory returns None
 
 ROOT = Path(__file__).resolve().parent
 NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems

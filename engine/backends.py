@@ -39,7 +39,6 @@ class LayerState(Protocol):
     """What a backend reads of a layer, and changes when the layer learns: ``weight``."""
 
     stage: SpikingConv
-    channels: int  # C
     time_steps: int  # T
     weight: Tensor  # (F, C, k, k)
     threshold: float  # θ

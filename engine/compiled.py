@@ -98,7 +98,8 @@ class _Cache(NullCache):  # type: ignore[misc, valid-type]  # of this version of
                     raise ValueError(f"{path} is damaged")
                 with suppress(OSError):
                     os.utime(path)
-                result = compiler.CompileResult._rebuild(target_context, *serialize.loads(payload))  # type: ignore[union-attr]
+                kept = serialize.loads(payload)  # type: ignore[union-attr]  # if it is None, the function is compiled
+                result = compiler.CompileResult._rebuild(target_context, *kept)  # type: ignore[union-attr]  # likewise
                 counts["loaded"] += 1
                 return result
         except Exception as error:
@@ -112,7 +113,7 @@ class _Cache(NullCache):  # type: ignore[misc, valid-type]  # of this version of
         try:
             if not cres.library.has_dynamic_globals:
                 digest = digest_of(self._dispatcher, tuple(sig), cres.codegen.magic_tuple())
-                payload = serialize.dumps(cres._reduce())  # type: ignore[union-attr]
+                payload = serialize.dumps(cres._reduce())  # type: ignore[union-attr]  # likewise
                 pickle.dumps(cres.signature)  # raises if a class has no place in a module; numba would copy the class
                 content = hashlib.blake2b(payload, key=digest.encode()).digest() + payload
                 write_atomically(_folder() / f"{digest}.kernel", lambda temporary: temporary.write_bytes(content))

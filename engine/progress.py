@@ -73,7 +73,7 @@ class Row(Mapping):
     ltp_rate: float | None = column("rate of potentiation after the epoch; for R-STDP, of a reward")
     ltd_rate: float | None = column("rate of depression, likewise")
     seconds: float = column("time of the epoch", ("seconds", ".1f"), default=0.0)
-    values: dict[str, Any] = field(default_factory=dict)  # type: ignore[assignment]  # takes the place of Mapping's
+    values: dict[str, Any] = field(default_factory=dict)  # type: ignore[assignment]  # hides Mapping's; checkpoints and plugins name it
 
     @property
     def has_labels(self) -> bool:

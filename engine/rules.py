@@ -114,7 +114,7 @@ class Margin(NamedTuple):
     margin: float = 0.0
 
     window = Additive.window  # type: ignore[misc]  # a NamedTuple may share methods
-    change = Additive.change  # type: ignore[misc]
+    change = Additive.change  # type: ignore[misc]  # likewise
 
     @reads_strongest
     def verdict(self, peaks, label, classes, learners):

@@ -117,8 +117,8 @@ def compute_potentials(
 def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, list[Region]]:
     """Return the regions of each stage's maps that contain neurons: {"input" or stage: its regions}.
 
-    A map has one part, except for ``Branches``: there the smaller outputs are in the middle of the largest output, with
-    padding around them. height, width: size of the network's input.
+    A map has one part, but that of ``Branches``, and those computed from it, one for each branch: there the smaller
+    outputs are in the middle of the largest output, with padding around them. height, width: of the network's input.
     """
     shapes = model.shapes(height, width)
     regions = {INPUT: [Region(*(slice(0, size) for size in shapes[INPUT]))]}
