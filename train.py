@@ -88,6 +88,7 @@ def train(settings: TrainSettings) -> None:
             run = Run(plan, folder)
             if replaces:
                 run.log.info(f"replaces the dry run in {folder}")
+            run.log_start()
             learn(run)
             finish(run)
 
@@ -107,7 +108,7 @@ def learn(run: Run) -> None:
     plan = run.plan
     settings = plan.settings
     options: dict = {"batch_size": settings.batch_size, "seed": settings.seed, **settings.early}
-    options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
+    options |= {"progress": plan.progress, "copies": run.make_copies(), "folder": run.folder}
     if settings.spread:
         options["teach"] = partial(spread, run)
     with handle_signals(run.stop.note):  # an exception would be lost while a kernel is loaded
@@ -169,6 +170,7 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
             temporary.unlink()
         run = Run(plan, folder.path, is_resumed=True)
         run.save()  # with these settings
+        run.log_start()
         learn(run)
         finish(run)
 

@@ -167,11 +167,10 @@ class Pace:
     The first batch is not timed. ``seconds`` is None before anything else was.
     """
 
-    def __init__(self):
-        self.seconds: float | None = None
-        self._is_whole = False  # whether a whole epoch was timed, with its validation
-        self._compiled = None  # what was compiled and loaded up to now
-        self._since = 0.0, 0.0  # from where on the epoch was timed: part that was done, seconds
+    seconds: float | None = None
+    _is_whole = False  # whether a whole epoch was timed, with its validation
+    _compiled: int | None = None  # what was compiled and loaded up to now
+    _since = 0.0, 0.0  # from where on the epoch was timed: part that was done, seconds
 
     def time_batch(self, progress: Progress, fraction: float) -> None:
         """Time the epoch up to a batch. fraction: the part of the epoch that is done, above 0."""

@@ -52,11 +52,8 @@ class Run:
     def progress(self) -> Progress:
         return self.plan.progress
 
-    def open(self) -> tuple[LatencyDataset, LatencyDataset | None]:
-        """Log what the run learns from, and encode the images.
-
-        Returns the training images, and the validation images if they are used.
-        """
+    def log_start(self) -> None:
+        """Log what is trained, and on which images."""
         plan = self.plan
         self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in plan.splits.count_images().items()]
@@ -65,6 +62,10 @@ class Run:
         self.log.info(f"{len(names):,} {'class' if len(names) == 1 else 'classes'}: {list_classes(names)}")
         self.log.info_all([*plan.splits.data.notes, *plan.splits.note_copies(), *plan.notes])
         self.log.board.log_network()
+
+    def open(self) -> tuple[LatencyDataset, LatencyDataset | None]:
+        """Encode the images. Returns the training images, and the validation images if they are used."""
+        plan = self.plan
         self.log.announce("the input")
         start = time.perf_counter()
         train = self.encode_split("train")

@@ -34,7 +34,7 @@ from models import MODELS, build_model
 from network_trainer import NetworkTrainer
 from report import figures
 from report.report import FIGURES
-from report.sweep_report import read_run
+from report.sweep_report import read_runs
 from run_folder import RunFolder
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
@@ -461,7 +461,7 @@ def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn
     page = (run / "index.html").read_text()
     assert "validation, last epoch" in page
     assert "means over at most 1,000 validation images" in page
-    assert f"validation {100 * found['best_epoch']['accuracy']:.2f} %" in read_run(run).describe()
+    assert f"validation {100 * found['best_epoch']['accuracy']:.2f} %" in read_runs([run])[0].describe()
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import time
 from engine.progress import EpochStep, Step
 from run_folder import RunFolder
 from training.recorders.recorder import Recorder
-from training.run import Run
 from training.stopping import Stopped
 
 
@@ -16,20 +15,19 @@ class Checkpoints(Recorder):
     also stops the run if a signal has requested it.
     """
 
-    def __init__(self, run: Run):
-        super().__init__(run)
-        self.saved_at = time.monotonic()
+    saved_at = 0.0  # seconds of time.perf_counter; 0: not yet
 
     def record(self, step: Step) -> None:
         """Save if it is due. Raises Stopped if a signal has requested it."""
         super().record(step)
         run = self.run
         is_stopped = run.stop.asked
-        is_old = step.kind == "batch" and time.monotonic() - self.saved_at >= self.plan.settings.save_every
+        seconds = time.perf_counter() - (self.saved_at or run.began)
+        is_old = step.kind == "batch" and seconds >= self.plan.settings.save_every
         if is_stopped or is_old or step.kind in ("epoch", "end"):
             self.log.flush()
             run.save()
-            self.saved_at = time.monotonic()
+            self.saved_at = time.perf_counter()
         if is_stopped:
             self.log.close_bar()
             self.log.info(f"stopped and saved; continue with\n    {RunFolder(run.folder).resume_command}")
