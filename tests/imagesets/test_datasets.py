@@ -231,7 +231,7 @@ def test_the_fingerprint_changes_with_all_that_is_learned_or_tested():
 
 
 def test_archives_and_classes_are_those_of_torchvision():
-    for name, (folder, class_names) in PUBLISHED.items():
+    for name, (folder, class_names, _) in PUBLISHED.items():
         theirs = getattr(torchvision.datasets, folder)
         if folder == "EMNIST":
             assert theirs.url.endswith("/gzip.zip")
