@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from engine.checks import check_labels
 from engine.registry import register
 from errors import InputError, abbreviate, make_printable
 
@@ -74,6 +73,8 @@ class DataSet:
         return digest.hexdigest()[:16]
 
     def __post_init__(self):
+        from engine.checks import check_labels  # it imports torch, which takes a second
+
         fields = vars(self)  # the record is frozen
         fields["class_names"] = names = tuple(map(str, self.class_names))
         for part in ["train"] if self.test_images is None else ["train", "test"]:
