@@ -407,10 +407,11 @@ class NetworkTrainer(StageGraph):
         images = len(train if train.labelled is None else train.labelled)
         for number, moved in enumerate(copies, start=1):
             first = self.check_maps({INPUT: moved[:1]})[INPUT]
-            given = len(moved) if len(moved) != len(train) else images, *first.shape[1:]
-            wanted = images, *train.maps.get(INPUT, first).shape[1:]
-            if given != wanted:
-                raise InputError(f"copy {number} must be {wanted}, as the images that have labels, not {given}")
+            shape = train.maps.get(INPUT, first).shape[1:]
+            if len(moved) not in (images, len(train)) or first.shape[1:] != shape:
+                given = len(moved), *first.shape[1:]
+                wanted = f"{(images, *shape)}, as the images that have labels"
+                raise InputError(f"copy {number} must be {wanted}, not {given}")
 
     def _prepare_copies(self, phase, train, copies, folder) -> Generator[Step, None, None]:
         """Compute the maps of moved copies that the phase reads."""

@@ -287,9 +287,9 @@ def test(settings: SweepSettings) -> int:
         swept = read_runs([run.path for run in runs])
         unfinished = sum(not run.is_finished for run in swept)
         untested = [RunFolder(run.folder) for run in swept if run.scores.get("tests") == 0]
-        silent = [run.path.name for run in untested if not run.decides]
-        if silent:
-            print_output(f"not tested, because their networks have no decision stage: {', '.join(silent)}")
+        without_decision = [run.path.name for run in untested if not run.decides]
+        if without_decision:
+            print_output(f"not tested, because their networks have no decision stage: {', '.join(without_decision)}")
         untested = [run for run in untested if run.decides]
         for run in untested[:1]:
             load_checkpoint(run.best)  # a missing --plugin is refused once

@@ -380,8 +380,9 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
         name = str(key)
         if type(stage) not in STAGES.values():
             raise InputError(f"{name} is a {type(stage).__name__}; stages are {', '.join(STAGES)}")
-        parameters = signature(getattr(stage, "fire", check_stages)).parameters
-        if type(stage) not in LAYERS and (stage.convs or "time_steps" not in parameters):
+        fire = getattr(stage, "fire", None)
+        can_fire = fire is not None and "time_steps" in signature(fire).parameters
+        if type(stage) not in LAYERS and (stage.convs or not can_fire):
             raise InputError(f"{type(stage).__name__} needs a method fire(self, latency, time_steps), and no weights")
         if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
             raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
@@ -392,7 +393,7 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
 
 def check_effects(name: str, stage: Stage) -> None:
     """Raise InputError if a new stage has the name of something else in files, or a rule a field without effect."""
-    if name in ("label", "index", "steps", "decision") or name.startswith("potentials"):
+    if name in ("label", "index", "steps", "decision") or name.startswith(("potentials", "race")):
         raise InputError(
             f"a stage cannot be called {name!r}: files of activation maps have something else by this name"
         )
