@@ -160,8 +160,8 @@ def _draw_convergence(axes, rows, convergences):
     for (name, known), dash in zip(points.items(), cycle(DASHES)):
         axes.plot(*np.array(known, np.float64).T, marker="o", label=name, color=INK, ls=dash)
     axes.set_xscale("symlog", linthresh=5000, linscale=2)  # the features emerge before
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(yscale="log", ylabel="convergence: mean w (1 − w), logarithmic", xlabel="images learned, log from 5,000")
+    axes.xaxis.set_major_formatter(lambda images, _: f"{images / 1000:g}")
+    axes.set(yscale="log", ylabel="convergence: mean w (1 − w), logarithmic", xlabel="1,000 images, log from 5")
     axes.set_title(f"{_rules(rows)} phases")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(axis="y")
