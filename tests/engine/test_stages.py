@@ -111,7 +111,10 @@ def test_a_run_with_it(tmp_path, capsys):
     network = load_network(tmp_path / "run")
     assert str(network.model.declaration["c1"]) == "MeanPool(inputs=(), size=2, padding=0)"
     assert network.classify(np.zeros((2, 28, 28), np.uint8))[0].shape == (2,)
-    assert evaluate.main([str(tmp_path / "run"), "--plugin", str(PLUGIN), "--threads", "1"]) == 0
+    assert (
+        evaluate.main([str(tmp_path / "run"), "--plugin", str(PLUGIN), "--threads", "1", "--output", str(tmp_path)])
+        == 0
+    )
     capsys.readouterr()
     with mock.patch.dict(PLUGINS, clear=True):
         assert_refuses(evaluate.main, [str(tmp_path / "run"), "--threads", "1"], f"--plugin {PLUGIN}", capsys)
