@@ -248,8 +248,7 @@ class TrainSettings(NetworkSettings):
     references: bool = of_output(
         True,
         None,
-        "on data other than MNIST, do not compare the network with its references: the largest class, two classifiers "
-        "of the pixels and control2026",
+        "on data other than MNIST, do not compare the network with its references: simple methods and control2026",
         affects=HARMLESS,
     )
     map_every: int = of_output(
