@@ -39,8 +39,8 @@ def main() -> None:
     frames = []
     for count, shown in zip(images, np.split(tiles, len(features)), strict=False):  # the last moment is the end
         mosaic = make_mosaic(shown, COLUMNS)
-        frame = Image.new("L", (mosaic.shape[1] + 2 * MARGIN, mosaic.shape[0] + TOP + MARGIN), "white")
-        frame.paste(Image.fromarray(mosaic), (MARGIN, TOP))
+        frame = Image.new("L", (mosaic.width + 2 * MARGIN, mosaic.height + TOP + MARGIN), "white")
+        frame.paste(mosaic, (MARGIN, TOP))
         brush = ImageDraw.Draw(frame)
         brush.text((MARGIN, 10), "30 features of s1, by STDP", INK[0], load_font(15, "-Bold"))
         brush.text((frame.width - MARGIN, 10), f"{count:,} images", INK[0], load_font(15), "ra")

@@ -22,7 +22,7 @@ SMALLEST = 25  # smallest width of a tile in which a feature emerges
 GAP = 3  # pixels between tiles …
 GROUP_GAP = 14  # … and between groups of tiles
 GROUND = 200, 205, 210  # between tiles, and where a map has no neurons
-PAPER = 255  # white
+PAPER = 255, 255, 255
 INK = 34, 34, 34
 SILENCE = 234, 236, 239
 LEVELS = 100  # colours of potentials
@@ -67,8 +67,8 @@ def draw_sheet(
     left = MARGIN + 8 + math.ceil(max(map(font.getlength, rows)))  # of the tiles
     steps = [strip.width + 22 + math.ceil(font.getlength(text)) for strip, text in strips]
     text_width = math.ceil(max(name_font.getlength(name), *map(font.getlength, lines), sum(steps)))
-    width = MARGIN + max(left + mosaic.shape[1], MARGIN + text_width)
-    sheet = Image.new("RGB", (width, bottom + len(mosaic) + MARGIN), "white")
+    width = MARGIN + max(left + mosaic.width, MARGIN + text_width)
+    sheet = Image.new("RGB", (width, bottom + mosaic.height + MARGIN), PAPER)
 
     brush = ImageDraw.Draw(sheet)
     brush.text((MARGIN, MARGIN), name, INK, name_font)
@@ -82,14 +82,14 @@ def draw_sheet(
         brush.text((end + 6, top + 6), text, INK, font, "lm")
         x += step
     for number, row in enumerate(rows):
-        middle = bottom + (number + 0.5) * len(mosaic) / len(rows)
+        middle = bottom + (number + 0.5) * mosaic.height / len(rows)
         brush.text((left - 8, middle), row, INK, font, "rm")
-    sheet.paste(Image.fromarray(mosaic), (left, bottom))
+    sheet.paste(mosaic, (left, bottom))
     return sheet
 
 
-def arrange(tiles: np.ndarray, columns: int, group: int, rows: int) -> np.ndarray:
-    """Enlarge tiles as far as the largest sheet allows, and arrange them, uint8 (H, W, 3).
+def arrange(tiles: np.ndarray, columns: int, group: int, rows: int) -> Image.Image:
+    """Enlarge tiles as far as the largest sheet allows, and arrange them.
 
     Arguments are those of ``draw_sheet``. rows: their number.
     """
@@ -105,19 +105,17 @@ def arrange(tiles: np.ndarray, columns: int, group: int, rows: int) -> np.ndarra
     return make_mosaic(np.stack(groups), columns, gap, PAPER)
 
 
-def make_mosaic(tiles: np.ndarray, columns: int, gap: int = GAP, ground: int | Sequence[int] = GROUND) -> np.ndarray:
+def make_mosaic(tiles: np.ndarray, columns: int, gap: int = GAP, ground: tuple[int, int, int] = GROUND) -> Image.Image:
     """Arrange tiles uint8 (N, H, W, 3) in a grid with this number of columns. Each has a frame of the ground."""
     count, height, width, _ = tiles.shape
-    rows = math.ceil(count / columns)
-    cells = np.full((rows * columns, height + gap, width + gap, 3), PAPER, np.uint8)
-    cells[:count, :height, :width] = tiles
-    cells[:count, height:] = ground  # only the frames: to fill all with a colour takes longer than to draw the tiles
-    cells[:count, :, width:] = ground
-    cells = cells.reshape(rows, columns, height + gap, width + gap, 3).swapaxes(1, 2)
-    mosaic = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), PAPER, np.uint8)
-    mosaic[:gap] = ground
-    mosaic[:, :gap] = ground
-    mosaic[gap:, gap:] = cells.reshape(len(mosaic) - gap, -1, 3)
+    size = columns * (width + gap) + gap, math.ceil(count / columns) * (height + gap) + gap
+    mosaic = Image.new("RGB", size, PAPER)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        left = column * (width + gap)
+        top = row * (height + gap)
+        mosaic.paste(ground, (left, top, left + width + 2 * gap, top + height + 2 * gap))
+        mosaic.paste(Image.fromarray(tile), (left + gap, top + gap))
     return mosaic
 
 

@@ -49,7 +49,7 @@ def show_kernels(weight) -> Image.Image:
     """Draw kernels as ``show_features``, in one mosaic: that takes a hundredth of the time."""
     difference = weight[:, 0::2].max(1) - weight[:, 1::2].max(1)
     levels = ((difference + 1) * 127.5).clip(0, 255).astype(np.uint8).repeat(10, 1).repeat(10, 2)
-    return Image.fromarray(make_mosaic(np.repeat(levels[..., None], 3, 3), columns=10))
+    return make_mosaic(np.repeat(levels[..., None], 3, 3), columns=10)
 
 
 def show_potential(potential, threshold: float, fired: int) -> Figure:
