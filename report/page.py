@@ -43,32 +43,24 @@ def load_template(name: str) -> Template:
     """Return a compiled template of this folder."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = format_percent
-    environment.filters["cell"] = format_cell
-    environment.filters["balance"] = measure_balance
+    environment.filters |= {"percent": format_percent, "cell": format_cell, "balance": measure_balance}
     return environment.get_template(name)
 
 
-def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> Path:
+def write_page(folder: Path, report: Report, results: dict | None = None) -> Path:
     """Write ``index.html`` of a report, and of results.json, figures/, args.json and summary.txt in the folder.
 
     A file that does not exist is left out, and so is a damaged args.json.
 
-    Args:
-        maps: folder with the ``.npz`` files of ``save_activation_maps``; their indices count in ``report.images``.
-        results: shown in place of results.json.
-
-    Returns the path. Raises InputError if it cannot be written.
+    results: shown in place of results.json. Returns the path. Raises InputError if it cannot be written.
     """
     if results is None:
         results = read_json(folder / "results.json")
-    left_out: list[str] = []
-    images = read_maps(maps, report.model, report.images, left_out)
+    images, left_out = read_maps(folder / report.maps, report)
     data = {"images": images, "emergence": pack_emergence(report), "legend": describe_features(report.encoder)}
     if images:
         data |= collect_data(report)
-    names = list(map(str, report.class_names))
-    more = {"class_names": names, "data": data, "left_out": left_out}
+    more = {"class_names": report.class_names, "data": data, "left_out": left_out}
     return _write(folder, report.model, report.title, report.history, results, **more)
 
 
@@ -191,17 +183,12 @@ def list_commands(run: RunFolder, results: dict, decides: bool) -> list[tuple[st
 
 def list_files(folder: Path) -> list[str]:
     """Return the paths in the folder of the files with numbers and texts, sorted."""
-    files = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".csv", ".json", ".npz", ".txt"):
-            files.append(path.relative_to(folder).as_posix())
-    return files
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix in (".csv", ".json", ".npz", ".txt")]
+    return [path.relative_to(folder).as_posix() for path in files]
 
 
-def format_percent(value: str | float | None) -> str:
-    if value in (None, ""):
-        return ""
-    return f"{100 * float(value):.2f} %"
+def format_percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
 
 
 def format_cell(value: Any, form: str) -> str:
@@ -223,21 +210,24 @@ def encode(array: np.ndarray, kind: str = "u1") -> str:
     return base64.b64encode(content).decode()
 
 
-def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, left_out: list[str]) -> list[dict]:
-    """Read the maps in a folder, a dict for each image, up to the size limit of the page."""
-    paths = sorted(folder.glob("*.npz")) if folder else []
+def read_maps(folder: Path, report: Report) -> tuple[list[dict], list[str]]:
+    """Read the files of ``save_activation_maps`` in a folder, a dict for each image, up to the size limit of the page.
+
+    Returns the dicts, and a line if some images are left out.
+    """
+    paths = sorted(folder.glob("*.npz"))
     found: list[dict] = []
     room = MAX_BYTES
     for path in paths:
         with np.load(path) as arrays:
             content = dict(arrays)
         index = int(content["index"])
-        picture = images[index]
+        picture = report.images[index]
         entry = {
             "index": index,
             "label": int(content["label"]),
             "decision": int(content.get("decision", -2)),
-            "maps": {name: encode(content[name]) for name in (INPUT, *model.declaration) if name in content},
+            "maps": {name: encode(content[name]) for name in (INPUT, *report.model.declaration) if name in content},
             "potentials": pack_floats(content, "potentials"),
             "race": pack_floats(content, "race"),
             "picture": {"shape": list(picture.shape), "bytes": encode(picture)},
@@ -245,10 +235,9 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
         room -= len(json.dumps(entry))
         if room < 0:
             missing = len(paths) - len(found)
-            left_out.append(f"the maps of {missing} of {len(paths)} images, which are in {folder}")
-            break
+            return found, [f"the maps of {missing} of {len(paths)} images, which are in {folder}"]
         found.append(entry)
-    return found
+    return found, []
 
 
 def pack_floats(content: dict[str, np.ndarray], key: str) -> dict[str, dict]:

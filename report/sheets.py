@@ -101,7 +101,7 @@ def arrange(tiles: np.ndarray, columns: int, group: int, rows: int) -> Image.Ima
     tiles = tiles.repeat(zoom, 1).repeat(zoom, 2)
     if group == 1:
         return make_mosaic(tiles, columns)
-    groups = [make_mosaic(each, group) for each in np.split(tiles, len(tiles) // group)]
+    groups = [np.asarray(make_mosaic(each, group)) for each in np.split(tiles, len(tiles) // group)]
     return make_mosaic(np.stack(groups), columns, gap, PAPER)
 
 

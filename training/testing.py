@@ -56,10 +56,9 @@ def report_run(run: Run, report: Report) -> None:
     report_test(report, run.folder, run.log, draw, len(run.progress.history) + 1, plan.settings.figure_formats)
     log_scores(run, report.evaluations)
     facts = dict(report.facts)
-    maps = run.folder / report.maps
     if plan.feature_stage or plan.readout_stage:
         if draw:
-            run.log.write(PAGE, partial(write_page, run.folder, report, maps))  # a readout may take hours
+            run.log.write(PAGE, partial(write_page, run.folder, report))  # a readout may take hours
         facts |= read_features(plan, run.folder, run.log)
     run.seconds["since the last start"] = time.perf_counter() - run.began
     peak = get_peak_memory()
@@ -69,7 +68,7 @@ def report_run(run: Run, report: Report) -> None:
     methods = load_template("methods.txt").render(results, run=run, evaluations=report.evaluations)
     write_text(run.folder / "methods.md", f"{methods}\n")
     if draw:
-        run.log.write(PAGE, partial(write_page, run.folder, report, maps, results))
+        run.log.write(PAGE, partial(write_page, run.folder, report, results))
     write_json(run.folder / "results.json", results)
     memory = f", {peak:,.0f} MB at most" if peak else ""
     place = run.folder / PAGE if draw else run.folder

@@ -86,7 +86,7 @@ def read(tmp_path, latencies, images):
         save_activation_maps(model, latencies[:shown], LABELS, indices, tmp_path / "maps", NAMES, draw=False)
         title = "mozafari2018, some <data>, seed 0"
         report = Report(model, S1C1(), images, LABELS, latencies, NAMES, title, history=history)
-        path = page.write_page(tmp_path, report, tmp_path / "maps")
+        path = page.write_page(tmp_path, report)
         assert path.stat().st_size < 20e6
         text = path.read_text(encoding="utf-8")
         reader = Reader(text)
