@@ -55,7 +55,8 @@ def main(words: list[str]) -> int | None:
     if others:
         evaluate_several(settings, [network, *others])
     elif settings.nir:
-        write_graph(Path(settings.nir), network)
+        write_nir(Path(settings.nir), network.model, network.class_names)
+        print_output(f"{network.model.name} of {network.checkpoint.path} is written to {settings.nir}")
     elif settings.draw:
         draw(Path(settings.draw), settings, network)
     elif settings.save_features:
@@ -110,7 +111,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     )
     report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:
-        log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
+        log.write(PAGE, partial(write_page, folder, report))
     log.info(f"{model.name} on {data.name}, test images: {evaluation.describe()}")
     log.info_all([*facts["diagnosis"], describe_operations(facts["operations"])])
     log.close()
@@ -137,8 +138,12 @@ def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork])
 
 
 def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[DataSet, np.ndarray, np.ndarray]:
-    """Return the data set of the settings, its test images and their labels; a few of a dry run."""
-    data = read_tested(settings, network)
+    """Return the data set of the settings, its test images and their labels; a few of a dry run.
+
+    Raises InputError as ``read_data``, and unless the network decides between the classes of the data set.
+    """
+    data = read_data(settings, network)
+    check_classes(settings, network.checkpoint, data)
     images, labels = data.test_part
     if not settings.dry_run:
         return data, images, labels
@@ -280,12 +285,6 @@ def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> Non
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 
-def write_graph(path: Path, network: TrainedNetwork) -> None:
-    """Write the network as a NIR graph."""
-    write_nir(path, network.model, network.class_names)
-    print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -329,17 +328,14 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     return data
 
 
-def read_tested(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
-    """Read the data set as ``read_data``. Raises InputError also unless the network decides between its classes."""
-    data = read_data(settings, network)
-    content = network.checkpoint
+def check_classes(settings: EvaluateSettings, content: Checkpoint, data: DataSet) -> None:
+    """Raise InputError unless a network was trained for the classes of a data set."""
     check_equal(content, data, f"{content.num_classes} classes", f"{data.num_classes} classes")
     trained = read_settings(content).dataset
     has_own_classes = any(not name or is_path(name) for name in (trained, settings.dataset or trained))
     if has_own_classes and content.record.class_names:
         names = [f"the classes {', '.join(classes)}" for classes in (content.record.class_names, data.class_names)]
         check_equal(content, data, *names)
-    return data
 
 
 def check_equal(content: Checkpoint, data: DataSet, trained: str, tested: str) -> None:
