@@ -463,8 +463,7 @@ class NetworkTrainer(StageGraph):
         learned = Outcome(*progress.outcome) if phase.needs_labels else None
         for split, outcome in (("train", learned), ("val", validated)):
             if outcome:
-                for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
-                    fractions[f"{split}_{column}"] = outcome.fraction(part)
+                fractions |= {f"{split}_{name}": fraction for name, fraction in outcome.scores().items()}
         row = Row(
             step=len(progress.history) + 1,
             phase=phase.name,

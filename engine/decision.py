@@ -27,8 +27,8 @@ class Outcome(NamedTuple):
     silent: int
 
     @classmethod
-    def of(cls, predictions: Tensor, labels: Tensor) -> "Outcome":
-        """Count predictions, int64 (N,) with -1 for silence, against labels, int64 (N,)."""
+    def of(cls, predictions: Any, labels: Any) -> "Outcome":
+        """Count predictions, int64 (N,) with -1 for silence, against labels, int64 (N,): tensors or arrays."""
         correct = int((predictions == labels).sum())
         silent = int((predictions == -1).sum())
         return cls(correct, len(labels) - correct - silent, silent)
@@ -36,6 +36,10 @@ class Outcome(NamedTuple):
     def fraction(self, part: str) -> float:
         """Return ``part`` ("correct", "wrong" or "silent") as a fraction of all images."""
         return getattr(self, part) / max(1, sum(self))
+
+    def scores(self) -> dict[str, float]:
+        """Return all three fractions by the names that they have in files."""
+        return {"accuracy": self.fraction("correct"), "loss": self.fraction("wrong"), "silent": self.fraction("silent")}
 
 
 def are_unequal(support: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.decision import are_unequal
+from engine.decision import Outcome, are_unequal
 from engine.graph import LatencyMap
 from imagesets.splits import choose_evenly
 from network_trainer import NetworkTrainer
@@ -209,13 +209,7 @@ def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np
     scores_of_classes = precision_recall_fscore_support(labels, predictions, labels=names, zero_division=0)
     per_class = dict(zip(("precision", "recall", "f1", "support"), scores_of_classes, strict=True))
     matrix = confusion_matrix(labels, predictions, labels=[*names, SILENT])
-    correct = predictions == labels
-    silent = predictions == SILENT
-    wrong = ~correct & ~silent
-    metrics: dict = {"count": len(labels)}
-    metrics["accuracy"] = float(correct.mean())
-    metrics["loss"] = float(wrong.mean())
-    metrics["silent"] = float(silent.mean())
+    metrics: dict = {"count": len(labels), **Outcome.of(predictions, labels).scores()}
     for name in ("precision", "recall", "f1"):
         metrics[f"{name}_macro"] = float(per_class[name].mean())
     metrics["roc_auc_macro"] = compute_mean_roc_auc(labels, scores, classes)
@@ -248,11 +242,11 @@ def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: 
         return {}
     chosen = choose_evenly(len(labels), TIMED)
     images = latencies[chosen]
-    outcomes = []
+    scores = []
     for step in range(model.time_steps):
-        outcomes.append(model.evaluate(images.where(images <= step, model.time_steps), labels[chosen]))
-    fractions = {"accuracy": "correct", "silent": "silent"}
-    return {name: [outcome.fraction(part) for outcome in outcomes] for name, part in fractions.items()}
+        outcome = model.evaluate(images.where(images <= step, model.time_steps), labels[chosen])
+        scores.append(outcome.scores())
+    return {name: [of_step[name] for of_step in scores] for name in ("accuracy", "silent")}
 
 
 def describe_only_decision(metrics: Mapping[str, Any], class_names: Sequence[str]) -> str:
