@@ -14,7 +14,7 @@ from engine.lengths import EARLY, WITH_LABELS, Lengths
 from engine.plugins import PLUGINS
 from errors import InputError
 from imagesets import DataSet
-from imagesets.data_set import is_of_characters, make_absolute
+from imagesets.data_set import CHARACTERS, find_reader, make_absolute
 from imagesets.pictures import MAX_BLACK, find_border
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
@@ -27,8 +27,6 @@ from training.initial import initialize_from
 from training.parsing import read_pairs, to_text
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings
 from utils import check_memory, choose_device, set_threads
-
-LEARN_ALONE = "networks that learn with labels in a last stage without a threshold alone"
 
 
 @dataclass(frozen=True)
@@ -74,13 +72,13 @@ class Plan:
         settings, encoder, model = resolve(settings, data, device)
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)
-        origin = {}
+        record = describe_run(settings, splits, RunRecord())
         notes: list[str] = []
         if settings.init_from:  # with the fitted encoder of the checkpoint
-            encoder, origin["init_from"], notes = initialize_from(settings.init_from, settings, splits, encoder, model)
+            encoder, source, notes = initialize_from(settings.init_from, settings, splits, encoder, model)
+            record.origin["init_from"] = source
         elif encoder.fitted and fits:
             encoder = encoder.with_state(encoder.fit(data.train_images[splits.indices["train"]]))
-        record = describe_run(settings, splits, RunRecord(origin=origin))
         return cls(settings, splits, encoder, model, record, Progress(), notes, **outputs)
 
     @classmethod
@@ -118,16 +116,16 @@ class Plan:
 def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> dict[str, Any]:
     """Return {field of ``Plan``: value} of what the settings request. Raises InputError if they do not fit."""
     check_splits(settings, splits, model)
-    if settings.spread:
-        check_spread(settings, splits, model)
     augmentation = check_copies(settings, model)
-    check_characters(settings, splits.data)
     split = settings.scored_split
+    feature_stage = None
+    if settings.save_features:
+        feature_stage = choose_stage(model, settings.save_features, max(splits.count_images().values()))
     return {
         "lengths": Lengths(model.phases, settings.epochs, len(splits.indices["train"]), **settings.early),
         "augmentation": augmentation,
         "map_images": choose_map_images(settings, splits.get_split(split).labels, split),
-        "feature_stage": choose_feature_stage(settings, splits, model),
+        "feature_stage": feature_stage,
         "readout_stage": None if model.readout is None else choose_stage(model, LAST_STAGE),
     }
 
@@ -226,21 +224,17 @@ def check_splits(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
             settings.refuse(name, f"needs a validation accuracy, but {lack}")
     if not settings.test and not is_validated and not (has_validation and model.readout):
         settings.refuse("test", f"tests on the validation images, but {lack}")
-
-
-def check_spread(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> None:
-    """Raise InputError if labels cannot be spread, or if the network cannot learn them."""
-    if len(splits.get_split("labelled")) == len(splits.indices["train"]):
+    if settings.spread and len(splits.get_split("labelled")) == len(splits.indices["train"]):
         settings.refuse("spread", "needs training images without labels: add --labels N, or a folder 'unlabelled'")
-    if not model.learns_from_copies:
-        settings.refuse("spread", f"is for {LEARN_ALONE}, not {model.name}")
 
 
 def check_copies(settings: TrainSettings, model: NetworkTrainer) -> Augmentation:
-    """Return the augmentation. Raises InputError if the network cannot learn from it."""
+    """Return the augmentation. Raises InputError if the network cannot learn from it, or from labels that spread."""
     augmentation = read_augmentation(settings.augment or "none")
-    if augmentation and not model.learns_from_copies:
-        settings.refuse("augment", f"is for {LEARN_ALONE}, not {model.name}")
+    for name, is_given in (("augment", augmentation), ("spread", settings.spread)):
+        if is_given and not model.learns_from_copies:
+            networks = "networks that learn with labels in a last stage without a threshold alone"
+            settings.refuse(name, f"is for {networks}, not {model.name}")
     return augmentation
 
 
@@ -253,7 +247,7 @@ def check_characters(settings: TrainSettings, data: DataSet) -> bool:
         if border > MAX_BLACK:
             light = f"the border of the images of {data.name} is {border:.0f} of 255: invert them"
             settings.refuse("characters", f"is for light characters on black, but {light}")
-    return settings.characters or (data.colours == 1 and is_of_characters(settings.data_name))
+    return settings.characters or (data.colours == 1 and find_reader(settings.data_name) in CHARACTERS)
 
 
 def read_augmentation(text: str) -> Augmentation:
@@ -285,16 +279,6 @@ def choose_images(labels: np.ndarray, per_class: int) -> np.ndarray:
         of_class = np.flatnonzero(labels == label)
         indices.append(of_class[:per_class])
     return np.concatenate(indices)
-
-
-def choose_feature_stage(settings: TrainSettings, splits: Splits, model: NetworkTrainer) -> str | None:
-    """Return the stage of --save-features, None without it.
-
-    Raises InputError if there is no such stage, or if its maps do not fit in memory.
-    """
-    if not settings.save_features:
-        return None
-    return choose_stage(model, settings.save_features, max(splits.count_images().values()))
 
 
 def choose_stage(model: NetworkTrainer, stage: str, images: int = 0) -> str:
