@@ -31,7 +31,8 @@ LATEST = "latest"  # in place of a run: the newest, see ``find_run``
 FORMAT = 4
 LAST = "1.3.0 (git checkout c91b78f)"  # the last version that reads formats below it
 
-Tests = dict[tuple[str, str], list[dict[str, Any]]]
+Json = dict[str, Any]  # an object of a JSON file
+Tests = dict[tuple[str, str], list[Json]]
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,21 @@ class RunFolder:
         return self.path / "checkpoints" / "best.safetensors"
 
     @property
-    def args(self) -> dict[str, Any]:
+    def args(self) -> Json:
         """The content of args.json in the format of this version: {} if it is missing or damaged."""
         path = self.path / "args.json"
         content = read_json(path)
         return content and check_format(content, path)
 
     @cached_property
-    def header(self) -> dict[str, Any]:
+    def header(self) -> Json:
         """The last checkpoint without its tensors, in the format of this version: {} if it is damaged."""
         with suppress(ValueError, LookupError, TypeError):
             return check_format(json.loads(read_header(self.last)["checkpoint"]), self.last)
         return {}
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         """The record of the run in the last checkpoint (``RunRecord``), {} if it is damaged."""
         return self.header.get("run") or {}
 
@@ -84,7 +85,7 @@ class RunFolder:
         return self.record.get("class_names") or []
 
     @property
-    def flags(self) -> dict[str, Any]:
+    def flags(self) -> Json:
         """The flags of train.py in the last checkpoint, or else in args.json: {} if both are damaged."""
         flags = (self.record or self.args).get("flags")
         return flags if isinstance(flags, dict) else {}
@@ -102,7 +103,7 @@ class RunFolder:
         return sorted(path.relative_to(self.path).as_posix() for path in others)
 
     @property
-    def results(self) -> dict[str, Any]:
+    def results(self) -> Json:
         """The content of results.json: {} if it is missing or damaged."""
         return read_json(self.path / "results.json")
 
@@ -158,7 +159,7 @@ def find_tests(runs: Iterable[Path]) -> Tests:
     return tests
 
 
-def write_start(folder: Path, command: dict[str, Any], summary: str) -> None:
+def write_start(folder: Path, command: Json, summary: str) -> None:
     """Write args.json, what a command was and its environment, and summary.txt, the table of the stages."""
     write_json(folder / "args.json", {"format": FORMAT, "version": __version__, **command, **describe_environment()})
     write_text(folder / "summary.txt", summary + "\n")
@@ -199,7 +200,7 @@ def find_checkpoint(name: str | Path, output: str | Path) -> Path:
     return run.best if run.best.is_file() else run.last
 
 
-def check_format(content: dict[str, Any], path: Path) -> dict[str, Any]:
+def check_format(content: Json, path: Path) -> Json:
     """Return the content of a file without its format. Raises InputError for another format."""
     content = dict(content)
     number = content.pop("format", 1)
@@ -217,7 +218,7 @@ def read_header(path: Path) -> dict[str, str]:
     return {}
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Json:
     """Read a JSON object from a file: {} if the file is missing or damaged."""
     with suppress(OSError, ValueError, RecursionError):
         content = json.loads(read_text(path))

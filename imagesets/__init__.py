@@ -16,7 +16,7 @@ import numpy as np
 
 from errors import InputError, refuse_result
 from imagesets import class_folders, digits, npz, published  # noqa: F401  they register their data sets
-from imagesets.data_set import DATASETS, DataSet, find_reader, list_datasets
+from imagesets.data_set import DATASETS, DataSet, Size, find_reader, list_datasets
 from imagesets.data_set import dataset as dataset  # for users' own files
 from imagesets.duplicates import hash_images, note_copies, note_labels
 from imagesets.pictures import MAX_SIDE, resize_images
@@ -31,7 +31,7 @@ HELD_OUT_SEED = 0  # not the run's seed, so that no network is tested on images 
 def load(
     name: str,
     data_dir: str | Path = DATA_DIR,
-    image_size: tuple[int, int] | None = None,
+    image_size: Size | None = None,
     ground: str | None = None,
 ) -> DataSet:
     """Load a data set by its name: one of ``DATASETS``, ``folder:PATH``, or ``FILE.npz``.
@@ -100,7 +100,7 @@ def _hold_out(data: DataSet) -> DataSet:
     )
 
 
-def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
+def _resize(data: DataSet, image_size: Size) -> DataSet:
     """Return the data set with images that are stretched to a height and width."""
     images, _ = data.test_part
     count = len(data.train_images) + len(images)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError, make_printable
-from imagesets.data_set import UNLABELLED, DataSet, dataset, number_classes
+from imagesets.data_set import UNLABELLED, DataSet, Size, dataset, number_classes
 from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from utils import check_memory
 
@@ -17,7 +17,7 @@ BY_PARTS = attrgetter("parts")  # the order of paths on Linux; Windows ignores t
 
 
 @dataset("folder:")
-def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None, ground: str | None = None) -> DataSet:
+def read_folder(path: str, data_dir: Path, image_size: Size | None, ground: str | None = None) -> DataSet:
     """Read the pictures of class folders, which are in ``path`` or in its parts, see ``find_parts``.
 
     Args:
@@ -119,7 +119,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _read_pictures(paths: list[str], image_size: tuple[int, int] | None, ground: str | None) -> np.ndarray:
+def _read_pictures(paths: list[str], image_size: Size | None, ground: str | None) -> np.ndarray:
     """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3).
 
     Raises InputError for pictures that need --image-size or --ground, with both flags if the first pictures show it.

@@ -17,6 +17,8 @@ from errors import InputError, abbreviate, make_printable
 UNLABELLED = "unlabelled"  # the part of images without labels in users' own data
 MAX_LISTED = 12  # the largest number of classes in a message
 
+Size = tuple[int, int]  # height and width in pixels
+
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
@@ -44,7 +46,7 @@ class DataSet:
         return len(self.class_names)
 
     @property
-    def image_size(self) -> tuple[int, int]:
+    def image_size(self) -> Size:
         """Height and width in pixels."""
         return self.train_images.shape[1:3]
 
@@ -151,7 +153,7 @@ def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str,
 # ---------------------------------------------------------------------------------------------------------------------
 # The registry
 
-Reader = Callable[[str, Path, tuple[int, int] | None], DataSet]
+Reader = Callable[[str, Path, Size | None], DataSet]
 DATASETS: dict[str, Reader] = {}  # by name ("digits"), prefix ("folder:") or ending (".npz")
 CHARACTERS: set[str] = set()  # those that are registered for characters
 
@@ -207,11 +209,6 @@ def split_name(name: str) -> tuple[str, str]:
     registered = find_reader(name) or ""
     prefix = registered if registered.endswith(":") else ""
     return prefix, os.path.expanduser(name.removeprefix(prefix))
-
-
-def is_of_characters(name: str) -> bool:
-    """Return whether the data set of this name, which may contain a path, is registered for characters."""
-    return find_reader(name) in CHARACTERS
 
 
 def list_datasets() -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from imagesets.data_set import DataSet, dataset
+from imagesets.data_set import DataSet, Size, dataset
 from imagesets.splits import stratified_split
 
 
 @dataset("digits", characters=True)
-def read_digits(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
+def read_digits(name: str, data_dir: Path, image_size: Size | None) -> DataSet:
     """Load scikit-learn's 1797 digits (UCI, Alpaydin and Kaynak 1998) in the form of MNIST; 1437 train, 360 test.
 
     The 8×8 images of 0 … 16 become 20×20 images of 0 … 255 (bicubic) in the middle of 28×28, as in MNIST, whose digits

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError, make_printable
-from imagesets.data_set import UNLABELLED, DataSet, check_images, dataset, number_classes
+from imagesets.data_set import UNLABELLED, DataSet, Size, check_images, dataset, number_classes
 from utils import check_memory
 
 PARTS = "train", "val", "test"
@@ -16,7 +16,7 @@ TRAINING = "train", "val", UNLABELLED  # the parts whose images become training 
 
 
 @dataset(".npz")
-def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
+def read_npz(name: str, data_dir: Path, image_size: Size | None) -> DataSet:
     """Read x_train, y_train and, if they exist, x_val, y_val, x_test, y_test and x_unlabelled.
 
     Labels are integers or strings.

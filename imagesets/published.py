@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError
-from imagesets.data_set import DataSet, dataset
+from imagesets.data_set import DataSet, Size, dataset
 from utils import write_atomically
 
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer
@@ -42,7 +42,7 @@ PARTS = "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labe
 
 @dataset(*[name for name in PUBLISHED if name != "fashion-mnist"], characters=True)
 @dataset("fashion-mnist")
-def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
+def read_published(name: str, data_dir: Path, image_size: Size | None) -> DataSet:
     """Read one of ``PUBLISHED``: images of 28×28 pixels.
 
     If an archive and the unpacked file are missing, the archive is downloaded. If both exist, the archive is read.

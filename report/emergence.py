@@ -14,6 +14,7 @@ from report.preferred import compute_preferred_features
 MOMENTS = 0, 500, 1000, 1500, 2000, 3000, 5000
 MAX_FEATURES = 30  # of a layer, the first
 
+Emergence = dict[str, tuple[list[int], np.ndarray]]  # {layer: see ``compute_emergence``}
 Moments = Mapping[str, Mapping[int, torch.Tensor]]  # {layer: {images that it has seen: weight (F, C, k, k)}}
 
 
@@ -28,9 +29,7 @@ def copy_features(layer: Layer) -> torch.Tensor:
     return layer.weight[:MAX_FEATURES].detach().cpu().clone()
 
 
-def compute_emergence(
-    model: NetworkTrainer, moments: Moments, polarity: Sequence[int], colours: int = 1
-) -> dict[str, tuple[list[int], np.ndarray]]:
+def compute_emergence(model: NetworkTrainer, moments: Moments, polarity: Sequence[int], colours: int = 1) -> Emergence:
     """Compute the preferred features of each layer at its moments, and those of the network.
 
     Returns {layer: (numbers of images, float32 (moments + 1, F, h, w) or (…, 3))}, the features of the network last.

@@ -30,7 +30,7 @@ from network_trainer import NetworkTrainer
 from report import figures, sheets
 from report.activation_maps import find_neurons
 from report.channels import describe_features, name_channels, name_scales
-from report.emergence import Moments, compute_emergence
+from report.emergence import Emergence, Moments, compute_emergence
 from report.evaluation import TIMED, Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
 
@@ -90,7 +90,7 @@ class Report:
         return self.evaluations.get(f"{self.split}.best", self.evaluations.get(self.split))
 
     @cached_property
-    def emergence(self) -> dict[str, tuple[list[int], np.ndarray]]:
+    def emergence(self) -> Emergence:
         """The features of the layers while they learned, see ``compute_emergence``."""
         return compute_emergence(self.model, self.moments, self.encoder.polarity, self.encoder.colours)
 

@@ -34,6 +34,8 @@ from network_trainer import NetworkTrainer
 from run_folder import FORMAT, check_format
 from utils import join_words, write_atomically
 
+StateDict = dict[str, torch.Tensor]
+
 
 @dataclass
 class RunRecord:
@@ -96,10 +98,10 @@ class Checkpoint:
     dtype: str
     declaration: dict
     encoding: dict
-    state: dict[str, torch.Tensor]
+    state: StateDict
     record: RunRecord = field(default_factory=RunRecord)
     progress: Progress | None = None
-    encoder_state: dict[str, torch.Tensor] = field(default_factory=dict)
+    encoder_state: StateDict = field(default_factory=dict)
 
     @property
     def picture_size(self) -> tuple[int, int]:
@@ -130,7 +132,7 @@ def collect_checkpoint(
     encoder: Encoder,
     record: RunRecord | None = None,
     progress: Progress | None = None,
-    state: dict[str, torch.Tensor] | None = None,
+    state: StateDict | None = None,
 ) -> Checkpoint:
     """Return a checkpoint of a network with the weights ``state`` (None: its current weights), see ``Checkpoint``."""
     state = model.state_dict() if state is None else state
@@ -218,7 +220,7 @@ def rebuild_network(
     return model
 
 
-def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None:
+def restore_state(model: NetworkTrainer, state: StateDict) -> None:
     """Load a state dict. Raises InputError if names or shapes differ from those of the network."""
     try:
         model.load_state_dict(state)
@@ -272,7 +274,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         values["progress"] = progress = dict(vars(checkpoint.progress))
         progress["history"] = list(map(dict, progress["history"]))
         progress["best"] = progress["best"] and dict(progress["best"])
-        moments: dict[str, torch.Tensor] = {}
+        moments: StateDict = {}
         for layer_name, kept in checkpoint.progress.moments.items():
             moments |= {f"{layer_name}/{images}": weight for images, weight in kept.items()}
         progress["moments"] = moments
@@ -327,7 +329,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         raise InputError(f"{path} is a checkpoint of another version of this program: {reason}") from error
 
 
-def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
+def compute_checksum(text: str, tensors: StateDict) -> str:
     """Return the SHA-256, in hexadecimal digits, over a text and the name, type, shape and bytes of each tensor."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):

@@ -4,14 +4,13 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from engine.encoder import Encoder
 from errors import InputError
 from imagesets.data_set import list_classes
 from network_trainer import NetworkTrainer
 from run_folder import RunFolder, find_checkpoint, find_run, is_run, list_runs
-from training.checkpoint import RunRecord, load_checkpoint
+from training.checkpoint import RunRecord, StateDict, load_checkpoint
 from training.data import Splits
 from training.settings import TrainSettings
 
@@ -92,7 +91,7 @@ def _class_notes(
     return [f"{text}, so {model.decision} begins with new weights"]
 
 
-def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:
+def _copy_stage(model: NetworkTrainer, name: str, state: StateDict) -> bool:
     """Copy a stage's tensors from ``state`` if its weights have the same shapes there. Returns whether they have."""
     prefix = f"stages.{name}."
     own = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(prefix)}

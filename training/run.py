@@ -18,7 +18,7 @@ from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_classes
 from network_trainer import LatencyDataset
 from report.diagnosis import Finding, join_advice
-from training.checkpoint import collect_checkpoint, save_checkpoint
+from training.checkpoint import StateDict, collect_checkpoint, save_checkpoint
 from training.log import RunLog
 from training.plan import Plan
 from training.stopping import Stopped, StopRequest
@@ -111,7 +111,7 @@ class Run:
     # -----------------------------------------------------------------------------------------------------------------
     # What the training and the test at its end record
 
-    def save(self, name: str = "last.safetensors", state: dict[str, torch.Tensor] | None = None) -> None:
+    def save(self, name: str = "last.safetensors", state: StateDict | None = None) -> None:
         """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         plan = self.plan
         progress = plan.progress if name == "last.safetensors" else None
