@@ -362,16 +362,8 @@ class NetworkTrainer(StageGraph):
                     done = min(progress.batch * size, images)
                     yield BatchStep(phase, title, done, images, learned, count)
 
-                start = time.perf_counter()
-                outcome = None
-                balanced = None
-                if phase.needs_labels and validation is not None:
-                    decisions = self.decide(validation.maps)[0].cpu()
-                    outcome = Outcome.of(decisions, validation.labels)
-                    balanced = measure_balanced(decisions.numpy(), validation.labels.numpy())
-                progress.seconds += time.perf_counter() - start
                 wins = progress.wins
-                self._finish_epoch(phase, progress, images, outcome, balanced)
+                self._finish_epoch(phase, progress, images, validation)
                 yield EpochStep(phase, wins, progress.history[-1])
         finally:
             train.close_copies()
@@ -443,22 +435,23 @@ class NetworkTrainer(StageGraph):
                 yield ChunkStep(phase, f"{target} of the {split} images", done, len(data))
             data.maps = maps
 
-    def _finish_epoch(
-        self, phase: Phase, progress: Progress, images: int, validated: Outcome | None, balanced: float | None
-    ) -> None:
-        """Add the epoch to the history, keep the weights if they are the best, and begin the next epoch.
-
-        validated, balanced: of the validation images, None without them.
-        """
+    def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validation: LatencyDataset | None) -> None:
+        """Validate, add the epoch to the history, keep the weights if they are the best, and begin the next epoch."""
+        start = time.perf_counter()
+        validated = None
+        balanced = None
+        if phase.needs_labels and validation is not None:
+            decisions = self.decide(validation.maps)[0].cpu()
+            validated = Outcome.of(decisions, validation.labels)
+            balanced = measure_balanced(decisions.numpy(), validation.labels.numpy())
+        progress.seconds += time.perf_counter() - start
         layers = dict(self.named_layers(phase.stages))
         rates = [layer.rates(phase.rules[layer_name]).reshape(-1, 2)[0] for layer_name, layer in layers.items()]
         ltp, ltd = torch.stack(rates).mean(0).tolist()
         wins = torch.cat([progress.wins[layer_name] for layer_name in layers])
-        convergences = []
+        convergences: list[Any] = []  # None of a layer without a win
         for layer_name, layer in layers.items():
-            of_layer = compute_convergence(layer.weight, phase.rules[layer_name], progress.wins[layer_name])
-            if of_layer is not None:
-                convergences.append(of_layer)
+            convergences.append(compute_convergence(layer.weight, phase.rules[layer_name], progress.wins[layer_name]))
         fractions: dict = {}
         learned = Outcome(*progress.outcome) if phase.needs_labels else None
         for split, outcome in (("train", learned), ("val", validated)):
@@ -470,7 +463,7 @@ class NetworkTrainer(StageGraph):
             rule=phase.main_rule.name,
             epoch=progress.epoch + 1,
             images=images,
-            convergence=max(convergences) if len(convergences) == len(layers) else None,
+            convergence=None if None in convergences else max(convergences),
             winners_per_image=int(wins.sum()) / images,
             dead_features=int((wins == 0).sum()),
             ltp_rate=ltp,

@@ -58,16 +58,12 @@ class RunFolder:
         return content and check_format(content, path)
 
     @cached_property
-    def header(self) -> Json:
-        """The last checkpoint without its tensors, in the format of this version: {} if it is damaged."""
-        with suppress(ValueError, LookupError, TypeError):
-            return check_format(json.loads(read_header(self.last)["checkpoint"]), self.last)
-        return {}
-
-    @property
     def record(self) -> Json:
         """The record of the run in the last checkpoint (``RunRecord``), {} if it is damaged."""
-        return self.header.get("run") or {}
+        with suppress(ValueError, LookupError, TypeError):
+            content = check_format(json.loads(read_header(self.last)["checkpoint"]), self.last)
+            return content.get("run") or {}
+        return {}
 
     @property
     def code(self) -> str:

@@ -155,7 +155,7 @@ class IntegerFilters(NamedTuple):
             top left corner.
         windows: int64 ``(F,)``.
         thresholds: float64 ``(F, 2)`` for positive and negative responses.
-        factors: float64 ``(F, 2)``, by which positive and negative responses are multiplied; 1 with a normalisation.
+        factors: float64 ``(F,)``, by which negative responses are multiplied; 1 with a normalisation.
     """
 
     kernels: np.ndarray
@@ -174,13 +174,13 @@ def compute_integer_filters(filters, threshold: float, radius: int) -> IntegerFi
     windows = np.array([window for window, _, _ in filters])
     kernels = np.zeros((len(filters), windows.max(), windows.max()))
     thresholds = np.empty((len(filters), 2))
-    factors = np.ones((len(filters), 2))
+    factors = np.ones(len(filters))
     for number, (window, sigma1, sigma2) in enumerate(filters):
         dog = DoGKernel(window, sigma1, sigma2)().float().numpy()  # float32 whatever torch's default type is
         kernels[number, :window, :window] = dog
         scale = -float(dog.min())  # swapped: dog / -scale
         thresholds[number] = threshold, threshold * scale
-        factors[number, 1] = 1 if radius else 1 / scale
+        factors[number] = 1 if radius else 1 / scale
 
     # The largest possible sum: all values in a square of the normalisation are the largest response. A filter of mean 0
     # has this response where its positive half lies on white and its negative half on black, or the reverse.
@@ -220,9 +220,9 @@ def _encode_one(image, filters, radius, time_steps, latency):
                 for x in range(width):
                     r = response[y + half, x + half]
                     if r > 0 and r >= filters.thresholds[f, 0]:
-                        maps[on, y, x] = r * filters.factors[f, 0]
+                        maps[on, y, x] = r
                     elif r < 0 and -r >= filters.thresholds[f, 1]:
-                        maps[on + 1, y, x] = -r * filters.factors[f, 1]
+                        maps[on + 1, y, x] = -r * filters.factors[f]
     if radius > 0:
         for c in range(len(maps)):
             normalise(maps[c], radius)

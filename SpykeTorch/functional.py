@@ -93,6 +93,13 @@ def pad(input: Tensor, pad, value: float = 0) -> Tensor:
     return F.pad(input, pad, value=value)
 
 
+def center(input: Tensor, height: int, width: int) -> Tensor:
+    """Pad the last two axes with zeros on all sides to ``height × width``, of an odd number one more at the end."""
+    rows = height - input.shape[-2]
+    columns = width - input.shape[-1]
+    return pad(input, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+
+
 def pooling(input: Tensor, kernel_size, stride=None, padding=0) -> Tensor:
     """Apply max pooling over ``(H, W)``, which keeps the earliest spike of each window of a wave.
 

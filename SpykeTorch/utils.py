@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .functional import conv2d, intensity_lateral_inhibition, latency_to_wave, to_pair
+from .functional import center, conv2d, intensity_lateral_inhibition, latency_to_wave, to_pair
 
 
 def tensor_to_text(data: Tensor, address) -> None:
@@ -143,9 +142,7 @@ class Filter:
         for kernel in kernels:
             if not kernel.is_floating_point():
                 kernel = kernel.to(torch.get_default_dtype())
-            rows, columns = height - kernel.shape[0], width - kernel.shape[1]
-            top, left = rows // 2, columns // 2
-            padded.append(F.pad(kernel, (left, columns - left, top, rows - top)))
+            padded.append(center(kernel, height, width))
         self.kernels = torch.stack(padded).unsqueeze(1)  # (K, 1, height, width)
         self.number_of_kernels = len(kernels)
         self.max_window_size = max(height, width)

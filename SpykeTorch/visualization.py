@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from .functional import pad, to_pair
+from .functional import center, to_pair
 
 
 def _draw_panels(figure, tensor, vmin, vmax):
@@ -80,8 +80,7 @@ def get_deep_feature(pre_feature: Tensor, feature_stride, window_size, stride, w
     _, h, w = pre_feature.shape
     height, width = h + (kh - 1) * row_step, w + (kw - 1) * column_step
     if weights is None:
-        top, left = (height - h) // 2, (width - w) // 2
-        feature = pad(pre_feature, (left, width - w - left, top, height - h - top))
+        feature = center(pre_feature, height, width)
     else:
         feature = pre_feature.new_zeros(len(weights), height, width)
         for row in range(kh):

@@ -89,7 +89,6 @@ class Evaluation:
     """
 
     def __init__(self, decisions: torch.Tensor, scores: torch.Tensor, labels: np.ndarray):
-        self.num_classes = scores.shape[1]
         self.labels = torch.as_tensor(labels).numpy()
         self.predictions = decisions.cpu().numpy()
         self.scores = scores.double().cpu().numpy()
@@ -106,8 +105,8 @@ class Evaluation:
         ``roc_auc_macro_raw`` is the ROC AUC of the potentials themselves. It is lower, because their level differs
         between images: it follows the number of spikes, while a decision compares the classes within one image.
         """
-        metrics = evaluate_predictions(self.labels, self.predictions, self.relative_scores, self.num_classes)
-        return {**metrics, "roc_auc_macro_raw": compute_mean_roc_auc(self.labels, self.scores, self.num_classes)}
+        metrics = evaluate_predictions(self.labels, self.predictions, self.relative_scores)
+        return {**metrics, "roc_auc_macro_raw": compute_mean_roc_auc(self.labels, self.scores)}
 
     @property
     def accuracy(self) -> Accuracy:
@@ -184,7 +183,7 @@ class Evaluation:
         write_csv(path, rows)
 
 
-def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray, classes: int) -> dict:
+def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> dict:
     """Compute all metrics of an evaluation, as numbers and lists that ``json`` can write.
 
     Args:
@@ -203,16 +202,14 @@ def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    labels = np.asarray(labels)
-    predictions = np.asarray(predictions)
-    names = list(range(classes))
+    names = list(range(scores.shape[1]))
     scores_of_classes = precision_recall_fscore_support(labels, predictions, labels=names, zero_division=0)
     per_class = dict(zip(("precision", "recall", "f1", "support"), scores_of_classes, strict=True))
     matrix = confusion_matrix(labels, predictions, labels=[*names, SILENT])
     metrics: dict = {"count": len(labels), **Outcome.of(predictions, labels).scores()}
     for name in ("precision", "recall", "f1"):
         metrics[f"{name}_macro"] = float(per_class[name].mean())
-    metrics["roc_auc_macro"] = compute_mean_roc_auc(labels, scores, classes)
+    metrics["roc_auc_macro"] = compute_mean_roc_auc(labels, scores)
     metrics["per_class"] = {name: values.tolist() for name, values in per_class.items()}
     metrics["confusion_matrix"] = matrix[:-1].tolist()
     return metrics
@@ -275,7 +272,7 @@ def compute_balanced_accuracy(metrics: Mapping[str, Any]) -> Accuracy:
     return Accuracy(mean, metrics["count"], classes)
 
 
-def compute_roc_curves(labels: np.ndarray, scores: np.ndarray, classes: int) -> list[Curve | None]:
+def compute_roc_curves(labels: np.ndarray, scores: np.ndarray) -> list[Curve | None]:
     """Compute the one-vs-rest ROC curve of each class.
 
     labels (N,) and scores (N, classes): as in ``evaluate_predictions``. The curve is None if the class has no image, or
@@ -283,21 +280,20 @@ def compute_roc_curves(labels: np.ndarray, scores: np.ndarray, classes: int) -> 
     """
     from sklearn.metrics import auc, roc_curve
 
-    labels = np.asarray(labels)
     curves: list[Curve | None] = []
-    for name in range(classes):
+    for name, of_class in enumerate(scores.T):
         is_class = labels == name
         if is_class.all() or not is_class.any():
             curves.append(None)
         else:
-            false_positives, true_positives, _ = roc_curve(is_class, scores[:, name])
+            false_positives, true_positives, _ = roc_curve(is_class, of_class)
             area = float(auc(false_positives, true_positives))
             curves.append((false_positives, true_positives, area))
     return curves
 
 
-def compute_mean_roc_auc(labels: np.ndarray, scores: np.ndarray, classes: int) -> float | None:
+def compute_mean_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Compute the mean area under the ROC curves that are defined; None if there is none."""
-    curves = compute_roc_curves(labels, scores, classes)
+    curves = compute_roc_curves(labels, scores)
     areas = [curve[2] for curve in curves if curve is not None]
     return float(np.mean(areas)) if areas else None

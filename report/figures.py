@@ -327,8 +327,10 @@ def draw_raster(
             part = colors[features] == color
             axes.plot(times[part], y[part], ".", ms=4, mew=0, alpha=0.5, color=color, rasterized=True)
         for image, start in enumerate(starts):
-            early = np.quantile(times[images == image], EARLY, method="lower") if (images == image).any() else np.nan
-            axes.plot([early, early], [-0.5, count - 0.5], color=YELLOW, lw=4, zorder=1)
+            of_image = times[images == image]
+            if len(of_image):
+                early = np.quantile(of_image, EARLY, method="lower")
+                axes.vlines(early, -0.5, count - 0.5, color=YELLOW, lw=4, zorder=1)
             axes.axvspan(start - 1.5, start - 0.5, color=PALE, lw=0)
         axes.set(ylabel=f"{layer_name}\nfeature", ylim=(count - 0.5, -0.5))
         if layer_name == INPUT:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
+from SpykeTorch.functional import center
 from SpykeTorch.visualization import get_deep_feature
 
 BLOCK = 32768  # values that are computed together: they fit in a cache, and torch does not divide them among threads
@@ -72,7 +72,7 @@ def compute_preferred_features(
                 pictures = project_colours(below, step, weights[layer_name]) / most
             features[layer_name] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
         largest = max(pictures.shape[2:] for pictures in branches)
-        centered = [center_features(pictures, largest) for pictures in branches]
+        centered = [center(pictures, *largest) for pictures in branches]
         maps[name] = torch.cat(centered, 1), step
     return features
 
@@ -105,12 +105,3 @@ def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.T
     light = project(below.clamp(min=0))
     dark = project((-below).clamp(min=0))
     return light - dark
-
-
-def center_features(pictures: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Pad pictures (…, h, w) with zeros on all sides to ``size`` = (rows, columns)."""
-    rows = size[0] - pictures.shape[-2]
-    columns = size[1] - pictures.shape[-1]
-    top = rows // 2
-    left = columns // 2
-    return F.pad(pictures, (left, columns - left, top, rows - top))

@@ -181,8 +181,7 @@ def confusion_matrix(report, caption):
 @figure("ROC curves")
 def roc_curves(report, caption):
     if report.evaluation:
-        scores = report.evaluation.relative_scores
-        curves = compute_roc_curves(report.evaluation.labels, scores, len(report.class_names))
+        curves = compute_roc_curves(report.evaluation.labels, report.evaluation.relative_scores)
         yield "", figures.draw_roc(curves, report.class_names, report.format_title(f"{caption} of the relative scores"))
 
 

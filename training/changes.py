@@ -32,10 +32,9 @@ def digest_code(root: Path = ROOT) -> str:
 
 def compare_code(folder: RunFolder) -> list[str]:
     """Return a warning if the program's code differs from that which has started a run, else []."""
-    args = folder.args
-    if args.get("code_sha256") == digest_code():
+    if folder.code == digest_code():
         return []
-    commits = f"its commit is {args.get('git_commit')}, here {find_commit()}"
+    commits = f"its commit is {folder.args.get('git_commit')}, here {find_commit()}"
     return [f"warning: the program's code has changed since {folder.path} was started: {commits}"]
 
 

@@ -153,4 +153,4 @@ def _score(classifiers: dict, inputs, labels: np.ndarray, num_classes: int) -> d
     scores = np.full((len(labels), num_classes), LOWEST)
     for label, classifier in classifiers.items():
         scores[:, label] = classifier.decision_function(inputs)
-    return evaluate_predictions(labels, scores.argmax(1), scores, num_classes)
+    return evaluate_predictions(labels, scores.argmax(1), scores)

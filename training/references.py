@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from encoders import encode_chunks
 from engine.encoder import Encoder
 from engine.rules import RSTDP
 from engine.stages import INPUT
@@ -162,10 +161,7 @@ def measure_control(
     As of the network, the weights are those of the best validation epoch, without validation images of the last. The
     number of images is limited, so this takes a few seconds. Raises InputError if it cannot be trained.
     """
-    sets = {}
-    for name, part in parts.items():
-        chunks = [latencies for _, latencies in encode_chunks(encoder, part.images)]
-        sets[name] = LatencyDataset(torch.cat(chunks), part.labels)
+    sets = {name: LatencyDataset(encoder.encode(part.images), part.labels) for name, part in parts.items()}
     levels = tuple(level for level in LEVELS if level < encoder.time_steps)
     control = build_model(
         CONTROL,

@@ -112,9 +112,13 @@ class TrainedNetwork:
         """Return the images of ``classify`` as one array or tensor."""
         size = self.checkpoint.picture_size
         colours = self.encoder.colours
+        images = self._read(images)
         if not hasattr(images, "shape"):
-            is_single = isinstance(images, str | Path | Image.Image)
-            images = self._stack([images] if is_single else images)
+            arrays = [np.asarray(self._read(image)) for image in images]
+            try:
+                images = np.stack(arrays)
+            except ValueError as error:
+                raise InputError(f"these images cannot be classified together: {error}") from error
         shape = (*size, 3) if colours == 3 else size
         if images.shape == shape:
             images = images[None]
@@ -123,16 +127,9 @@ class TrainedNetwork:
             raise InputError(f"this network takes images (N, {sizes}), not {tuple(images.shape)}")
         return images
 
-    def _stack(self, images: Sequence[Any]) -> np.ndarray:
-        arrays = []
-        for image in images:
-            if isinstance(image, str | Path | Image.Image):
-                image, _ = self.read_image(image)
-            arrays.append(np.asarray(image))
-        try:
-            return np.stack(arrays)
-        except ValueError as error:
-            raise InputError(f"these images cannot be classified together: {error}") from error
+    def _read(self, image: Any) -> Any:
+        """Return the image of a file or of Pillow, and anything else as it is."""
+        return self.read_image(image)[0] if isinstance(image, str | Path | Image.Image) else image
 
     def read_image(self, path: str | Path | Image.Image, raw: bool = False) -> tuple[np.ndarray, str]:
         """Read an image file by ``image_files.read_image``. Returns the image, and a note on how it was changed.

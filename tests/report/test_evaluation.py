@@ -12,13 +12,13 @@ from engine.stages import SpikingDense
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions, measure_decision_time
 
-LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
-PREDICTIONS = [0, 0, 1, -1, 1, 0, -1, 1]
+LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 2])
+PREDICTIONS = np.array([0, 0, 1, -1, 1, 0, -1, 1])
 SCORES = np.array([[9, 1, 0], [8, 2, 0], [3, 6, 0], [4, 3, 0], [2, 7, 0], [5, 4, 0], [1, 1, 0], [0, 5, 9]])
 
 
 def test_every_number_by_hand():
-    result = evaluate_predictions(LABELS, PREDICTIONS, SCORES, 3)
+    result = evaluate_predictions(LABELS, PREDICTIONS, SCORES)
     assert result["count"] == 8
     assert (result["accuracy"], result["loss"], result["silent"]) == (3 / 8, 3 / 8, 2 / 8)
     assert result["confusion_matrix"] == [[2, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 0]]
@@ -37,7 +37,7 @@ def test_every_number_by_hand():
 
 
 def test_all_silent():
-    result = evaluate_predictions([0, 1], [-1, -1], np.zeros((2, 2)), 2)
+    result = evaluate_predictions(np.array([0, 1]), np.array([-1, -1]), np.zeros((2, 2)))
     assert (result["accuracy"], result["loss"], result["silent"]) == (0, 0, 1)
     assert result["f1_macro"] == result["precision_macro"] == result["recall_macro"] == 0
     assert result["roc_auc_macro"] == 0.5  # constant scores
@@ -46,7 +46,8 @@ def test_all_silent():
 
 @pytest.mark.parametrize("labels", [[1], [1, 1, 1]])
 def test_a_single_class_has_no_roc(labels):
-    result = evaluate_predictions(labels, labels, np.ones((len(labels), 3), np.float32), 3)
+    labels = np.array(labels)
+    result = evaluate_predictions(labels, labels, np.ones((len(labels), 3), np.float32))
     assert result["accuracy"] == 1
     assert result["roc_auc_macro"] is None
     assert result["recall_macro"] == pytest.approx(1 / 3)  # the two absent classes count as 0
@@ -55,7 +56,8 @@ def test_a_single_class_has_no_roc(labels):
 
 def test_roc_leaves_out_absent_classes():
     scores = np.array([[3, 0, 9], [1, 2, 9], [2, 3, 9]])
-    curves = compute_roc_curves([0, 0, 1], scores, 3)
+    labels = np.array([0, 0, 1])
+    curves = compute_roc_curves(labels, scores)
     assert curves[2] is None
     # class 0: {3, 1} over {2}: the first positive, the negative, then the second positive
     false_positives, true_positives, area = curves[0]
@@ -63,7 +65,7 @@ def test_roc_leaves_out_absent_classes():
     assert true_positives.tolist() == [0, 0.5, 0.5, 1]
     assert area == 0.5
     assert curves[1][2] == 1
-    assert evaluate_predictions([0, 0, 1], [0, 1, 1], scores, 3)["roc_auc_macro"] == 0.75
+    assert evaluate_predictions(labels, np.array([0, 1, 1]), scores)["roc_auc_macro"] == 0.75
 
 
 def evaluate_decisions(decisions, labels, classes):

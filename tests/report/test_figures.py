@@ -146,7 +146,7 @@ def test_roc(strength, side, tmp_path):
     """The panel is the part in which the curves differ."""
     labels = np.arange(600) % 3
     scores = strength * np.eye(4)[labels] + np.random.default_rng(0).normal(size=(600, 4))
-    curves = compute_roc_curves(labels, scores, 4)
+    curves = compute_roc_curves(labels, scores)
     figure = figures.draw_roc(curves, "abcd", "title")
     (axes,) = figure.axes
     for line, curve in zip(axes.lines, curves[:3], strict=False):
@@ -161,7 +161,7 @@ def test_roc(strength, side, tmp_path):
 def test_of_many_classes_the_smallest_areas_are_shown(tmp_path):
     labels = np.arange(4300) % 43
     scores = np.linspace(0.5, 3, 43) * np.eye(43)[labels] + np.random.default_rng(0).normal(size=(4300, 43))
-    curves = [*compute_roc_curves(labels, scores, 43)[:42], None]
+    curves = [*compute_roc_curves(labels, scores)[:42], None]
     figure = figures.draw_roc(curves, [f"sign {number}" for number in range(43)], "title")
     (axes,) = figure.axes
     shown = [text.split(": ")[1] for text in texts_of(axes.get_legend().get_texts()) if text.startswith("sign")]

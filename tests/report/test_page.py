@@ -63,7 +63,7 @@ class Reader(HTMLParser):
 def scores():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 300)
-    return evaluate_predictions(labels, np.where(rng.random(300) < 0.1, -1, labels), rng.random((300, 10)), 10)
+    return evaluate_predictions(labels, np.where(rng.random(300) < 0.1, -1, labels), rng.random((300, 10)))
 
 
 def make_run(folder, results):
@@ -116,8 +116,8 @@ def test_the_history_has_the_columns_with_values(balanced, tmp_path, read):
 
 def test_the_balanced_accuracy_of_unequal_classes(tmp_path, read):
     labels = np.repeat([0, 1], [6, 1])
-    for decided, expected in (([0] * 7, True), (labels[:4], False)):
-        found = evaluate_predictions(labels[: len(decided)], decided, np.zeros((len(decided), 10)), 10)
+    for decided, expected in ((np.zeros(7, int), True), (labels[:4], False)):
+        found = evaluate_predictions(labels[: len(decided)], decided, np.zeros((len(decided), 10)))
         make_run(tmp_path, {"test": {"best": found}})
         reader, _ = read(build_model("mozafari2018"), 0)
         assert ("balanced accuracy" in reader.texts) == expected
