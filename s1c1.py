@@ -300,57 +300,35 @@ def count_inside(intensity, radius):
 def bin_by_rank(intensity, latency, time_steps):
     """Rank the non-zero values of `intensity` and write their bins to `latency` (both flat, same length).
 
-    Only the order across the borders between bins matters, so a counting sort into about 2n buckets is enough,
-    followed by an exact sort of the few buckets that lie across a border. With a stable sort of NumPy, the encoder
-    takes twice as long, and README's first command 8 % longer.
+    A counting sort into about 2n buckets, then a stable insertion sort, which moves values within a bucket only. With
+    a stable sort of NumPy in their place, the encoder takes 1.8 times as long.
     """
-    n = 0
-    where = np.empty(len(intensity), np.int64)  # position of the i-th non-zero intensity
-    for position in range(len(intensity)):
-        if intensity[position] > 0:
-            where[n] = position
-            n += 1
+    where = np.flatnonzero(intensity)
+    n = len(where)
     if n == 0:
         return
 
     # The bits of positive floats, read as integers, are in the order of the floats. Buckets count from the strongest.
-    bits = intensity.view(np.int64)
-    strongest = bits[where[0]]
-    weakest = bits[where[0]]
-    for i in range(n):
-        strongest = max(strongest, bits[where[i]])
-        weakest = min(weakest, bits[where[i]])
+    bits = intensity[where].view(np.int64)
+    strongest = bits.max()
+    spread = strongest - bits.min()
     shift = 0
-    while (strongest - weakest) >> shift > 2 * n:
+    while spread >> shift > 2 * n:
         shift += 1
-    start = np.zeros(((strongest - weakest) >> shift) + 2, np.int64)  # the number of intensities in each bucket …
-    for i in range(n):
-        start[(strongest - bits[where[i]]) >> shift] += 1
-    for bucket in range(1, len(start)):  # … then the rank at which it ends
-        start[bucket] += start[bucket - 1]
-    ranked = np.empty(n, np.int64)  # positions by rank; within a bucket by position
+    buckets = (strongest - bits) >> shift
+    start = np.bincount(buckets).cumsum()  # the rank at which each bucket ends …
+    ranked = np.empty(n, np.int64)
     for i in range(n - 1, -1, -1):  # … and then, as the buckets fill from their ends, the rank at which it starts
-        bucket = (strongest - bits[where[i]]) >> shift
-        start[bucket] -= 1
-        ranked[start[bucket]] = where[i]
+        start[buckets[i]] -= 1
+        ranked[start[buckets[i]]] = i
+    for rank in range(1, n):
+        i = ranked[rank]
+        place = rank
+        while place > 0 and bits[ranked[place - 1]] < bits[i]:
+            ranked[place] = ranked[place - 1]
+            place -= 1
+        ranked[place] = i
 
     per_bin = max(1, n // time_steps)
-    spikes = min(n, per_bin * time_steps)
-    for border in range(per_bin, min(spikes, n - 1) + 1, per_bin):
-        bucket = (strongest - bits[ranked[border]]) >> shift
-        if start[bucket] < border:
-            _sort(ranked, start[bucket], start[bucket + 1], bits)
-    for rank in range(spikes):
-        latency[ranked[rank]] = rank // per_bin
-
-
-@compiled
-def _sort(ranked, start, end, bits):
-    """Sort the few positions in ranked[start:end] by descending bits, stably (insertion sort)."""
-    for i in range(start + 1, end):
-        position = ranked[i]
-        j = i
-        while j > start and bits[ranked[j - 1]] < bits[position]:
-            ranked[j] = ranked[j - 1]
-            j -= 1
-        ranked[j] = position
+    for rank in range(min(n, per_bin * time_steps)):
+        latency[where[ranked[rank]]] = rank // per_bin

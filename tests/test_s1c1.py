@@ -54,12 +54,12 @@ def exact_reference(encoder, image):
     maps = []
     mode = {"black": "constant", "edge": "replicate"}[encoder.border]
     for plane in torch.from_numpy(image).double().view(*image.shape[:2], -1).unbind(-1):
-        for kernel, window, thresholds, factors in zip(*encoder.integer_filters, strict=True):
+        for kernel, window, thresholds, factor in zip(*encoder.integer_filters, strict=True):
             weight = torch.from_numpy(kernel[:window, :window].copy())[None, None]
-            for sign, threshold, factor in zip((1, -1), thresholds, factors, strict=True):
+            for sign, threshold in zip((1, -1), thresholds, strict=True):
                 padded = F.pad(plane[None, None], [int(window) // 2] * 4, mode=mode)
                 response = F.conv2d(padded, sign * weight)
-                scale = 1 if encoder.radius else factor
+                scale = factor if sign < 0 else 1
                 maps.append(torch.where(response < threshold, 0.0, response) * scale)
     maps = torch.cat(maps, 1).transpose(0, 1)
     if not encoder.radius:
