@@ -66,16 +66,9 @@ class NetworkSettings(Settings):
         "need it again",
         affects=CODE,
     )
-    dataset: str | None = of_data(
-        None,
-        "NAME",
-        f"the data set: {list_datasets()} (default: mnist)",
-    )
+    dataset: str | None = of_data(None, "NAME", f"the data set: {list_datasets()} (default: mnist)")
     image_size: tuple[int, ...] = of_data(
-        (),
-        ("H", "W"),
-        "stretch images to this height and width in pixels",
-        arguments={"nargs": 2},
+        (), ("H", "W"), "stretch images to this height and width in pixels", arguments={"nargs": 2}
     )
     ground: str | None = of_data(
         None,
@@ -89,10 +82,7 @@ class NetworkSettings(Settings):
     dry_run: bool = of_data(False, None, "test a command on a few images; training has one epoch of each phase")
 
     device: str = of_machine(
-        "auto",
-        "NAME",
-        "cpu, cuda, cuda:N or auto (a GPU if --backend is torch, otherwise the CPU)",
-        affects=ROUNDING,
+        "auto", "NAME", "cpu, cuda, cuda:N or auto (a GPU if --backend is torch, otherwise the CPU)", affects=ROUNDING
     )
     backend: str = of_machine(
         "auto",
@@ -102,11 +92,7 @@ class NetworkSettings(Settings):
         choices=(AUTO, *BACKENDS),
     )
     threads: int | str = of_machine(
-        "auto",
-        "N",
-        "the number of threads; 0 or auto: one per core",
-        affects=HARMLESS,
-        choices=("auto",),
+        "auto", "N", "the number of threads; 0 or auto: one per core", affects=HARMLESS, choices=("auto",)
     )
     traceback: bool = of_machine(
         False, None, "print the traceback of an error, not only its last line", affects=COMMAND
@@ -315,11 +301,7 @@ class EvaluateSettings(NetworkSettings):
         "tested alone and together, and compared",
     )
     model: str | None = of_network(None, "NAME", "the network that RUN must contain (default: any)")
-    dataset: str | None = of_data(
-        None,
-        "NAME",
-        f"the data set: {list_datasets()} (default: that of the training)",
-    )
+    dataset: str | None = of_data(None, "NAME", f"the data set: {list_datasets()} (default: that of the training)")
     predict: tuple[str, ...] = of_prediction(
         (), "FILE", "classify image files: their names, folders, or patterns ('*.png')"
     )
