@@ -225,9 +225,7 @@ def _encode_one(image, filters, radius, time_steps, latency):
                         maps[on + 1, y, x] = -r * filters.factors[f]
     if radius > 0:
         for c in range(len(maps)):
-            normalise(maps[c], radius)
-            if border:
-                count_inside(maps[c], radius)
+            normalise(maps[c], radius, border > 0)
     latency[:] = time_steps
     bin_by_rank(maps.reshape(-1), latency.reshape(-1), time_steps)
 
@@ -253,11 +251,13 @@ def _filter(image, kernel):
 
 
 @compiled
-def normalise(intensity, radius):
+def normalise(intensity, radius, counts_inside):
     """Divide the map (H, W), in place, by its sum over the square around each position.
 
     The mean is this sum over an area that is the same everywhere, so the sum gives the same ranks without a second
-    rounding. No ε is needed, because a response above 0 has a sum above 0. The square slides: rows enter and leave the
+    rounding. With ``counts_inside``, it is divided by the mean of the positions of the square inside the map.
+
+    No ε is needed, because a response above 0 has a sum above 0. The square slides: rows enter and leave the
     column sums, and columns enter and leave the square's sum, all of them exactly.
     """
     height, width = intensity.shape
@@ -277,23 +277,12 @@ def normalise(intensity, radius):
                 square[y, x] = total
                 total += columns[x + side] - columns[x]
     for y in range(height):
+        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
         for x in range(width):
             if intensity[y, x] > 0:
                 intensity[y, x] /= square[y, x]
-
-
-@compiled
-def count_inside(intensity, radius):
-    """Multiply the map (H, W), in place, by the number of positions inside the map of the square around each position.
-
-    After ``normalise``, an intensity is so divided by the mean of the positions inside.
-    """
-    height, width = intensity.shape
-    for y in range(height):
-        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
-        for x in range(width):
-            columns = min(x + radius, width - 1) - max(x - radius, 0) + 1
-            intensity[y, x] *= rows * columns
+                if counts_inside:
+                    intensity[y, x] *= rows * (min(x + radius, width - 1) - max(x - radius, 0) + 1)
 
 
 @compiled

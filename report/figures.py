@@ -92,9 +92,9 @@ def create_figure(width: float, height: float, title: str) -> Figure:
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - band / height))
     figure = Figure(figsize=(width, height), layout=layout)
     left = 0.12 / width
-    style: dict = {"fontsize": 9.5, "color": GREY, "linespacing": 1.4}
     figure.text(left, 1 - 0.12 / height, name, fontsize=13, weight="bold", va="top")
-    figure.text(left, 1 - 0.4 / height, "\n".join(lines), va="top", **style)
+    about = "\n".join(lines)
+    figure.text(left, 1 - 0.4 / height, about, fontsize=9.5, color=GREY, linespacing=1.4, va="top")
     return figure
 
 
@@ -144,8 +144,7 @@ def draw_history(rows: Sequence[Row], title: str, convergences: Mapping[str, Seq
     if unsupervised:
         grid = [["convergence", *line] for line in grid]
         widths = [1, *widths]
-    ratios: dict = {"width_ratios": widths, "height_ratios": heights or [1]}
-    panels = figure.subplot_mosaic(grid, **ratios)
+    panels = figure.subplot_mosaic(grid, width_ratios=widths, height_ratios=heights or [1])
     if unsupervised:
         _draw_convergence(panels.pop("convergence"), unsupervised, convergences)
     if supervised:
@@ -185,14 +184,13 @@ def _draw_outcomes(panels, rows):
     best = None if np.isnan(accuracies).all() else int(np.nanargmax(accuracies))
     for part, axes in panels.items():
         values = _percent(rows, f"train_{part}")
-        style = {"color": TRAINING, "markersize": 6, "markerfacecolor": "white"}
-        axes.plot(epochs, values, marker=marker, label="training", **style)
+        axes.plot(epochs, values, color=TRAINING, marker=marker, ms=6, mfc="white", label="training")
         axes.set(title=titles[part], ylabel="% of the images")
         axes.set_xlim(1 - margin, len(rows) + margin)
         axes.tick_params(labelbottom=axes is list(panels.values())[-1])
         if best is not None:
             values = _percent(rows, f"val_{part}")
-            axes.plot(epochs, values, marker=marker, label="validation", color=VALIDATION, markersize=3.5)
+            axes.plot(epochs, values, color=VALIDATION, marker=marker, ms=3.5, label="validation")
             axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
         if part == "accuracy" and best is not None:
             label = f"best epoch: {best + 1},\n{values[best]:.2f} % correct"
@@ -207,22 +205,17 @@ def _draw_outcomes(panels, rows):
 
 def _finish_epochs(axes, rows):
     """Draw lines between the phases and, if there are several, their names at the top. Use whole numbers of epochs."""
-    phases = _epochs_of_phases(rows)
-    if len(phases) == 1:
-        phases = []
-    for phase, epochs in phases:
+    names = [row.phase for row in rows]
+    phases = dict.fromkeys(names)
+    for phase in phases if len(phases) > 1 else ():
+        before = names.index(phase)
+        middle = before + (names.count(phase) + 1) / 2
         transform = axes.get_xaxis_transform()
-        axes.text(epochs.mean(), 0.99, phase, transform=transform, ha="center", va="top", weight="bold")
-        if epochs[0] > 1:
-            axes.axvline(epochs[0] - 0.5, color=GREY, lw=0.8, ls=":")
+        axes.text(middle, 0.99, phase, transform=transform, ha="center", va="top", weight="bold")
+        if before:
+            axes.axvline(before + 0.5, color=GREY, lw=0.8, ls=":")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(axis="y")
-
-
-def _epochs_of_phases(rows):
-    """Return (phase, numbers of its epochs, counted over all rows from 1) for each phase, in order."""
-    names = np.array([row.phase for row in rows])
-    return [(name, np.flatnonzero(names == name) + 1) for name in dict.fromkeys(names.tolist())]
 
 
 def _rules(rows):
@@ -366,11 +359,11 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     axes = figure.add_subplot()
     picture = axes.imshow(shares, norm=PowerNorm(0.5, 0, 100), cmap="Blues")
     axes.axvline(classes - 0.5, color=INK, lw=0.8)  # silence is set apart
-    centered: dict = {"ha": "center", "va": "center", "in_layout": False}  # they do not change the layout
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             color = "white" if shares[row, column] > 36 else INK
-            axes.text(column, row, f"{count}", color=color, fontsize=16 * cell, **centered)
+            text = axes.text(column, row, f"{count}", color=color, fontsize=16 * cell, ha="center", va="center")
+            text.set_in_layout(False)  # it does not change the layout
     rotation: dict = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
     axes.set_xticks(range(classes + 1), [*class_names, "silent"], **rotation)
     axes.set_yticks(range(classes), class_names)
@@ -410,8 +403,8 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
         axes.set_axis_off()
         color = GREY if prediction == SILENT else INK
         axes.set_title(text, color=color, loc="center", pad=3)
-        style: dict = {"ha": "center", "va": "top", "fontsize": 6.5, "color": GREY}
-        axes.text(0.5, -0.03, f"image {index}", transform=axes.transAxes, **style)
+        about = f"image {index}"
+        axes.text(0.5, -0.03, about, transform=axes.transAxes, ha="center", va="top", fontsize=6.5, color=GREY)
     count = f"{total or 'no'} error{'s' * (total != 1)}"
     if shown < total:
         count = f"{shown} of {total:,} errors"

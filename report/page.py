@@ -109,7 +109,7 @@ def collect_data(report: Report) -> dict:
     return {
         "steps": model.time_steps,
         "classes": list(map(str, report.class_names)),
-        "stages": describe_stages(model, *model.image_size),
+        "stages": describe_stages(model),
         "scales": name_scales(report.encoder),
         "channels": name_channels(report.encoder),
         "polar": any(polarity),
@@ -262,7 +262,7 @@ def read_weights(model: NetworkTrainer) -> dict[str, dict]:
     return weights
 
 
-def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict]:
+def describe_stages(model: NetworkTrainer) -> list[dict]:
     """Describe each stage for the page's script, from the input up.
 
     ``parts`` contains the parts of its maps (F, H, W), one for each branch, without padding: label, the name of its
@@ -270,8 +270,8 @@ def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict
     padding of the windows that its neurons read; none: whole maps. ``learns``, of a rule without labels: for each time
     step of a neuron's spike, the signs of the changes by inputs of each time step, and by silent inputs.
     """
-    regions = find_neurons(model, height, width)
-    shapes = model.shapes(height, width)
+    regions = find_neurons(model, *model.image_size)
+    shapes = model.shapes(*model.image_size)
     times = np.arange(model.time_steps + 1.0)
     parts = {INPUT: [describe_part(INPUT, Stage(), regions[INPUT][0], times)]}
     facts = {INPUT: {"what": "the spikes of the encoder", "inputs": [], "decides": False}}

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +154,14 @@ def list_values(history: Sequence[Row]) -> list[dict[str, Any]]:
     return [{name: row[name] for name in names} for row in history if row.values]
 
 
-def check_depth(values: Any) -> None:
-    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other."""
-    inner = [values]
-    for _ in range(MAX_DEPTH + 1):
-        outer = [each for each in inner if isinstance(each, dict | list)]
-        inner = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in outer)
-    if outer:
+def check_depth(values: Any, depth: int = 0) -> None:
+    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other. depth: how many values is in."""
+    if not isinstance(values, dict | list):
+        return
+    if depth == MAX_DEPTH:
         raise InputError(f"at most {MAX_DEPTH} lists and dicts may be in each other")
+    for each in values.values() if isinstance(values, dict) else values:
+        check_depth(each, depth + 1)
 
 
 @figure("Training history")

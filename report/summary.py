@@ -26,11 +26,7 @@ class Row(NamedTuple):
 
 def list_models() -> str:
     """Return a paragraph about each network: description, stages, phases and default epochs."""
-    paragraphs = []
-    for name, cls in MODELS.items():
-        if name == cls.name.lower():
-            paragraphs.append(_describe(cls))
-    return "\n".join(paragraphs)
+    return "\n".join(map(_describe, dict.fromkeys(MODELS.values())))  # also under aliases
 
 
 def _describe(cls):

@@ -82,14 +82,13 @@ class Splits:
         count = settings.labels
         if settings.dry_run:
             if count is not None:  # refuse what the run refuses
-                count = len(choose_labelled(labels[train], count, settings.seed))
+                chosen = choose_labelled(labels[train], count, settings.seed)
+                count = min(len(chosen), DRY_RUN_IMAGES["train"])
             self.indices = {name: chosen[choose_few(name, len(chosen))] for name, chosen in self.indices.items()}
             unlabelled = unlabelled[choose_few("train", len(unlabelled))]
         train = self.indices["train"]
         self.labelled = None
         if count is not None:
-            if settings.dry_run:
-                count = min(count, len(train))
             self.labelled = choose_labelled(labels[train], count, settings.seed)
         elif len(unlabelled):
             self.labelled = np.arange(len(train))

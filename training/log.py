@@ -92,8 +92,10 @@ class RunLog:
         with self._printing():
             if self._bar is None or self._bar.desc != title:
                 self.close_bar()
-                options = {"leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
-                self._bar = tqdm(total=total, initial=done, desc=title, postfix=text, unit=" images", **options)
+                self._bar = tqdm(
+                    total=total, initial=done, desc=title, postfix=text, unit=" images", leave=False,
+                    dynamic_ncols=True, bar_format=BAR, file=sys.stdout,
+                )  # fmt: skip
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(done - self._bar.n)
             if done == total:
