@@ -107,14 +107,22 @@ def learn(run: Run) -> None:
     """Train the network of a run step by step. After each step, the recorders log, draw and save."""
     plan = run.plan
     settings = plan.settings
-    options: dict = {"batch_size": settings.batch_size, "seed": settings.seed, **settings.early}
-    options |= {"progress": plan.progress, "copies": run.make_copies(), "folder": run.folder}
-    if settings.spread:
-        options["teach"] = partial(spread, run)
     with handle_signals(run.stop.note):  # an exception would be lost while a kernel is loaded
         images, validation = run.open()
         recorders = [*list_recorders(run, images), Checkpoints(run)]  # what they count as done is then on the disk
-        for step in plan.model.steps(images, validation, settings.epochs, **options):
+        steps = plan.model.steps(
+            images,
+            validation,
+            settings.epochs,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            progress=plan.progress,
+            copies=run.make_copies(),
+            folder=run.folder,
+            teach=partial(spread, run) if settings.spread else None,
+            **settings.early,
+        )
+        for step in steps:
             for recorder in recorders:
                 recorder.record(step)
 

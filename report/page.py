@@ -77,7 +77,7 @@ def _write(
 ) -> Path:
     run = RunFolder(folder)
     tested = "test" if run.flags.get("test", True) else "validation"
-    shown = {name: column.page for name, column in COLUMNS.items() if column.page}
+    shown = {name for name in COLUMNS if any(row[name] is not None for row in history)}
     page = load_template("page.html").render(
         model=model,
         title=title,
@@ -86,7 +86,7 @@ def _write(
         results=results,
         counted=f"at most {MAX_IMAGES:,} {tested} images",
         history=history,
-        columns={name: shown[name] for name in shown if any(row[name] is not None for row in history)},
+        columns={name: column.page for name, column in COLUMNS.items() if column.page and name in shown},
         figures=read_figures(folder / "figures"),
         summary=read_text(folder / "summary.txt"),
         methods=read_text(folder / "methods.md"),
@@ -174,8 +174,10 @@ def list_commands(run: RunFolder, results: dict, decides: bool) -> list[tuple[st
     if not decides:
         return commands
     source = str(results.get("checkpoint", run.path))
-    flags = {"test the network again and save activation maps": ["--save-maps", "1"]}
-    flags["classify other images"] = ["--predict", "IMAGE.png"]
+    flags = {
+        "test the network again and save activation maps": ["--save-maps", "1"],
+        "classify other images": ["--predict", "IMAGE.png"],
+    }
     for purpose, words in flags.items():
         commands.append((purpose, f"python evaluate.py {join_words([source, *words, *list_plugins()])}"))
     return commands

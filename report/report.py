@@ -155,7 +155,7 @@ def list_values(history: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def check_depth(values: Any, depth: int = 0) -> None:
-    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other. depth: how many values is in."""
+    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other. depth: of those around."""
     if not isinstance(values, dict | list):
         return
     if depth == MAX_DEPTH:
