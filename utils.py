@@ -99,7 +99,7 @@ def claim_folder(
         unlock(lock)
 
 
-def _claim(folder: Path, temporary: Path, is_replaced: Callable[[Path], bool] | None = None) -> "FileLock | None":
+def _claim(folder: Path, temporary: Path, is_replaced: Callable[[Path], bool] | None) -> "FileLock | None":
     """Lock a folder that does not exist or is replaced, and create it under a temporary name.
 
     What a killed process has left there is deleted.
@@ -205,7 +205,7 @@ def check_place(path: Path) -> None:
         raise InputError(f"cannot write {path}: {reason}") from FileExistsError(reason)
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object], is_durable: bool = False) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], is_durable: bool = False) -> None:
     """Call ``write(temporary path)``, then move the file into place, so that readers see the old or the new file.
 
     is_durable: wait until the content is on the disk before the file is moved, so that a power failure leaves the old
@@ -214,7 +214,6 @@ def write_atomically(path: str | Path, write: Callable[[Path], object], is_durab
     Raises an InputError if the place cannot be written to or is full, or if there is something else than a regular
     file: a link, a pipe, a device or a folder.
     """
-    path = Path(path)
     check_place(path)
     # unique on all machines that share a folder; the suffix determines the format of a picture
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp.{path.name}")
@@ -252,12 +251,12 @@ def join_words(words: Sequence[str]) -> str:
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, and bytes of a path that are not UTF-8 as \\udc80, for instance."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
-def write_csv(path: str | Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
+def write_csv(path: Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
     """Write rows as a CSV file atomically."""
 
     def write(temporary):
@@ -267,7 +266,7 @@ def write_csv(path: str | Path, rows: Iterable[Sequence[object]], line_end: str 
     write_atomically(path, write)
 
 
-def write_json(path: str | Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=1) + "\n")
 

@@ -159,7 +159,7 @@ class Evaluation:
         recall = np.array(metrics["per_class"]["recall"])
         numbers = np.flatnonzero(support)
         counts = []
-        for number in (support.argmax(), numbers[support[numbers].argmin()]):
+        for number in (int(support.argmax()), int(numbers[support[numbers].argmin()])):
             counts.append(f"{support[number]:,} {class_names[number]}")
         text = f"the classes are unequal, {' to '.join(counts)} of {metrics['count']:,} {images}: "
         text += f"accuracy {100 * metrics['accuracy']:.2f} %, balanced accuracy {100 * balanced:.2f} %"

@@ -132,9 +132,7 @@ def load_font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
-def draw_maps(
-    maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,), names: Sequence[str] = ()
-) -> Image.Image:
+def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence, names: Sequence[str]) -> Image.Image:
     """Draw first-spike maps: early spikes dark, late spikes yellow, silence grey.
 
     Args:

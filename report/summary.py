@@ -40,8 +40,9 @@ def _describe(cls):
     return f"{cls.name}{alias}: {description}\n    stages {stages}; phases and default epochs: {epochs}"
 
 
-def summarize(model: NetworkTrainer, height: int, width: int) -> str:
-    """Return the table of a network's stages for images of height × width, its rules and its phases."""
+def summarize(model: NetworkTrainer) -> str:
+    """Return the table of a network's stages for images of its ``image_size``, its rules and its phases."""
+    height, width = model.image_size
     shapes = model.shapes(height, width)
     fields_of = {INPUT: (1, 1)}
     lines = []

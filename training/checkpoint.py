@@ -109,11 +109,6 @@ class Checkpoint:
         height, width = self.record.image_size or self.image_size
         return height, width
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the run."""
-        return self.path.parent.parent
-
     def build_encoder(self) -> Encoder:
         """Build the encoder, fitted as it was. Raises InputError if this version of the program has no such encoder."""
         return read_encoder(self.encoding).with_state(self.encoder_state)

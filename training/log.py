@@ -144,10 +144,6 @@ class RunLog:
             self._unwritten[name] = write
             self.info(f"{error}; another program may have opened it. The run goes on")
 
-    def flush(self) -> None:
-        """Write all events to the disk. Call it before a checkpoint is saved: a resumed run continues from there."""
-        self.board.flush()
-
     def close(self) -> None:
         self.close_bar()
         for name, write in list(self._unwritten.items()):

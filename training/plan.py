@@ -99,7 +99,7 @@ class Plan:
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)
         progress = checkpoint.progress
-        notes = [*compare_code(RunFolder(checkpoint.folder)), *compare_backends(before, settings)]
+        notes = [*compare_code(RunFolder(checkpoint.path.parent.parent)), *compare_backends(before, settings)]
         record = describe_run(settings, splits, record)
         if progress.phase == len(model.phases) and before.epochs != settings.epochs:
             progress = continue_last_phase(settings, model, progress, outputs["lengths"])
@@ -303,5 +303,5 @@ def count_neurons(model: NetworkTrainer, stage: str) -> int:
 
 def describe(model: NetworkTrainer, settings: TrainSettings) -> str:
     """Return the table of the stages, and the fields of ``--set``."""
-    table = summarize(model, *model.image_size)
+    table = summarize(model)
     return f"{table}\nset: {to_text(settings.set)}" if settings.set else table

@@ -55,10 +55,6 @@ class Board:
             if value is not None:
                 self.get_writer(run, step).add_scalar(tag, value, step)
 
-    def log_pixels(self, run: str, tag: str, pixels: np.ndarray, step: int) -> None:
-        """Log an image, uint8 (H, W, 3)."""
-        self.get_writer(run, step).add_image(tag, pixels, step, dataformats="HWC")
-
     def log_network(self) -> None:
         """Log the table of the stages in summary.txt, unless it was logged before."""
         if not any(self.folder.glob(EVENT_FILES)):
@@ -115,7 +111,8 @@ class Board:
         """Log the filters of a layer that reads the encoder."""
         weight = layer.weight.numpy(force=True)
         figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, name_scales(encoder))
-        self.log_pixels(run, f"filters/{layer_name}", np.asarray(figure), step)
+        writer = self.get_writer(run, step)
+        writer.add_image(f"filters/{layer_name}", np.asarray(figure), step, dataformats="HWC")
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:
         """Log the PNG files in a folder and its subfolders, with tags that begin with ``name``."""
@@ -123,7 +120,7 @@ class Board:
             with Image.open(path) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
             tag = f"{name}/{path.relative_to(folder).with_suffix('')}"
-            self.log_pixels("", tag, pixels, step)
+            self.get_writer("", step).add_image(tag, pixels, step, dataformats="HWC")
 
     def log_scores(self, split: str, metrics: dict, step: int) -> None:
         """Log the scores of an evaluation of a split ("test", …)."""

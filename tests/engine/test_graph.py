@@ -123,11 +123,11 @@ def test_reports_know_what_a_stage_reads():
     assert {name: f.shape[1:] for name, f in compute_preferred_features(model, (1, -1)).items()} == {
         "a": (3, 3), "b": (8, 8), "c": (12, 12), "d": (5, 5)
     }  # fmt: skip
-    table = summarize(model, 12, 12)
+    table = summarize(model)
     assert "e of p, b, c, q" in table
     assert "c of p" in table
     with pytest.raises(InputError):
-        summarize(model, 28, 28)
+        model.shapes(28, 28)
 
 
 # Levels: inputs that take early spikes only

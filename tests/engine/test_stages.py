@@ -87,7 +87,7 @@ def test_a_network_with_it(mean_pool):
     assert torch.equal(dict(model.walk(DIGITS, ["c1"]))["c1"], maps["c1"])
     assert torch.equal(maps["c1"], mean_pool(2).fire(maps["s1"], 15))
     assert not torch.equal(maps["c1"], Pool(2).fire(maps["s1"], 15))
-    (line,) = (line for line in summarize(model, 28, 28).splitlines() if line.startswith("c1"))
+    (line,) = (line for line in summarize(model).splitlines() if line.startswith("c1"))
     assert line.split() == ["c1", "mean", "pooling", "2×2", "30×14×14", "6×6"]
 
 

@@ -340,18 +340,18 @@ def test_the_rates_of_s2_of_kheradpisheh2018_are_constant():
 def test_the_summary_shows_rules_phases_thresholds_and_receptive_fields():
     """s1 5; c1 5 + 1 = 6; s2 6 + 2·2 = 10; c2 10 + 2·2 = 14; s3 14 + 4·6 = 38 pixels."""
     model = build_model("mozafari2018")
-    table = summarize(model, 28, 28)
+    table = summarize(model)
     lines = [line.split() for line in table.splitlines()]
     fields = {words[0]: words[-2] for words in lines if words and words[0] in ("s2", "s3")}
     assert fields == {"s2": "10×10", "s3": "38×38"}
-    text = " ".join(summarize(build_model("deepr2024_greedy"), 28, 28).split())
+    text = " ".join(summarize(build_model("deepr2024_greedy")).split())
     for part in (
         "s1: STDP(winners=5, radius=3, rates=(0.004, -0.003)",
         "s3: RSTDP(winners=15, radius=0, reward=(0.001, -0.00075)",
         "4 s3+s4: R-STDP, with labels, by turns from batch to batch; 12 epochs by default",
     ):
         assert part in text
-    branches = summarize(build_model("inception2024"), 28, 28)
+    branches = summarize(build_model("inception2024"))
     assert "\n  s3_3x3, s3_5x5, s3_7x7: STDP(winners=15" in branches
     assert max(map(len, branches.splitlines())) <= 100
     assert "(s1): Layer(SpikingConv(inputs=(), out_channels=30, kernel=5, padding=2" in repr(model)

@@ -88,7 +88,7 @@ def count_pixels(picture, colour):
 def test_a_picture_shows_every_neuron(shape, steps):
     maps = np.full(shape, steps, np.uint8)
     maps[0, 0, 0] = 0
-    picture = draw_maps(maps, steps, "title")
+    picture = draw_maps(maps, steps, "title", [...], [])
     assert picture.width < 1200
     silent = count_pixels(picture, SILENCE) - OF_KEY
     zoom = math.isqrt(silent // max(1, maps.size - 1)) or 1

@@ -25,7 +25,7 @@ class Checkpoints(Recorder):
         seconds = time.perf_counter() - (self.saved_at or run.began)
         is_old = step.kind == "batch" and seconds >= self.plan.settings.save_every
         if is_stopped or is_old or step.kind in ("epoch", "end"):
-            self.log.flush()
+            self.log.board.flush()  # before: a resumed run continues from the checkpoint
             run.save()
             self.saved_at = time.perf_counter()
         if is_stopped:
