@@ -66,9 +66,8 @@ def read_published(name: str, data_dir: Path, image_size: Size | None) -> DataSe
     if is_emnist:  # Cohen et al. 2017: its files contain every image transposed
         train_images, test_images = (np.ascontiguousarray(x.transpose(0, 2, 1)) for x in (train_images, test_images))
     first = 1 if name == "emnist-letters" else 0
-    train_labels = train_labels.astype(np.int64) - first
-    test_labels = test_labels.astype(np.int64) - first
-    return DataSet(name, train_images, train_labels, tuple(class_names), test_images, test_labels, source=source)
+    train = train_images, train_labels - first
+    return DataSet(name, *train, tuple(class_names), test_images, test_labels - first, source=source)
 
 
 def read_idx(file: Path, archive: Path) -> np.ndarray:

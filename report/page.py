@@ -200,9 +200,7 @@ def format_cell(value: Any, form: str) -> str:
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:
     """Encode an array for the page's script: its shape, and the values from low to high as bytes 0 to 255."""
-    scale = 255 / max(high - low, 1e-12)
-    levels = (np.asarray(values, np.float64) - low) * scale
-    levels = np.round(levels).clip(0, 255)
+    levels = np.interp(values, (low, high), (0, 255)).round()
     return {"shape": list(levels.shape), "low": float(low), "high": float(high), "bytes": encode(levels)}
 
 

@@ -285,7 +285,7 @@ def count_spike_times(model: NetworkTrainer, latencies: LatencyMap) -> dict[str,
         for name, maps in model.walk({INPUT: batch}, names):
             for features, rows, columns in regions[name]:
                 times = maps[:, features, rows, columns].cpu().numpy().ravel()
-                counts[name] = counts[name] + np.bincount(times, minlength=model.time_steps + 1)
+                counts[name] += np.bincount(times, minlength=model.time_steps + 1)
     return {name: of_stage / len(timed) for name, of_stage in counts.items()}
 
 

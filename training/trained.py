@@ -72,13 +72,9 @@ class TrainedNetwork:
         """
         self.check_decides()
         images = self.gather(images)
-        classes = []
-        scores = []
-        for _, latencies in encode_chunks(self.encoder, images):
-            decisions, of_classes = self.model.decide(latencies)
-            classes.append(decisions.cpu())
-            scores.append(of_classes.cpu())
-        return torch.cat(classes), torch.cat(scores)
+        decided = [self.model.decide(latencies) for _, latencies in encode_chunks(self.encoder, images)]
+        classes, scores = zip(*decided, strict=True)
+        return torch.cat(classes).cpu(), torch.cat(scores).cpu()
 
     def check_decides(self) -> None:
         """Raise InputError if the network has no decision stage."""
