@@ -10,6 +10,7 @@ if __name__ == "__main__":
     prepare_start()
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -344,14 +345,11 @@ def check_equal(content: Checkpoint, data: DataSet, trained: str, tested: str) -
         raise InputError(f"{content.path} was trained for {trained}, but {data.name} has {tested}")
 
 
-def describe_change(record: RunRecord, data: DataSet) -> list[str]:
-    """Return a line if the data set has the name of the training data, but other images, else []."""
-    if record.dataset != data.name or record.fingerprint == data.fingerprint:
-        return []
-    return [
-        f"{data.name} is not the same as in the training (its fingerprint was {record.fingerprint} and is now "
-        f"{data.fingerprint}), so test images may have been training images"
-    ]
+def describe_change(record: RunRecord, data: DataSet) -> Iterator[str]:
+    """Yield a line if the data set has the name of the training data, but other images."""
+    if record.dataset == data.name and record.fingerprint != data.fingerprint:
+        change = f"its fingerprint was {record.fingerprint} and is now {data.fingerprint}"
+        yield f"{data.name} is not the same as in the training ({change}), so test images may have been training images"
 
 
 if __name__ == "__main__":

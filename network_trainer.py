@@ -9,7 +9,7 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 # isort: split
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -285,7 +285,7 @@ class NetworkTrainer(StageGraph):
         folder: Path | None = None,
         teach: Callable[..., Iterable[Step]] | None = None,
         **early: float,
-    ) -> Generator[Step, None, None]:
+    ) -> Iterator[Step]:
         """Train phase by phase, and yield a step after each piece of work.
 
         At each yield, the progress and the network are complete: if they are saved and loaded, the training continues
@@ -405,7 +405,7 @@ class NetworkTrainer(StageGraph):
                 wanted = f"{(images, *shape)}, as the images that have labels"
                 raise InputError(f"copy {number} must be {wanted}, not {given}")
 
-    def _prepare_copies(self, phase, train, copies, folder) -> Generator[Step, None, None]:
+    def _prepare_copies(self, phase, train, copies, folder) -> Iterator[Step]:
         """Compute the maps of moved copies that the phase reads."""
         target = self.input_name(phase.stages[0])
         neurons = math.prod(self.shapes(*copies[0][:1].shape[2:])[target])
@@ -417,7 +417,7 @@ class NetworkTrainer(StageGraph):
                 yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
             train.copies.append(computed[target])
 
-    def _prepare(self, phase, train, validation) -> Generator[Step, None, None]:
+    def _prepare(self, phase, train, validation) -> Iterator[Step]:
         """Compute the maps that the phase reads. Keep only maps that this or a later phase reads."""
         inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
         first = list(self.phases).index(phase)

@@ -1,6 +1,5 @@
 """The data set ``FILE.npz``: your own images as arrays, in the form of Keras's data sets."""
 
-import itertools
 import os
 import zipfile
 from pathlib import Path
@@ -15,6 +14,9 @@ PARTS = "train", "val", "test"
 TRAINING = "train", "val", UNLABELLED  # the parts whose images become training images, in this order
 
 
+Arrays = dict[str, np.ndarray]
+
+
 @dataset(".npz")
 def read_npz(name: str, data_dir: Path, image_size: Size | None) -> DataSet:
     """Read x_train, y_train and, if they exist, x_val, y_val, x_test, y_test and x_unlabelled.
@@ -27,7 +29,7 @@ def read_npz(name: str, data_dir: Path, image_size: Size | None) -> DataSet:
     arrays, others = _read_arrays(path)
     given = {name.partition("_")[2] for name in arrays}
     parts = [part for part in PARTS if part == "train" or part in given]
-    needed = [f"{letter}_{part}" for letter, part in itertools.product("xy", parts)]
+    needed = [f"{letter}_{part}" for letter in "xy" for part in parts]
     lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise InputError(f"{path} lacks {', '.join(lacking)}; save it with np.savez(FILE, x_train=…, y_train=…, …)")
@@ -51,7 +53,7 @@ def read_npz(name: str, data_dir: Path, image_size: Size | None) -> DataSet:
     return DataSet(name, train_images, test_images=images.get("test"), notes=tuple(notes), **numbered)
 
 
-def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def _read_arrays(path: Path) -> tuple[Arrays, list[str]]:
     """Read the images and labels of a file, and compare their checksums. Pickles are not read.
 
     Returns them by name, and the names of the other arrays. Raises InputError if other arrays are called as a part.
@@ -78,7 +80,7 @@ def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     return arrays, others
 
 
-def _check_part(path: Path, part: str, images: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> None:
+def _check_part(path: Path, part: str, images: Arrays, labels: Arrays) -> None:
     """Raise InputError unless the images and labels of a part fit each other, and the training images."""
     pixels = images[part]
     check_images(f"x_{part} of {path}", pixels)

@@ -16,6 +16,8 @@ from utils import write_atomically
 
 NAME_LENGTH = 40  # characters of a class name in the name of a file, which has at most 255 bytes
 
+Arrays = dict[str, np.ndarray]
+
 
 def save_activation_maps(
     model: NetworkTrainer,
@@ -58,7 +60,7 @@ def save_activation_maps(
         maps = {name: values[0].cpu().numpy() for name, values in model.walk({INPUT: latency}, wanted)}
         content: dict = {**maps, "label": int(labels[index]), "index": int(index), "steps": model.time_steps}
         title = f"image {index}, label {class_name}"
-        potentials: dict[str, np.ndarray] = {}
+        potentials: Arrays = {}
         if model.decision in wanted:
             potentials, race = compute_potentials(model, latency)
             decision = int(model.predict(latency))
@@ -90,9 +92,7 @@ def _draw_pictures(model, maps, potentials, class_names, title, channels):
 
 
 @torch.no_grad()
-def compute_potentials(
-    model: NetworkTrainer, latencies: torch.Tensor
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> tuple[Arrays, Arrays]:
     """Compute the potentials of a decision stage without a threshold for an image (1, C, H, W).
 
     Returns {"potentials" + branch: float32 (F, H, W), at the last time step}, and {"race" + branch: float32

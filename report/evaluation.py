@@ -25,6 +25,7 @@ SILENT = -1
 TIMED = 1000  # images that are classified after each time step, at most
 QUANTILE = 1.96  # of a 95 % interval
 NAMED = 10  # classes in a line, at most
+Metrics = Mapping[str, Any]  # of ``evaluate_predictions``
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
 
 
@@ -215,7 +216,7 @@ def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np
     return metrics
 
 
-def measure_balance(metrics: Mapping[str, Any]) -> float | None:
+def measure_balance(metrics: Metrics) -> float | None:
     """Return the balanced accuracy if the classes are unequal.
 
     metrics: of ``evaluate_predictions``. Returns None if the classes have about the same number of images.
@@ -246,7 +247,7 @@ def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: 
     return {name: [of_step[name] for of_step in scores] for name in ("accuracy", "silent")}
 
 
-def describe_only_decision(metrics: Mapping[str, Any], class_names: Sequence[str]) -> str:
+def describe_only_decision(metrics: Metrics, class_names: Sequence[str]) -> str:
     """Return a sentence if all decisions are for one class although the images are of several classes, else "".
 
     metrics: of ``evaluate_predictions``.
@@ -260,7 +261,7 @@ def describe_only_decision(metrics: Mapping[str, Any], class_names: Sequence[str
     return f"every decision is {class_names[decided[0]]}{largest}"
 
 
-def compute_balanced_accuracy(metrics: Mapping[str, Any]) -> Accuracy:
+def compute_balanced_accuracy(metrics: Metrics) -> Accuracy:
     """Return the balanced accuracy: the mean recall of the classes that have images. It depends on no proportions.
 
     metrics: of ``evaluate_predictions``.

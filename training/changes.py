@@ -1,6 +1,7 @@
 """What has changed since a run was interrupted, and may change its result."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from engine.backends import choose_backend
@@ -30,20 +31,18 @@ def digest_code(root: Path = ROOT) -> str:
     return digest.hexdigest()
 
 
-def compare_code(folder: RunFolder) -> list[str]:
-    """Return a warning if the program's code differs from that which has started a run, else []."""
-    if folder.code == digest_code():
-        return []
-    commits = f"its commit is {folder.args.get('git_commit')}, here {find_commit()}"
-    return [f"warning: the program's code has changed since {folder.path} was started: {commits}"]
+def compare_code(folder: RunFolder) -> Iterator[str]:
+    """Yield a warning if the program's code differs from that which has started a run."""
+    if folder.code != digest_code():
+        commits = f"its commit is {folder.args.get('git_commit')}, here {find_commit()}"
+        yield f"warning: the program's code has changed since {folder.path} was started: {commits}"
 
 
-def compare_backends(before: TrainSettings, now: TrainSettings) -> list[str]:
-    """Return a note if a resumed run has another backend or another kind of device than before, else []."""
+def compare_backends(before: TrainSettings, now: TrainSettings) -> Iterator[str]:
+    """Yield a note if a resumed run has another backend or another kind of device than before."""
     used = []
     for settings in (before, now):
         kind, _, _ = settings.device.partition(":")
         used.append(f"the {choose_backend(settings.backend, kind)} backend on {kind}")
-    if used[0] == used[1]:
-        return []
-    return [f"{used[1]} continues the training of {used[0]}; they round differently"]
+    if used[0] != used[1]:
+        yield f"{used[1]} continues the training of {used[0]}; they round differently"

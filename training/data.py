@@ -1,7 +1,7 @@
 """The data set of a run, and the splits of its images, which its settings describe."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,13 +94,12 @@ class Splits:
             self.labelled = np.arange(len(train))
         self.indices["train"] = np.concatenate([train, unlabelled])
 
-    def note_copies(self) -> list[str]:
-        """Return a note if images of a validation part that was drawn are also training images, else []."""
-        if self.data.val_count:  # ``imagesets.load`` has noted them
-            return []
-        images = hash_images(self.data.train_images)
-        train, validation = (images[self.indices[name]] for name in ("train", "validation"))
-        return note_copies("validation", validation, train, "training")
+    def note_copies(self) -> Iterator[str]:
+        """Yield a note if images of a validation part that was drawn are also training images."""
+        if not self.data.val_count:  # otherwise, ``imagesets.load`` has noted them
+            images = hash_images(self.data.train_images)
+            train, validation = (images[self.indices[name]] for name in ("train", "validation"))
+            yield from note_copies("validation", validation, train, "training")
 
     def get_split(self, name: str) -> Split:
         """Return a split of ``indices``, or "labelled": the training images whose labels are learned.

@@ -32,6 +32,8 @@ CONTROL_EPOCHS = 10
 CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
 GREY_MODEL = "multiscale2026"  # is better than the other networks on grey images of other data
 
+Accuracies = dict[str, dict[str, float]]  # {split: {name: accuracy}}
+
 
 def measure_references(splits: Splits, encoder: Encoder, model: NetworkTrainer, seed: int) -> dict[str, dict]:
     """Measure the references of a network on a sample of its validation and of its test images.
@@ -118,7 +120,7 @@ def choose_images(splits: Splits, seed: int) -> dict[str, Split]:
     return parts
 
 
-def measure_pixels(parts: Mapping[str, Split]) -> dict[str, dict[str, float]]:
+def measure_pixels(parts: Mapping[str, Split]) -> Accuracies:
     """Classify images by the largest class, the nearest neighbour and a linear classifier, which learn from "labelled".
 
     The largest class is that of the most training images, of equal ones the first: it is the decision for all images.
@@ -154,7 +156,7 @@ def measure_control(
     encoder: Encoder,
     model: NetworkTrainer,
     seed: int,
-    accuracies: dict[str, dict[str, float]],
+    accuracies: Accuracies,
 ) -> None:
     """Add the accuracy of ``control2026``, a network without features, which learns from "labelled", on each split.
 
