@@ -62,8 +62,7 @@ def main(words: list[str]) -> int | None:
 
 
 def print_summary(settings: TrainSettings) -> None:
-    data = load_data(settings)
-    _, _, model = resolve(settings, data)
+    _, _, model = resolve(settings, load_data(settings))
     print_output(describe(model, settings))
 
 

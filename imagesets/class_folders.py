@@ -155,6 +155,5 @@ def _read_pictures(paths: list[str], image_size: Size | None, ground: str | None
         reason = f"{count}; add --ground {' or --ground '.join(GROUNDS)}, the colour behind them"
         raise InputError(f"{reason}; {other_size}" if other_size else reason)
     if any(pixels.ndim == 3 for pixels in pictures):
-        shape = (height, width, 3)
-        pictures = [np.broadcast_to(np.atleast_3d(pixels), shape) for pixels in pictures]
+        pictures = [np.broadcast_to(np.atleast_3d(pixels), (height, width, 3)) for pixels in pictures]
     return np.stack(pictures)

@@ -106,6 +106,5 @@ def _draw(labels: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     drawn = []
     for label, share in zip(np.unique(labels), shares, strict=True):
-        images = rng.permutation(np.flatnonzero(labels == label))
-        drawn.append(images[:share])
+        drawn.append(rng.permutation(np.flatnonzero(labels == label))[:share])
     return np.sort(np.concatenate(drawn))

@@ -224,8 +224,7 @@ def _rules(rows):
 
 
 def _percent(rows, key):
-    fractions = np.array([row[key] for row in rows], np.float64)  # None becomes nan
-    return 100 * fractions
+    return 100 * np.array([row[key] for row in rows], np.float64)  # None becomes nan
 
 
 @use_style()

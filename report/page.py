@@ -206,8 +206,7 @@ def pack(values: np.ndarray, low: float, high: float) -> dict:
 
 def encode(array: np.ndarray, kind: str = "u1") -> str:
     """Encode an array as bytes of this type, in base64."""
-    content = np.ascontiguousarray(array, kind).tobytes()
-    return base64.b64encode(content).decode()
+    return base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode()
 
 
 def read_maps(folder: Path, report: Report) -> tuple[list[dict], list[str]]:

@@ -58,50 +58,39 @@ def compute_preferred_features(
             if below.shape[1] != model.channels[name]:  # of a user's own stage, which does not keep the channels
                 continue
             _, size = stage.receptive_field(1, 1)
-            pooled = [get_deep_feature(colour, step, size, size) for colour in below]
-            maps[name] = torch.stack([pictures for pictures, _ in pooled]), pooled[0][1]
+            pictures, step = get_deep_feature(below.flatten(0, 1), step, size, size)
+            maps[name] = pictures.unflatten(0, below.shape[:2]), step
             continue
         branches = []
         full = below.abs() / below.abs().max().clamp(min=1e-12)
         for layer_name, layer in model.named_layers([name]):
             strong = torch.full_like(layer.weight[:1], float(layer.weight.max()))
-            most = project_colours(full, step, strong).max().clamp(min=1e-12)
-            pictures = project_colours(below, step, layer.weight) / most
+            most = project_features(full, step, strong).max().clamp(min=1e-12)
+            pictures = project_features(below, step, layer.weight) / most
             branches.append(pictures)
             if weights and layer_name in weights:
-                pictures = project_colours(below, step, weights[layer_name]) / most
+                pictures = project_features(below, step, weights[layer_name]) / most
             features[layer_name] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
         largest = max(pictures.shape[2:] for pictures in branches)
-        centered = [center(pictures, *largest) for pictures in branches]
-        maps[name] = torch.cat(centered, 1), step
+        maps[name] = torch.cat([center(pictures, *largest) for pictures in branches], 1), step
     return features
 
 
-def project_colours(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:
-    """Compute features (colours, F, h', w') from ``below`` (colours, C, h, w). See ``project_features``."""
-    weight = weight.detach().cpu().float()
-    return torch.stack([project_features(colour, step, weight) for colour in below])
-
-
 def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:
-    """Compute the features (F, h', w') of a convolution from those of the layer below, by ``get_deep_feature``.
+    """Compute the features (colours, F, h', w') of a convolution from those below it, by ``get_deep_feature``.
 
     ``get_deep_feature`` keeps the largest value at each position. Therefore light and dark are computed separately, and
     dark is subtracted from light.
 
     Args:
-        below: features (C, h, w) of the layer below.
+        below: features (colours, C, h, w) of the layer below.
         step: pixels between neighbouring neurons of the layer below.
         weight: (F, C, kh, kw).
     """
     window = tuple(weight.shape[2:])
-
-    blocks = weight.split(max(1, BLOCK // below.numel()))
+    blocks = weight.detach().cpu().float().split(max(1, BLOCK // below[0].numel()))
 
     def project(polarity):
-        features = [get_deep_feature(polarity, step, window, 1, block)[0] for block in blocks]
-        return torch.cat(features)
+        return torch.cat([get_deep_feature(polarity, step, window, 1, block)[0] for block in blocks])
 
-    light = project(below.clamp(min=0))
-    dark = project((-below).clamp(min=0))
-    return light - dark
+    return torch.stack([project(colour.clamp(min=0)) - project((-colour).clamp(min=0)) for colour in below])

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps, get_data_path
@@ -128,8 +127,7 @@ def make_color_table(name: str, count: int, first: float = 0, last: float = 1) -
 @cache
 def load_font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
     """Load matplotlib's font, which contains the characters of many languages."""
-    path = Path(get_data_path(), f"fonts/ttf/DejaVuSans{style}.ttf")
-    return ImageFont.truetype(str(path), size)
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans{style}.ttf", size)
 
 
 def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence, names: Sequence[str]) -> Image.Image:

@@ -276,8 +276,7 @@ def choose_images(labels: np.ndarray, per_class: int) -> np.ndarray:
     """Return the indices of the first ``per_class`` images of each class, in the order of the classes, int64."""
     indices = [np.arange(0)]
     for label in np.unique(labels):
-        of_class = np.flatnonzero(labels == label)
-        indices.append(of_class[:per_class])
+        indices.append(np.flatnonzero(labels == label)[:per_class])
     return np.concatenate(indices)
 
 

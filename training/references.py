@@ -174,8 +174,7 @@ def measure_control(
         overrides={"s1.rule.decay": CONTROL_DECAY, "s1.levels": levels},
         image_size=model.image_size,
     )
-    validation = sets.get("validation")
-    progress = control.fit(sets["labelled"], validation, (CONTROL_EPOCHS,), seed=seed)
+    progress = control.fit(sets["labelled"], sets.get("validation"), (CONTROL_EPOCHS,), seed=seed)
     with best_weights(control, progress.best):
         for split, of_split in accuracies.items():
             outcome = control.evaluate(sets[split].maps[INPUT], sets[split].labels)

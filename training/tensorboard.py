@@ -111,8 +111,7 @@ class Board:
         """Log the filters of a layer that reads the encoder."""
         weight = layer.weight.numpy(force=True)
         figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, name_scales(encoder))
-        writer = self.get_writer(run, step)
-        writer.add_image(f"filters/{layer_name}", np.asarray(figure), step, dataformats="HWC")
+        self.get_writer(run, step).add_image(f"filters/{layer_name}", np.asarray(figure), step, dataformats="HWC")
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:
         """Log the PNG files in a folder and its subfolders, with tags that begin with ``name``."""

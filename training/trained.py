@@ -167,8 +167,7 @@ def load_network(
         if before not in imported:
             file, _, _ = before.rpartition(" ")
             warn(f"{file} has changed since the training of {checkpoint.path}: results may differ")
-    model = rebuild_network(checkpoint, device, backend)
-    return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
+    return TrainedNetwork(checkpoint, rebuild_network(checkpoint, device, backend), checkpoint.build_encoder())
 
 
 def save_network(

@@ -152,8 +152,7 @@ class _Graph:
             padded = tuple(side + 2 * pad for side, pad in zip(sides, padding, strict=True))
             if padded != shape[1:]:
                 self.refuse(layer_name, "padding that differs between the sides of a map")
-            every = np.eye(shape[0], dtype=layer.weight.numpy(force=True).dtype)
-            place = every[:, region.features, None, None]
+            place = np.eye(shape[0], dtype=layer.weight.numpy(force=True).dtype)[:, region.features, None, None]
             placed.append(self.add_weights(f"{layer_name}_placed", place, sides, padding, [neurons]))
         return placed
 

@@ -15,8 +15,8 @@ POLARITY = (1, -1) * 3  # of S1C1
 def test_one_polarity_is_get_deep_feature():
     below, weight = torch.rand(7, 3, 4), torch.rand(45, 7, 3, 2)
     expected = torch.stack([get_deep_feature(below, (2, 3), (3, 2), 1, w[None])[0][0] for w in weight])
-    assert torch.equal(project_features(below, (2, 3), weight), expected)
-    assert torch.equal(project_features(-below, (2, 3), weight), -expected)
+    both = project_features(torch.stack([below, -below]), (2, 3), weight)
+    assert torch.equal(both, torch.stack([expected, -expected]))
 
 
 @pytest.mark.parametrize("name", slow_except(["inception2024"], list(MODELS)))
