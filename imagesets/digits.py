@@ -20,9 +20,11 @@ def read_digits(name: str, data_dir: Path, image_size: Size | None) -> DataSet:
     from sklearn.datasets import load_digits
 
     small = load_digits()
-    images = np.zeros((len(small.images), 28, 28), np.uint8)
-    for image, digit in zip(images, np.rint(small.images * (255 / 16)).astype(np.uint8), strict=True):
-        image[4:24, 4:24] = np.asarray(Image.fromarray(digit).resize((20, 20), Image.Resampling.BICUBIC))
+    images = []
+    for digit in np.rint(small.images * (255 / 16)).astype(np.uint8):
+        large = Image.fromarray(digit).resize((20, 20), Image.Resampling.BICUBIC)
+        images.append(np.pad(np.asarray(large), 4))
+    images = np.stack(images)
     train, test = stratified_split(small.target, held_out=360, seed=0)
     parts = images[train], small.target[train], tuple(string.digits), images[test], small.target[test]
     return DataSet("digits", *parts, source="Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI")

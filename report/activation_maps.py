@@ -88,7 +88,7 @@ def _draw_pictures(model, maps, potentials, class_names, title, channels):
     for key, values in potentials.items():
         branch = key.removeprefix("potentials")
         full_title = f"{model.name}, {model.decision}: {title}{branch.replace('_', ', branch ')}"
-        yield model.decision, branch, draw_decision(values, model.class_of_feature(), class_names, full_title)
+        yield model.decision, branch, draw_decision(values, class_names, full_title)
 
 
 @torch.no_grad()

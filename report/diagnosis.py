@@ -84,9 +84,6 @@ class Diagnosis:
         self.model = model
         self.lengths = lengths
         self.encoder = encoder
-        self.encoder_advice = ""
-        if encoder.name not in (S1C1.name, model.encoder.name):
-            self.encoder_advice = f"; try --encoder {S1C1.name}"
         self.latencies = train.maps[INPUT][choose_evenly(len(train), SAMPLE)].to(model.device)
 
     def diagnose_border(self, border: float) -> Iterator[Finding]:
@@ -129,10 +126,8 @@ class Diagnosis:
                 fired = layer.fire(below) < self.model.time_steps
                 silent = 100 * float((~fired.flatten(1).any(1)).float().mean())
                 if silent > SILENT_MAP:
-                    highest = layer.peaks(below).amax(1)
-                    reached = f"potentials reach {highest.max():.3g}"
-                    text = f"{layer_name} is silent for {silent:.0f} % of the images: {reached}"
-                    text += f", the threshold is {layer.threshold:.3g}"
+                    text = f"{layer_name} is silent for {silent:.0f} % of the images: "
+                    text += f"potentials reach {layer.peaks(below).max():.3g}, the threshold is {layer.threshold:.3g}"
                     yield Finding(text, self._advise_threshold(name) if silent > MOST else {})
 
     def _advise_threshold(self, name: str) -> Mapping[str, str]:
@@ -154,7 +149,9 @@ class Diagnosis:
             yield Finding(f"{phase.name}: {100 * row.val_silent:.0f} % of the validation images are silent")
         elif accuracy is not None and is_near_chance(accuracy, self.model.num_classes):
             text = f"{phase.name}: the validation accuracy, {100 * accuracy:.0f} %, is near chance"
-            yield Finding(text + self.encoder_advice)
+            if self.encoder.name not in (S1C1.name, self.model.encoder.name):
+                text += f"; try --encoder {S1C1.name}"
+            yield Finding(text)
 
 
 def stops_at_bounds(rule: Rule) -> bool:

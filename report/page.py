@@ -103,22 +103,23 @@ def _write(
 def collect_data(report: Report) -> dict:
     """Return what the page's script draws beside the maps of the images: stages, weights, features and colours."""
     model = report.model
-    polarity = report.encoder.polarity
+    encoder = report.encoder
+    polarity = encoder.polarity
     groups = group_scales(polarity)
-    features = compute_preferred_features(model, polarity, report.encoder.colours)
+    features = compute_preferred_features(model, polarity, encoder.colours)
     return {
         "steps": model.time_steps,
         "classes": list(map(str, report.class_names)),
         "stages": describe_stages(model),
-        "scales": name_scales(report.encoder),
-        "channels": name_channels(report.encoder),
+        "scales": name_scales(encoder),
+        "channels": name_channels(encoder),
         "polar": any(polarity),
         "tints": {sign: [round(255 * part) for part in to_rgb(color)] for sign, color in POLARITY_COLORS.items()},
         "tint_names": POLARITY_NAMES,
         "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in groups],
         "weights": read_weights(model),
         "features": {layer_name: pack(pictures, -1, 1) for layer_name, pictures in features.items()},
-        "legend": describe_features(report.encoder),
+        "legend": describe_features(encoder),
         "times": make_color_table("plasma", model.time_steps, 0, 0.95).tolist(),
         "times_in_the_dark": make_color_table("plasma", model.time_steps, 0.35, 0.95).tolist(),
         "potentials": make_color_table("Blues", 64).tolist(),

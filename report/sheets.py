@@ -153,14 +153,12 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence, names: 
     return draw_sheet(colors[shown], columns, title, f"{count} maps of {height}×{width} neurons", rows, key)
 
 
-def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequence[str], title: str) -> Image.Image:
+def draw_decision(potentials: np.ndarray, class_names: Sequence[str], title: str) -> Image.Image:
     """Draw the potentials of a decision stage at the last time step, a row of neurons for each class.
 
     The neuron with the highest potential is orange.
 
-    Args:
-        potentials: float32 (F, H, W).
-        classes: the class of each feature, int (F,), in ascending order, and equally many of each.
+    potentials: float32 (F, H, W), of equally many features of each class, in the order of the classes.
     """
     low = potentials.min()
     peaks = potentials.max((1, 2))
@@ -172,7 +170,7 @@ def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequ
     colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
     key = [(colors[:LEVELS], f"{low:.1f} to {high:.1f}"), (colors[[-1]], "the feature with the highest of all")]
     caption = "potentials at the last time step; the colours show their third power, so that the highest stand out"
-    return draw_sheet(colors[levels], np.bincount(classes).max(), title, caption, class_names, key)
+    return draw_sheet(colors[levels], len(potentials) // len(class_names), title, caption, class_names, key)
 
 
 def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Image.Image:

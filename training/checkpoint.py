@@ -210,8 +210,7 @@ def rebuild_network(
         )
         restore_state(model, checkpoint.state)
     except InputError as error:
-        message = f"{checkpoint.path} cannot be used: {error}"
-        raise InputError(message) from error
+        raise InputError(f"{checkpoint.path} cannot be used: {error}") from error
     return model
 
 

@@ -132,16 +132,17 @@ def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
 
 def describe_run(settings: TrainSettings, splits: Splits, record: RunRecord) -> RunRecord:
     """Return the record with what it contains of the settings, the data and the code."""
+    data = splits.data
     return replace(
         record,
         flags=settings.to_dict(),
         paths={"dataset": make_absolute(settings.data_name), "plugin": [*map(str, PLUGINS)]},
-        dataset=splits.data.name,
-        class_names=list(splits.data.class_names),
-        image_size=list(splits.data.image_size),
-        fingerprint=splits.data.fingerprint,
-        border=find_border(splits.data.train_images),
-        characters=check_characters(settings, splits.data),
+        dataset=data.name,
+        class_names=list(data.class_names),
+        image_size=list(data.image_size),
+        fingerprint=data.fingerprint,
+        border=find_border(data.train_images),
+        characters=check_characters(settings, data),
     )
 
 

@@ -139,8 +139,8 @@ class TrainedNetwork:
         ground = flags.get("ground") or GROUNDS[0]
         image, note = read_image(path, *self.checkpoint.picture_size, centred, self.encoder.colours, stretched, ground)
         border = find_border(image[None])
-        usual = border if record.border is None else record.border
-        if abs(border - usual) > OTHER_BORDER:
+        usual = record.border
+        if usual is not None and abs(border - usual) > OTHER_BORDER:
             note += f"{', ' * bool(note)}its border is {border:.0f}, that of the training images {usual:.0f} of 255"
         return image, note
 

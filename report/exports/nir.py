@@ -95,8 +95,7 @@ class _Graph:
 
     def refuse(self, name, lack):
         """Raise an InputError about a stage or branch."""
-        message = f"NIR has no {lack}, so it cannot represent {name} of {self.model.name}"
-        raise InputError(message)
+        raise InputError(f"NIR has no {lack}, so it cannot represent {name} of {self.model.name}")
 
     def below(self, name):
         """Return the name of the map that a stage reads."""

@@ -100,11 +100,10 @@ def test_a_picture_of_potentials():
     """The deciding neuron has its own colours."""
     potentials = np.zeros((6, 2, 2), np.float32)
     potentials[4, 1, 0], potentials[1] = 8, 4
-    classes = np.arange(6) // 2
-    picture = draw_decision(potentials, classes, "abc", "title")
+    picture = draw_decision(potentials, "abc", "title")
     zoom = math.isqrt(count_pixels(picture, make_color_table("Oranges", LEVELS)[-1]) - OF_KEY)
     assert count_pixels(picture, make_color_table("Oranges", LEVELS)[0]) == 3 * zoom**2  # the rest of its map
-    silent = draw_decision(potentials * 0, classes, "abc", "title")
+    silent = draw_decision(potentials * 0, "abc", "title")
     assert count_pixels(silent, make_color_table("Oranges", LEVELS)[0]) == 0
 
 
