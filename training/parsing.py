@@ -58,7 +58,7 @@ class Setting(NamedTuple):
     Attributes:
         group: the group of the help, one of ``GROUPS``.
         default: the value if the setting is not given.
-        metavar, help: the arguments of ``ArgumentParser.add_argument``. A bool has no metavar.
+        help, metavar: the arguments of ``ArgumentParser.add_argument``. A bool has no metavar.
         affects: what the setting affects, one of the constants above.
         range: the lowest and the highest number that are allowed.
         choices: the texts that are allowed; if it is empty, all are.
@@ -69,8 +69,8 @@ class Setting(NamedTuple):
 
     group: str
     default: Any
-    metavar: str | tuple[str, ...] | None
     help: str
+    metavar: str | tuple[str, ...] | None = None
     affects: str = LEARNING
     range: tuple[float, float] = (0, MAX_COUNT)
     choices: tuple[str, ...] = ()
@@ -132,9 +132,9 @@ def describe_type(hint: Any, is_plural: bool = False) -> str:
     return " or ".join(TYPES[option][is_plural] for option in options)
 
 
-def setting(group: str, default: Any, metavar: str | tuple[str, ...] | None, help: str, **more: Any) -> Any:
+def setting(group: str, default: Any, help: str, metavar: Any = None, **more: Any) -> Any:
     """Declare a setting: the value of a dataclass field. The arguments are those of ``Setting``."""
-    return field(default=default, metadata={"setting": Setting(group, default, metavar, help, **more)})
+    return field(default=default, metadata={"setting": Setting(group, default, help, metavar, **more)})
 
 
 GROUPS = "commands", "network", "data", "training", "prediction", "machine", "output"

@@ -52,7 +52,7 @@ AUGMENT_HELP = (
 def of_formats() -> Any:
     """Declare the setting of all commands that draw figures."""
     about = "also write the figures as pdf, svg or both, for papers"
-    return of_output((), "FORMAT", about, affects=HARMLESS, choices=("pdf", "svg"), word="figures")
+    return of_output((), about, "FORMAT", affects=HARMLESS, choices=("pdf", "svg"), word="figures")
 
 
 @dataclass(frozen=True)
@@ -61,70 +61,66 @@ class NetworkSettings(Settings):
 
     plugin: tuple[str, ...] = of_network(
         (),
-        "FILE.py",
         "import networks, stages, rules, encoders, data sets and figures from your own files; --resume and evaluate.py "
         "need it again",
+        "FILE.py",
         affects=CODE,
     )
-    dataset: str | None = of_data(None, "NAME", f"the data set: {list_datasets()} (default: mnist)")
+    dataset: str | None = of_data(None, f"the data set: {list_datasets()} (default: mnist)", "NAME")
     image_size: tuple[int, ...] = of_data(
-        (), ("H", "W"), "stretch images to this height and width in pixels", arguments={"nargs": 2}
+        (), "stretch images to this height and width in pixels", ("H", "W"), arguments={"nargs": 2}
     )
     ground: str | None = of_data(
         None,
-        "COLOUR",
         "put pictures with transparent parts on white or black; --predict uses the ground of the training",
+        "COLOUR",
         choices=GROUNDS,
     )
     data_dir: str | None = of_data(
-        None, "DIR", "the folder of downloaded data sets (default: data, beside train.py)", affects=HARMLESS
+        None, "the folder of downloaded data sets (default: data, beside train.py)", "DIR", affects=HARMLESS
     )
-    dry_run: bool = of_data(False, None, "test a command on a few images; training has one epoch of each phase")
+    dry_run: bool = of_data(False, "test a command on a few images; training has one epoch of each phase")
 
     device: str = of_machine(
-        "auto", "NAME", "cpu, cuda, cuda:N or auto (a GPU if --backend is torch, otherwise the CPU)", affects=ROUNDING
+        "auto", "cpu, cuda, cuda:N or auto (a GPU if --backend is torch, otherwise the CPU)", "NAME", affects=ROUNDING
     )
     backend: str = of_machine(
         "auto",
-        "NAME",
         "event (compiled kernels, CPU), torch (tensor operations) or auto (torch if --device names a GPU, else event)",
+        "NAME",
         affects=ROUNDING,
         choices=(AUTO, *BACKENDS),
     )
     threads: int | str = of_machine(
-        "auto", "N", "the number of threads; 0 or auto: one per core", affects=HARMLESS, choices=("auto",)
+        "auto", "the number of threads; 0 or auto: one per core", "N", affects=HARMLESS, choices=("auto",)
     )
-    traceback: bool = of_machine(
-        False, None, "print the traceback of an error, not only its last line", affects=COMMAND
-    )
+    traceback: bool = of_machine(False, "print the traceback of an error, not only its last line", affects=COMMAND)
 
-    output: str = of_output("runs", "DIR", "the folder in which each run creates its own folder", affects=LOCATION)
+    output: str = of_output("runs", "the folder in which each run creates its own folder", "DIR", affects=LOCATION)
     name: str | None = of_output(
         None,
-        "NAME",
         "the name of the new folder (default: network, data set and time, of a run also the seed)",
+        "NAME",
         affects=LOCATION,
     )
-    tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", affects=FILES)
-    figures: bool = of_output(
-        True, None, "write no figures, no pictures of activation maps and no page", affects=HARMLESS
-    )
+    tensorboard: bool = of_output(False, "log to TensorBoard, in the run's folder", affects=FILES)
+    figures: bool = of_output(True, "write no figures, no pictures of activation maps and no page", affects=HARMLESS)
     figure_formats: tuple[str, ...] = of_formats()
     save_maps: int = of_output(
         0,
-        "N",
         "save the activation maps of N tested images of each class (without N: 1)",
+        "N",
         affects=FILES,
         arguments={"nargs": "?", "const": 1},
     )
     map_index: tuple[int, ...] = of_output(
-        (), "I", "save the activation maps of the tested images with these indices", affects=FILES
+        (), "save the activation maps of the tested images with these indices", "I", affects=FILES
     )
     save_features: str | None = of_output(
         None,
-        "STAGE",
         "save the latency maps of all images (without STAGE: of the last stage before the decision); evaluate.py does "
         "this in place of a test, and with --predict for these files",
+        "STAGE",
         affects=FILES,
         arguments={"nargs": "?", "const": LAST_STAGE},
     )
@@ -156,91 +152,88 @@ class TrainSettings(NetworkSettings):
         "         python train.py --resume latest"
     )
 
-    list_models: bool = of_commands(False, None, "print all networks with their phases and epochs", affects=COMMAND)
-    summary: bool = of_commands(False, None, "print the stages of --model as a table", affects=COMMAND)
+    list_models: bool = of_commands(False, "print all networks with their phases and epochs", affects=COMMAND)
+    summary: bool = of_commands(False, "print the stages of --model as a table", affects=COMMAND)
     resume: str | None = of_commands(
         None,
-        "RUN",
         "continue a run: latest, a folder, or its name in --output; to train a finished run longer, add --epochs with "
         "a larger last number",
+        "RUN",
         affects=COMMAND,
     )
 
-    model: str | None = of_network(None, "NAME", f"the network: {', '.join(network_names())}")
-    encoder: str | None = of_network(None, "NAME", f"the encoder: {', '.join(ENCODERS)} (default: that of the network)")
-    set: tuple[str, ...] = of_network((), "F=V", SET_HELP)
+    model: str | None = of_network(None, f"the network: {', '.join(network_names())}", "NAME")
+    encoder: str | None = of_network(None, f"the encoder: {', '.join(ENCODERS)} (default: that of the network)", "NAME")
+    set: tuple[str, ...] = of_network((), SET_HELP, "F=V")
     config: str | None = of_network(
         None,
-        "FILE",
         "read settings from a TOML file or a run's args.json; the command line takes precedence",
+        "FILE",
         affects=COMMAND,
     )
     init_from: str | None = of_network(
         None,
-        "RUN",
         "start with the weights and rates of a trained network, for all stages that fit; if RUN is a folder of runs, "
         "start from its run with the same --seed",
+        "RUN",
     )
 
     characters: bool = of_data(
         False,
-        None,
         "the images are characters, light on black: --predict and --draw scale and centre the ink of pictures as in "
         "MNIST; for your own data, because published ones need no flag",
         affects=FILES,
     )
     ratio: float = of_data(
-        1.0, "R", "the fraction of the training images to use; all images without labels are used", range=(0, 1)
+        1.0, "the fraction of the training images to use; all images without labels are used", "R", range=(0, 1)
     )
     val_split: int | float | None = of_data(
         None,
-        "N",
         "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them; of few "
         "images one of each class); not for data with a validation part",
+        "N",
     )
     labels: int | float | None = of_data(
         None,
-        "N",
         "phases with labels learn from N of the training images, the same number of each class, or from a fraction of "
         "them; phases without labels learn from all (default: all)",
+        "N",
     )
     spread: bool = of_data(
         False,
-        None,
         "spread the labels of few images over all training images, by what the stages below the decision stage have "
         "learned; the decision stage learns from all of them",
     )
-    test: bool = of_data(True, None, "do not classify the test images; report the validation images instead")
+    test: bool = of_data(True, "do not classify the test images; report the validation images instead")
 
     epochs: tuple[int, ...] = of_training(
         (),
-        "E",
         "the number of epochs of each phase, for deep2024: 2 4 4 10; 0 skips a phase (default: see --list-models)",
+        "E",
     )
     converge: float = of_training(
         0.0,
-        "C",
         "after its epochs, a phase without labels trains until its convergence, the mean of w (1 - w) of features that "
         "won, is below C, at most to epoch 20, of fewer than 1,000 images for 20,000 presentations; a number of "
         "--epochs above 20 is the most instead; 0: never (default: 0 with --epochs, otherwise that of the network)",
+        "C",
     )
     batch_size: int = of_training(
-        1000, "N", "the number of images of a batch, after which the R-STDP rates adapt", range=(1, MAX_COUNT)
+        1000, "the number of images of a batch, after which the R-STDP rates adapt", "N", range=(1, MAX_COUNT)
     )
-    seed: int = of_training(0, "S", "the seed of the weights, the splits and the order of images", range=(0, MAX_SEED))
-    patience: int = of_training(0, "E", "stop if the validation accuracy has not improved for E epochs; 0: never")
-    augment: str | None = of_training(None, "A=X", AUGMENT_HELP, arguments={"nargs": "+"})
+    seed: int = of_training(0, "the seed of the weights, the splits and the order of images", "S", range=(0, MAX_SEED))
+    patience: int = of_training(0, "stop if the validation accuracy has not improved for E epochs; 0: never", "E")
+    augment: str | None = of_training(None, AUGMENT_HELP, "A=X", arguments={"nargs": "+"})
 
     references: bool = of_output(
         True,
-        None,
         "on data other than MNIST, do not compare the network with its references: simple methods and control2026",
         affects=HARMLESS,
     )
     map_every: int = of_output(
-        0, "E", "also save the activation maps every E epochs; 0: only at the end", affects=FILES
+        0, "also save the activation maps every E epochs; 0: only at the end", "E", affects=FILES
     )
-    save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", affects=HARMLESS)
+    save_every: float = of_output(60.0, "seconds between two checkpoints", "SECONDS", affects=HARMLESS)
 
     @property
     def early(self) -> dict[str, float]:
@@ -296,24 +289,24 @@ class EvaluateSettings(NetworkSettings):
 
     run: tuple[str, ...] = of_network(
         (),
-        "RUN",
         "the trained network: a run's folder, its name in --output, a checkpoint, or latest; several networks are "
         "tested alone and together, and compared",
+        "RUN",
     )
-    model: str | None = of_network(None, "NAME", "the network that RUN must contain (default: any)")
-    dataset: str | None = of_data(None, "NAME", f"the data set: {list_datasets()} (default: that of the training)")
+    model: str | None = of_network(None, "the network that RUN must contain (default: any)", "NAME")
+    dataset: str | None = of_data(None, f"the data set: {list_datasets()} (default: that of the training)", "NAME")
     predict: tuple[str, ...] = of_prediction(
-        (), "FILE", "classify image files: their names, folders, or patterns ('*.png')"
+        (), "classify image files: their names, folders, or patterns ('*.png')", "FILE"
     )
-    raw: bool = of_prediction(False, None, "only resize pictures of characters; do not centre the ink")
-    scores: bool = of_prediction(False, None, "also print the scores of all classes")
-    json: bool = of_prediction(False, None, "print the classes and scores of all images as one JSON list")
-    nir: str | None = of_output(None, "FILE", "export the network as a NIR graph, for other simulators and hardware")
+    raw: bool = of_prediction(False, "only resize pictures of characters; do not centre the ink")
+    scores: bool = of_prediction(False, "also print the scores of all classes")
+    json: bool = of_prediction(False, "print the classes and scores of all images as one JSON list")
+    nir: str | None = of_output(None, "export the network as a NIR graph, for other simulators and hardware", "FILE")
     draw: str | None = of_output(
         None,
-        "FILE",
         "write a page (.html) on which an image is drawn and the network answers, in a browser, offline; --map-index "
         "and --save-maps choose its test images",
+        "FILE",
     )
 
     def __post_init__(self):
@@ -359,40 +352,40 @@ class SweepSettings(Settings):
         "             --grid s2.threshold 8 10 12 --output runs/sweep"
     )
 
-    model: tuple[str, ...] = of_network((), "NAME", "the networks")
-    set: tuple[str, ...] = of_network((), "F=V", SET_HELP)
+    model: tuple[str, ...] = of_network((), "the networks", "NAME")
+    set: tuple[str, ...] = of_network((), SET_HELP, "F=V")
     grid: tuple[tuple[str, ...], ...] = of_network(
         (),
-        ("F", "V"),
         "a field as in --set, and its values; repeat the flag to combine several fields",
+        ("F", "V"),
         arguments={"action": "append"},
     )
-    dataset: tuple[str, ...] = of_data(("mnist",), "NAME", "the data sets (default: mnist)")
+    dataset: tuple[str, ...] = of_data(("mnist",), "the data sets (default: mnist)", "NAME")
     epochs: tuple[int, ...] = of_training(
-        (), "E", "the number of epochs of each phase, for all networks (default: that of each network)"
+        (), "the number of epochs of each phase, for all networks (default: that of each network)", "E"
     )
     labels: tuple[float, ...] = of_data(
-        (), "N", "the numbers or fractions of training images whose labels are learned (default: all)"
+        (), "the numbers or fractions of training images whose labels are learned (default: all)", "N"
     )
-    seeds: tuple[int, ...] = of_training((0,), "S", "the seeds (default: 0)", range=(0, MAX_SEED))
-    threads: int = of_machine(1, "N", "the number of threads of each run", range=(1, MAX_COUNT))
-    jobs: int = of_machine(0, "N", "the number of runs at a time; 0: as many as the cores allow")
+    seeds: tuple[int, ...] = of_training((0,), "the seeds (default: 0)", "S", range=(0, MAX_SEED))
+    threads: int = of_machine(1, "the number of threads of each run", "N", range=(1, MAX_COUNT))
+    jobs: int = of_machine(0, "the number of runs at a time; 0: as many as the cores allow", "N")
     scheduler: str | None = of_machine(
         None,
-        "ADDRESS",
         "train on a Dask cluster: the address of its scheduler, tcp://HOST:PORT; its machines have this repository and "
         "--output at the same paths",
+        "ADDRESS",
     )
-    output: str | None = of_output(None, "DIR", "the folder in which each run creates its own folder")
+    output: str | None = of_output(None, "the folder in which each run creates its own folder", "DIR")
     figure_formats: tuple[str, ...] = of_formats()
     test: str | None = of_output(
         None,
-        "DIR",
         "classify the test images by the finished runs in this folder that were trained with --no-test, each once, and "
         "add their scores to the report",
+        "DIR",
     )
     report: tuple[str, ...] = of_output(
-        (), "RUN", "write tables and learning curves of these runs, or of the runs in these folders"
+        (), "write tables and learning curves of these runs, or of the runs in these folders", "RUN"
     )
     run_flags: tuple[str, ...] = ()  # all words of the command line that are not settings of the sweep
 
