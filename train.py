@@ -87,7 +87,7 @@ def train(settings: TrainSettings) -> None:
             run = Run(plan, folder)
             if replaces:
                 run.log.info(f"replaces the dry run in {folder}")
-            run.log_start()
+            run.log_start("run folder")
             learn(run)
             finish(run)
 
@@ -107,11 +107,11 @@ def learn(run: Run) -> None:
     plan = run.plan
     settings = plan.settings
     with handle_signals(run.stop.note):  # an exception would be lost while a kernel is loaded
-        images, validation = run.open()
+        images = run.open()
         recorders = [*list_recorders(run, images), Checkpoints(run)]  # what they count as done is then on the disk
         steps = plan.model.steps(
             images,
-            validation,
+            run.validation,
             settings.epochs,
             batch_size=settings.batch_size,
             seed=settings.seed,
@@ -175,9 +175,9 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     with offer_resume(folder.path):
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        run = Run(plan, folder.path, is_resumed=True)
+        run = Run(plan, folder.path)
         run.save()  # with these settings
-        run.log_start()
+        run.log_start("resuming")
         learn(run)
         finish(run)
 

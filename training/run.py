@@ -30,7 +30,6 @@ class Run:
     Args:
         plan: what is trained and written, and where the training begins. A run changes its model, record and progress.
         folder: the folder of the run, which exists.
-        is_resumed: whether the run was interrupted. If it was not, the progress is empty.
 
     Attributes:
         validation: the encoded validation images; None before ``open``, and if they are not used.
@@ -38,11 +37,10 @@ class Run:
         seconds: {part of the run: seconds}.
     """
 
-    def __init__(self, plan: Plan, folder: Path, is_resumed: bool = False):
+    def __init__(self, plan: Plan, folder: Path):
         self.plan = plan
         self.folder = folder
         self.log = RunLog(folder, plan.settings.tensorboard)
-        self.is_resumed = is_resumed
         self.stop = StopRequest()
         self.validation: LatencyDataset | None = None
         self.seconds: dict[str, float] = {}
@@ -52,10 +50,10 @@ class Run:
     def progress(self) -> Progress:
         return self.plan.progress
 
-    def log_start(self) -> None:
-        """Log what is trained, and on which images."""
+    def log_start(self, begins: str) -> None:
+        """Log what is trained, and on which images. begins: how the run begins."""
         plan = self.plan
-        self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
+        self.log.info(f"{begins}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in plan.splits.count_images().items()]
         self.log.info(f"{'  '.join(counts)} images")
         names = plan.splits.data.class_names
@@ -63,8 +61,8 @@ class Run:
         self.log.info_all([*plan.splits.data.notes, *plan.splits.note_copies(), *plan.notes])
         self.log.board.log_network()
 
-    def open(self) -> tuple[LatencyDataset, LatencyDataset | None]:
-        """Encode the images. Returns the training images, and the validation images if they are used."""
+    def open(self) -> LatencyDataset:
+        """Encode the images, also the validation images if they are used. Returns the training images."""
         plan = self.plan
         self.log.announce("the input")
         start = time.perf_counter()
@@ -75,7 +73,7 @@ class Run:
         if train.labelled is not None and self.validation and plan.settings.epochs[-1]:
             self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
         self.seconds["encoding"] = time.perf_counter() - start
-        return train, self.validation
+        return train
 
     # -----------------------------------------------------------------------------------------------------------------
     # Images

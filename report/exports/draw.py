@@ -113,13 +113,21 @@ def write_drawing_page(path: Path, network: Any, images: np.ndarray, indices: np
         fields = {"lowest": whole.lowest, "scale": whole.scale, "unit": whole.unit}
         weights[layer_name] = {**fields, "shape": whole.steps.shape, "bytes": encode(whole.steps)}
     (encoder_fields,) = to_plain(encoder).values()
-    description = {"decision": model.decision, "encoder": encoder_fields, "stages": describe_stages(computed)}
     expected, _ = network.classify(images)
     decisions, _ = replace(network, model=computed).classify(images)
-    more |= {"data": collect_data(network), "network": network, "encode": encode, "weights": weights}
-    more |= {"description": description, "indices": indices, "decisions": decisions[indices].tolist()}
-    more |= {"tested": len(images), "equal": int((decisions == expected).sum())}
-    write_text(path, load_template("exports/draw.html").render(more))
+    page = load_template("exports/draw.html").render(
+        data=collect_data(network),
+        network=network,
+        encode=encode,
+        weights=weights,
+        description={"decision": model.decision, "encoder": encoder_fields, "stages": describe_stages(computed)},
+        indices=indices,
+        decisions=decisions[indices].tolist(),
+        tested=len(images),
+        equal=int((decisions == expected).sum()),
+        **more,
+    )
+    write_text(path, page)
 
 
 def describe_stages(model: NetworkTrainer) -> list[dict]:
