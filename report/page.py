@@ -43,7 +43,7 @@ def load_template(name: str) -> Template:
     """Return a compiled template of this folder."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": format_percent, "cell": format_cell, "balance": measure_balance}
+    environment.filters |= {"value": format_value, "balance": measure_balance}
     return environment.get_template(name)
 
 
@@ -190,12 +190,8 @@ def list_files(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in files]
 
 
-def format_percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
-
-
-def format_cell(value: Any, form: str) -> str:
-    """Format a value of the history by the form of its ``Column``."""
+def format_value(value: Any, form: str) -> str:
+    """Format a value, such as a fraction by ".2%" or one of the history by the form of its ``Column``; None as ""."""
     return "" if value is None else format(value, form).replace("%", " %")
 
 
