@@ -84,7 +84,7 @@ class Diagnosis:
         self.model = model
         self.lengths = lengths
         self.encoder = encoder
-        self.latencies = train.maps[INPUT][choose_evenly(len(train), SAMPLE)].to(model.device)
+        self.latencies = train.maps[INPUT][choose_evenly(len(train), SAMPLE)]
 
     def diagnose_border(self, border: float) -> Iterator[Finding]:
         """Yield whether the border of the training images is far from black, as which S1C1 continues them."""

@@ -52,7 +52,7 @@ def count_spikes(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np
     names = [INPUT, *(name for name, node in model.nodes.items() if node.stage.fires)]
     spikes: dict = defaultdict(int)
     for images in latencies.split(COUNTED_TOGETHER):
-        for name, latency in model.walk({INPUT: images}, names):
+        for name, latency in model.walk(images, names):
             fired = latency < model.time_steps
             spikes[name] += fired.sum(0).numpy(force=True)
     return spikes

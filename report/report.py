@@ -215,7 +215,7 @@ def raster(report, caption):
     model = report.model
     layers = [name for name, stage in model.declaration.items() if stage.convs and stage.fires]
     maps = {}
-    for name, latencies in model.walk({INPUT: report.latencies[shown]}, [INPUT, *layers]):
+    for name, latencies in model.walk(report.latencies[shown], [INPUT, *layers]):
         maps[name] = latencies.cpu().numpy()
     names = [report.class_names[label] for label in present[:RASTER_IMAGES]]
     title = report.format_title(f"{caption} of the first image of each class", len(shown))
@@ -282,7 +282,7 @@ def count_spike_times(model: NetworkTrainer, latencies: LatencyMap) -> dict[str,
     counts: dict = defaultdict(int)
     timed = latencies[choose_evenly(len(latencies), TIMED_IMAGES)]
     for batch in timed.split(50):  # numpy.bincount converts them to eight bytes per neuron
-        for name, maps in model.walk({INPUT: batch}, names):
+        for name, maps in model.walk(batch, names):
             for features, rows, columns in regions[name]:
                 times = maps[:, features, rows, columns].cpu().numpy().ravel()
                 counts[name] += np.bincount(times, minlength=model.time_steps + 1)

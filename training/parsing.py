@@ -43,12 +43,7 @@ COMMAND = "what the command does"  # not a property of the run, so it is not sav
 
 FIXED = LEARNING, CODE, FILES  # a resumed run may not change these
 
-TYPES = {
-    bool: ("true or false", "true or false"),
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-    str: ("a text", "texts"),
-}
+TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 MAX_COUNT = 2**31 - 1
 
 
@@ -123,13 +118,11 @@ class Setting(NamedTuple):
         group.add_argument(self.flag.replace("RUN", "run"), metavar=self.metavar, help=text, **options)
 
 
-def describe_type(hint: Any, is_plural: bool = False) -> str:
-    """Return the values of a type in words, such as "a list of whole numbers"."""
+def describe_type(hint: Any) -> str:
+    """Return the values of a type in words, such as "a list, each item a whole number"."""
     if get_origin(hint) is tuple:
-        items = describe_type(get_args(hint)[0], is_plural=True)
-        return f"lists of {items}" if is_plural else f"a list of {items}"
-    options = [option for option in get_args(hint) or (hint,) if option is not NoneType]
-    return " or ".join(TYPES[option][is_plural] for option in options)
+        return f"a list, each item {describe_type(get_args(hint)[0])}"
+    return " or ".join(TYPES[option] for option in get_args(hint) or (hint,) if option is not NoneType)
 
 
 def setting(group: str, default: Any, help: str, metavar: Any = None, **more: Any) -> Any:

@@ -261,7 +261,7 @@ def _are_equal(part: Any, other: Any) -> bool:
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: np.ndarray, stage: str) -> torch.Tensor:
     """Compute the latency maps uint8 (N, C, H, W) of a stage."""
     for part, latencies in encode_chunks(encoder, images):
-        maps = model.map_of(latencies.to(model.device), stage)[:].cpu()
+        maps = model.map_of(latencies, stage)[:].cpu()
         if not part.start:  # filled in place, because to join the parts at the end takes twice the memory
             out = maps.new_empty((len(images), *maps.shape[1:]))
         out[part] = maps
