@@ -56,9 +56,9 @@ def save_activation_maps(
     for place, index in enumerate(indices):
         latency = latencies[place : place + 1]
         class_name = class_names[labels[index]]
-        file = name_file(int(index), class_name)
+        file = name_file(index, class_name)
         maps = {name: values[0].cpu().numpy() for name, values in model.walk(latency, wanted)}
-        content: dict = {**maps, "label": int(labels[index]), "index": int(index), "steps": model.time_steps}
+        content: dict = {**maps, "label": labels[index], "index": index, "steps": model.time_steps}
         title = f"image {index}, label {class_name}"
         potentials: Arrays = {}
         if model.decision in wanted:

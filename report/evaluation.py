@@ -203,7 +203,7 @@ def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    names = list(range(scores.shape[1]))
+    names = range(scores.shape[1])
     scores_of_classes = precision_recall_fscore_support(labels, predictions, labels=names, zero_division=0)
     per_class = dict(zip(("precision", "recall", "f1", "support"), scores_of_classes, strict=True))
     matrix = confusion_matrix(labels, predictions, labels=[*names, SILENT])

@@ -198,7 +198,7 @@ def format_value(value: Any, form: str) -> str:
 def pack(values: np.ndarray, low: float, high: float) -> dict:
     """Encode an array for the page's script: its shape, and the values from low to high as bytes 0 to 255."""
     levels = np.interp(values, (low, high), (0, 255)).round()
-    return {"shape": list(levels.shape), "low": float(low), "high": float(high), "bytes": encode(levels)}
+    return {"shape": levels.shape, "low": float(low), "high": float(high), "bytes": encode(levels)}
 
 
 def encode(array: np.ndarray, kind: str = "u1") -> str:
@@ -226,7 +226,7 @@ def read_maps(folder: Path, report: Report) -> tuple[list[dict], list[str]]:
             "maps": {name: encode(content[name]) for name in (INPUT, *report.model.declaration) if name in content},
             "potentials": pack_floats(content, "potentials"),
             "race": pack_floats(content, "race"),
-            "picture": {"shape": list(picture.shape), "bytes": encode(picture)},
+            "picture": {"shape": picture.shape, "bytes": encode(picture)},
         }
         room -= len(json.dumps(entry))
         if room < 0:

@@ -40,7 +40,7 @@ def compute_preferred_features(
     pattern. Nor are those above a stage that has other channels than the one below it.
     """
     features = {}
-    signs = torch.tensor(list(polarity), dtype=torch.float32)
+    signs = torch.tensor(polarity, dtype=torch.float32)
     if not signs.any():
         signs += 1
     is_coloured = colours == 3 and len(signs) % 3 == 0
@@ -87,7 +87,7 @@ def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.T
         step: pixels between neighbouring neurons of the layer below.
         weight: (F, C, kh, kw).
     """
-    window = tuple(weight.shape[2:])
+    window = weight.shape[2:]
     blocks = weight.detach().cpu().float().split(max(1, BLOCK // below[0].numel()))
 
     def project(polarity):

@@ -255,7 +255,7 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
     signs = np.asarray(polarity)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, 15)).round().astype(int))
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
-    pictures = mix_colors({sign: spiked[:, signs == sign].mean(1) for sign in np.unique(signs).tolist()})
+    pictures = mix_colors({sign: spiked[:, signs == sign].mean(1) for sign in np.unique(signs)})
     words = {1: "on cell has spiked", -1: "off cell has spiked", 0: "input has spiked"}
     rows = [f"from time step {step}" for step in shown[::5]]
     caption = "all spikes so far; paler: at some of the scales"

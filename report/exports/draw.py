@@ -137,7 +137,7 @@ def describe_stages(model: NetworkTrainer) -> list[dict]:
         entry: dict = {"name": name, "kind": type(stage).__name__, "inputs": model.inputs_of(name)}
         for layer_name, layer in model.named_layers([name]):
             conv = layer.stage
-            fields = {"label": layer_name, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
+            fields = {"label": layer_name, "kernel": conv.kernel, "padding": conv.padding, "levels": conv.levels}
             entry |= fields | {"threshold": layer.threshold if conv.fires else None}
         if not stage.convs:
             entry |= {key: value for key, value in vars(stage).items() if key != "inputs"}
