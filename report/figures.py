@@ -181,7 +181,7 @@ def _draw_outcomes(panels, rows):
     marker = "o" if len(rows) <= 30 else None
     margin = max(0.5, 0.01 * len(rows))
     accuracies = _percent(rows, "val_accuracy")
-    best = None if np.isnan(accuracies).all() else int(np.nanargmax(accuracies))
+    best = None if np.isnan(accuracies).all() else np.nanargmax(accuracies)
     for part, axes in panels.items():
         values = _percent(rows, f"train_{part}")
         axes.plot(epochs, values, color=TRAINING, marker=marker, ms=6, mfc="white", label="training")
@@ -369,9 +369,9 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="decision", ylabel="true class")
-    correct = int(np.trace(matrix))
-    silent = int(matrix[:, -1].sum())
-    axes.set_title(f"{correct:,} of {int(matrix.sum()):,} correct, {silent:,} silent")
+    correct = np.trace(matrix)
+    silent = matrix[:, -1].sum()
+    axes.set_title(f"{correct:,} of {matrix.sum():,} correct, {silent:,} silent")
     bar = figure.colorbar(picture, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 100])
     bar.set_label("% of the true class (square-root scale)")
     bar.outline.set_visible(False)

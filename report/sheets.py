@@ -56,30 +56,29 @@ def draw_sheet(
     font = load_font(12)
     name_font = load_font(15, "-Bold")
     strips = []
+    right = MARGIN  # of the key
     for colors, text in key:
         pixels = max(2, min(8, 200 // len(colors)))  # of a colour: those of time steps can be told apart
-        size = max(12, pixels * len(colors)), 12
-        strips.append((Image.fromarray(colors[None]).resize(size, NEAREST), text))
+        strip = Image.fromarray(colors[None]).resize((max(12, pixels * len(colors)), 12), NEAREST)
+        strips.append((right, strip, text))
+        right += strip.width + 22 + math.ceil(font.getlength(text))
 
     top = MARGIN + 8 + LINE * (1 + len(lines))  # of the key
     bottom = top + LINE * bool(key)
     left = MARGIN + 8 + math.ceil(max(map(font.getlength, rows)))  # of the tiles
-    steps = [strip.width + 22 + math.ceil(font.getlength(text)) for strip, text in strips]
-    text_width = math.ceil(max(name_font.getlength(name), *map(font.getlength, lines), sum(steps)))
-    width = MARGIN + max(left + mosaic.width, MARGIN + text_width)
+    text_width = math.ceil(max(name_font.getlength(name), *map(font.getlength, lines)))
+    width = MARGIN + max(left + mosaic.width, right, MARGIN + text_width)
     sheet = Image.new("RGB", (width, bottom + mosaic.height + MARGIN), PAPER)
 
     brush = ImageDraw.Draw(sheet)
     brush.text((MARGIN, MARGIN), name, INK, name_font)
     for number, line in enumerate(lines, start=1):
         brush.text((MARGIN, MARGIN + 4 + LINE * number), line, INK, font)
-    x = MARGIN
-    for (strip, text), step in zip(strips, steps, strict=True):
+    for x, strip, text in strips:
         end = x + strip.width
         brush.rectangle((x - 1, top - 1, end, top + strip.height), outline=GROUND)
         sheet.paste(strip, (x, top))
         brush.text((end + 6, top + 6), text, INK, font, "lm")
-        x += step
     for number, row in enumerate(rows):
         middle = bottom + (number + 0.5) * mosaic.height / len(rows)
         brush.text((left - 8, middle), row, INK, font, "rm")
