@@ -251,8 +251,11 @@ def write_features(
     """Compute and save the features of some splits. title: of the folder. more: arrays that are saved beside them."""
     model = network.model
     choose_stage(model, stage, max(map(len, splits.values())))
-    command = {"command_line": settings.command_line, "code_sha256": digest_code()}
-    command["checkpoint"] = str(network.checkpoint.path)
+    command = {
+        "command_line": settings.command_line,
+        "code_sha256": digest_code(),
+        "checkpoint": str(network.checkpoint.path),
+    }
     folder_name = f"{model.name}-{to_folder_name(title)}-features"
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
         write_start(claimed, command, describe(model, read_settings(network.checkpoint)))

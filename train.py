@@ -51,7 +51,8 @@ def main(words: list[str]) -> int | None:
         if settings.list_models:
             print_output(list_models())
         elif settings.summary:
-            print_summary(settings)
+            _, _, model = resolve(settings, load_data(settings))
+            print_output(describe(model, settings))
         elif settings.resume:
             resume(settings.resume, settings)
         else:
@@ -59,11 +60,6 @@ def main(words: list[str]) -> int | None:
     except Stopped as stopped:
         return stopped.code
     return None
-
-
-def print_summary(settings: TrainSettings) -> None:
-    _, _, model = resolve(settings, load_data(settings))
-    print_output(describe(model, settings))
 
 
 def train(settings: TrainSettings) -> None:
@@ -77,8 +73,13 @@ def train(settings: TrainSettings) -> None:
     replaces = settings.name is not None and is_replaced(Path(settings.output, settings.name))
     with claim_folder(settings.output, name, settings.name, is_replaced) as folder:
         (folder / "checkpoints").mkdir()
-        command = {"command_line": settings.command_line, "flags": plan.record.flags, "paths": plan.record.paths}
-        command |= {**plan.record.origin, "code_sha256": digest_code()}
+        command = {
+            "command_line": settings.command_line,
+            "flags": plan.record.flags,
+            "paths": plan.record.paths,
+            **plan.record.origin,
+            "code_sha256": digest_code(),
+        }
         write_start(folder, command, describe(plan.model, plan.settings))
         last = RunFolder(folder).last
         save_checkpoint(collect_checkpoint(last, plan.model, plan.encoder, plan.record, plan.progress))

@@ -302,7 +302,7 @@ def describe_environment() -> dict:
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "git_commit": find_commit(),
         "platform": platform.platform(),
-        "processor": find_processor(),
+        "processor": _read_proc("cpuinfo", "model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }
@@ -316,11 +316,6 @@ def find_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None
-
-
-def find_processor() -> str:
-    """Return the name of the processor's model, or its architecture if the system does not name the model."""
-    return _read_proc("cpuinfo", "model name") or platform.processor() or platform.machine()
 
 
 def _read_proc(name: str, key: str) -> str | None:

@@ -135,14 +135,11 @@ class Filter:
     def __init__(self, filter_kernels, padding=0, thresholds=None, use_abs: bool = False):
         kernels = []
         for kernel in filter_kernels:
-            kernels.append(kernel if isinstance(kernel, Tensor) else kernel())
+            kernel = kernel if isinstance(kernel, Tensor) else kernel()
+            kernels.append(kernel if kernel.is_floating_point() else kernel.to(torch.get_default_dtype()))
         height = max(kernel.shape[0] for kernel in kernels)
         width = max(kernel.shape[1] for kernel in kernels)
-        padded = []
-        for kernel in kernels:
-            if not kernel.is_floating_point():
-                kernel = kernel.to(torch.get_default_dtype())
-            padded.append(center(kernel, height, width))
+        padded = [center(kernel, height, width) for kernel in kernels]
         self.kernels = torch.stack(padded).unsqueeze(1)  # (K, 1, height, width)
         self.number_of_kernels = len(kernels)
         self.max_window_size = max(height, width)

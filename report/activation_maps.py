@@ -56,7 +56,8 @@ def save_activation_maps(
     for place, index in enumerate(indices):
         latency = latencies[place : place + 1]
         class_name = class_names[labels[index]]
-        file = name_file(index, class_name)
+        label = re.sub(r"[^\w-]", "-", class_name[:NAME_LENGTH])  # the class "T-shirt/top" becomes "T-shirt-top"
+        file = f"{index:05d}_label-{label}"
         maps = {name: values[0].cpu().numpy() for name, values in model.walk(latency, wanted)}
         content: dict = {**maps, "label": labels[index], "index": index, "steps": model.time_steps}
         title = f"image {index}, label {class_name}"
@@ -126,9 +127,3 @@ def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, li
         below = model.inputs_of(name)[0]
         regions[name] = stage.regions(regions[below], shapes[below], shapes[name])
     return regions
-
-
-def name_file(index: int, class_name: str) -> str:
-    """Return the name of an image's files, without the suffix. The class "T-shirt/top" becomes "T-shirt-top" in it."""
-    label = re.sub(r"[^\w-]", "-", class_name[:NAME_LENGTH])
-    return f"{index:05d}_label-{label}"

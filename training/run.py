@@ -82,14 +82,13 @@ class Run:
         """Return the encoded images of a split, packed on a CPU, with their labels. Raises Stopped after a signal."""
         chosen = self.plan.splits.get_split(split)
         count = len(chosen)
-        encoder = self.plan.encoder
-        title = f"encoding the {split} images"
-        device = self.plan.model.device
-        for part, encoded in encode_chunks(encoder, chosen.images):
+        model = self.plan.model
+        for part, encoded in encode_chunks(self.plan.encoder, chosen.images):
+            encoded = encoded.to(model.device)
             if not part.start:
-                latencies = self.plan.model.allocate(INPUT, encoded.to(device), count, device.type == "cpu")
-            latencies[part] = encoded.to(device)
-            self.log.show(title, part.stop, count)
+                latencies = model.allocate(INPUT, encoded, count, model.device.type == "cpu")
+            latencies[part] = encoded
+            self.log.show(f"encoding the {split} images", part.stop, count)
             if self.stop.asked:
                 raise Stopped(self.stop.number)
         self.log.close_bar()

@@ -93,15 +93,16 @@ class Board:
         for layer_name, layer in model.named_layers(phase.stages):
             tag = f"stages/{layer_name}"
             rule = phase.rules[layer_name]
-            scalars = {f"{tag}/convergence": compute_convergence(layer.weight, rule, wins[layer_name])}
+            won = wins[layer_name]
+            scalars = {f"{tag}/convergence": compute_convergence(layer.weight, rule, won)}
             rates = layer.rates(rule).reshape(-1, 2).tolist()
             for row, (ltp, ltd) in zip(rule.rows, rates, strict=True):
                 name = f"{tag}/{row}".rstrip("/")
                 scalars[f"{name}/ltp_rate"] = ltp
                 scalars[f"{name}/ltd_rate"] = ltd
-            if wins[layer_name].any():
-                scalars[f"{tag}/dead_features"] = int((wins[layer_name] == 0).sum())
-                writer.add_histogram(f"{tag}/wins_per_feature", wins[layer_name], step)
+            if won.any():
+                scalars[f"{tag}/dead_features"] = int((won == 0).sum())
+                writer.add_histogram(f"{tag}/wins_per_feature", won, step)
             self.log_scalars(run, scalars, step)
             writer.add_histogram(f"{tag}/weights", layer.weight.flatten(), step)
             if layer_name == next(model.named_layers())[0] and not layer.stage.sees_whole_maps:

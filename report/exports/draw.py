@@ -110,8 +110,13 @@ def write_drawing_page(path: Path, network: Any, images: np.ndarray, indices: np
     computed, whole_weights = quantize(model)
     weights = {}
     for layer_name, whole in whole_weights.items():
-        fields = {"lowest": whole.lowest, "scale": whole.scale, "unit": whole.unit}
-        weights[layer_name] = {**fields, "shape": whole.steps.shape, "bytes": encode(whole.steps)}
+        weights[layer_name] = {
+            "lowest": whole.lowest,
+            "scale": whole.scale,
+            "unit": whole.unit,
+            "shape": whole.steps.shape,
+            "bytes": encode(whole.steps),
+        }
     (encoder_fields,) = to_plain(encoder).values()
     expected, _ = network.classify(images)
     decisions, _ = replace(network, model=computed).classify(images)
@@ -137,8 +142,8 @@ def describe_stages(model: NetworkTrainer) -> list[dict]:
         entry: dict = {"name": name, "kind": type(stage).__name__, "inputs": model.inputs_of(name)}
         for layer_name, layer in model.named_layers([name]):
             conv = layer.stage
-            fields = {"label": layer_name, "kernel": conv.kernel, "padding": conv.padding, "levels": conv.levels}
-            entry |= fields | {"threshold": layer.threshold if conv.fires else None}
+            entry |= {"label": layer_name, "kernel": conv.kernel, "padding": conv.padding, "levels": conv.levels}
+            entry["threshold"] = layer.threshold if conv.fires else None
         if not stage.convs:
             entry |= {key: value for key, value in vars(stage).items() if key != "inputs"}
         stages.append(entry)
