@@ -480,7 +480,7 @@ class NetworkTrainer(StageGraph):
                 "correct": validated.correct,
                 "accuracy": row.val_accuracy,
                 "balanced": balanced,
-                "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
+                "state": {key: value.cpu().clone() for key, value in self.state_dict().items()},
             }
         progress.finish_epoch(row)
 

@@ -60,8 +60,16 @@ def write_page(folder: Path, report: Report, results: dict | None = None) -> Pat
     data = {"images": images, "emergence": pack_emergence(report), "legend": describe_features(report.encoder)}
     if images:
         data |= collect_data(report)
-    of_run = report.model, report.title, report.history
-    return _write(folder, *of_run, results, class_names=report.class_names, data=data, left_out=left_out)
+    return _write(
+        folder,
+        report.model,
+        report.title,
+        report.history,
+        results,
+        class_names=report.class_names,
+        data=data,
+        left_out=left_out,
+    )
 
 
 def write_training_page(folder: Path, model: NetworkTrainer, title: str, history: Sequence[Row]) -> Path:

@@ -324,10 +324,13 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
 
 
 def compute_checksum(text: str, tensors: StateDict) -> str:
-    """Return the SHA-256, in hexadecimal digits, over a text and the name, type, shape and bytes of each tensor."""
+    """Return the SHA-256, in hexadecimal digits, over a text and the name, type, shape and bytes of each tensor.
+
+    The tensors are on the CPU and contiguous.
+    """
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         dtype = str(tensor.dtype).removeprefix("torch.")
         digest.update(f"\n{name}: {dtype} {tuple(tensor.shape)}\n".encode())  # a JSON text has no line break
-        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        digest.update(tensor.numpy().data)
     return digest.hexdigest()

@@ -93,8 +93,7 @@ def _class_notes(
 
 def _copy_stage(model: NetworkTrainer, name: str, state: StateDict) -> bool:
     """Copy a stage's tensors from ``state`` if its weights have the same shapes there. Returns whether they have."""
-    prefix = f"stages.{name}."
-    own = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(prefix)}
+    own = model.stages[name].state_dict(prefix=f"stages.{name}.")
     fitting = [key for key in own if key in state and state[key].shape == own[key].shape]
     weights = [key for key in own if key.endswith("weight")]
     if not weights or not set(weights) <= set(fitting):
