@@ -102,8 +102,9 @@ class STDP(nn.Module):
         self.lower_bound = lower_bound
         self.upper_bound = upper_bound
         rates = torch.tensor([[float(rate) for rate in pair] for pair in pairs], dtype=torch.float64)
-        for name, column in zip(("ltp", "ltd"), rates.to(conv_layer.weight.device).unbind(1), strict=True):
-            self.register_buffer(name, column.clone())
+        ltp, ltd = rates.to(conv_layer.weight.device).unbind(1)
+        self.register_buffer("ltp", ltp.clone())
+        self.register_buffer("ltd", ltd.clone())
 
     @property
     def conv_layer(self) -> Convolution:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib import import_module
 from pkgutil import iter_modules
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ def read_encoder(plain: Mapping[str, Any]) -> Encoder:
 def choose_encoder(
     declared: Encoder,
     name: str | None = None,
-    values: Mapping[str, Any] = MappingProxyType({}),
+    values: Mapping[str, Any] = {},
     colours: int = 1,
 ) -> Encoder:
     """Return the encoder that a network declares, or another encoder, for images with this number of colours.

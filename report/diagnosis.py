@@ -8,7 +8,6 @@ another border gained nothing significant: results/logs/own-data.log.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +44,7 @@ class Finding(NamedTuple):
     """A text of the diagnosis, and what it advises: {"converge", "epochs.NUMBER" or "set.FIELD": value}."""
 
     text: str
-    advice: Mapping[str, Any] = MappingProxyType({})
+    advice: Mapping[str, Any] = {}
 
 
 def join_advice(advice: Mapping[str, Any], lengths: Lengths, words: Sequence[str]) -> str:
