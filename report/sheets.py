@@ -30,6 +30,8 @@ NEAREST = Image.Resampling.NEAREST
 FAINT = 0.5  # of the largest value that is possible: features that reach it nowhere are not drawn black and white
 MAX_FILTERS = 100  # features of a sheet of filters: more would be too small to read
 
+Key = Sequence[tuple[np.ndarray, str]]  # colours, uint8 (n, 3), and what they mean
+
 
 def draw_sheet(
     tiles: np.ndarray,
@@ -37,7 +39,7 @@ def draw_sheet(
     title: str,
     caption: str,
     rows: Sequence[str] = (),
-    key: Sequence[tuple[np.ndarray, str]] = (),
+    key: Key = (),
     group: int = 1,
 ) -> Image.Image:
     """Draw tiles in a grid, below a title, a caption and a key of colours.
@@ -47,7 +49,7 @@ def draw_sheet(
         columns: number of tiles in a row, or of groups of tiles.
         title: the name of the sheet and, below it, lines about it.
         rows: names of the rows of tiles; none: the numbers of their first tiles.
-        key: colours, uint8 (n, 3), and what they mean.
+        key: what colours mean.
         group: number of tiles side by side that belong together.
     """
     rows = rows or [f"feature {first}" for first in range(0, len(tiles) // group, columns)]
@@ -281,7 +283,7 @@ def mix_colors(amounts: dict[int, np.ndarray]) -> np.ndarray:
     return (255 * np.clip(1 - ink, 0, 1)).round().astype(np.uint8)
 
 
-def make_key(polarity: Sequence[int], words: dict[int, str], both: str) -> list[tuple[np.ndarray, str]]:
+def make_key(polarity: Sequence[int], words: dict[int, str], both: str) -> Key:
     """Return a key of the colours of the polarities that occur, of on and off together, and of none."""
     names: dict[tuple[int, ...], str] = {(sign,): words[sign] for sign in (1, -1, 0) if sign in polarity}
     if {(1,), (-1,)} <= names.keys():

@@ -128,8 +128,7 @@ def train_readout(c: float, splits: dict[str, tuple], num_classes: int, log: Run
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    splits = dict(splits)
-    inputs, labels = splits.pop("train")
+    inputs, labels = splits["train"]
     classes = np.unique(labels).tolist()
     if len(classes) < 2:
         raise InputError("a readout needs training images of two classes or more")
@@ -144,7 +143,8 @@ def train_readout(c: float, splits: dict[str, tuple], num_classes: int, log: Run
     converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
     result = {"C": c, "converged": converged, "neurons": inputs.shape[1]}
     for split, (spikes, classes) in splits.items():
-        result[split] = _score(classifiers, spikes, classes, num_classes)
+        if split != "train":
+            result[split] = _score(classifiers, spikes, classes, num_classes)
     return result
 
 
