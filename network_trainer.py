@@ -179,25 +179,24 @@ class NetworkTrainer(StageGraph):
 
         maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
-        classes = self.class_of_feature()
         inputs = self.map_of(maps, self.input_name(self.find_decision()))
         parts = []
         for start in range(0, len(inputs) or 1, CHUNK):  # of no images, an empty part
-            parts.append(self._decide_part(inputs[start : start + CHUNK].to(self.device), classes))
+            parts.append(self._decide_part(inputs[start : start + CHUNK].to(self.device)))
         decisions, scores = zip(*parts, strict=True)
         return torch.cat(decisions), torch.cat(scores)
 
-    def _decide_part(self, inputs: torch.Tensor, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return decisions and scores, from the input of the decision stage. classes: of its features."""
+    def _decide_part(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return decisions and scores, from the input of the decision stage."""
         layers = self.stages[self.find_decision()].layers
         if layers[0].stage.fires:
-            return self._decide_first(layers[0], inputs, classes)
+            return self._decide_first(layers[0], inputs)
         votes = []
         highest = []
         scores = inputs.new_zeros(())
         for layer in layers:
             peaks = layer.peaks(inputs).to(self.device)
-            votes.append(classes_of(deciding_features(peaks), classes))
+            votes.append(classes_of(deciding_features(peaks), self.class_of_feature()))
             highest.append(peaks.amax(1))
             of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
             if len(layers) > 1:
@@ -206,11 +205,11 @@ class NetworkTrainer(StageGraph):
         decisions = majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes)
         return decisions, scores
 
-    def _decide_first(self, layer: Layer, inputs: torch.Tensor, classes: np.ndarray):
+    def _decide_first(self, layer: Layer, inputs: torch.Tensor):
         """Do the work of ``_decide_part`` for a stage whose first spike decides."""
         times, potentials = layer.first_spikes(inputs)
         is_earliest = times == times.amin(1, keepdim=True)
-        decisions = classes_of(deciding_features(potentials * is_earliest), classes)
+        decisions = classes_of(deciding_features(potentials * is_earliest), self.class_of_feature())
         excess = (potentials.double() - layer.threshold).clamp(min=0)
         scores = self.time_steps - times + excess / (1 + excess)
         return decisions, scores.unflatten(1, (self.num_classes, -1)).amax(2)

@@ -60,8 +60,9 @@ def find_source(init_from: str, settings: TrainSettings) -> Path:
         if len(of_seed) != 1:
             names = ", ".join(run.path.name for run in of_seed) or "none"
             settings.refuse("init_from", f"{path} must contain one run of seed {settings.seed}; it contains {names}")
-        path = of_seed[0].path
-        if not of_seed[0].is_finished:
+        (run,) = of_seed
+        path = run.path
+        if not run.is_finished:
             settings.refuse("init_from", f"{path} is not finished")
     return find_checkpoint(path, settings.output)
 

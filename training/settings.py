@@ -252,8 +252,12 @@ class TrainSettings(NetworkSettings):
         """
         network = model_class(self.model)
         usual: dict = {name: self.declared()[name].default for name in self.names(LEARNING) if name not in UNTITLED}
-        usual |= {"epochs": network.epochs, "converge": network.converge, "encoder": network.encoder.name}
-        usual["augment"] = str(network.augmentation)
+        usual |= {
+            "epochs": network.epochs,
+            "converge": network.converge,
+            "encoder": network.encoder.name,
+            "augment": str(network.augmentation),
+        }
         flags = [self.describe(name) for name in usual if getattr(self, name) != usual[name]]
         title = ", ".join([f"{network.name}, {dataset}, seed {self.seed}", *flags])
         return textwrap.fill(title, 90, break_on_hyphens=False)

@@ -107,7 +107,6 @@ class TrainedNetwork:
     def gather(self, images: Any) -> np.ndarray | torch.Tensor:
         """Return the images of ``classify`` as one array or tensor."""
         size = self.checkpoint.picture_size
-        colours = self.encoder.colours
         images = self._read(images)
         if not hasattr(images, "shape"):
             arrays = [np.asarray(self._read(image)) for image in images]
@@ -115,7 +114,7 @@ class TrainedNetwork:
                 images = np.stack(arrays)
             except ValueError as error:
                 raise InputError(f"these images cannot be classified together: {error}") from error
-        shape = (*size, 3) if colours == 3 else size
+        shape = (*size, 3) if self.encoder.colours == 3 else size
         if images.shape == shape:
             images = images[None]
         if images.shape[1:] != shape:
