@@ -212,7 +212,7 @@ def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[lis
     code = 0
     images = []
     entries = []
-    for path in chain.from_iterable(images_at(name) for name in settings.predict):
+    for path in chain.from_iterable(map(images_at, settings.predict)):
         try:
             image, note = network.read_image(path, settings.raw)
         except (InputError, OSError) as error:

@@ -111,8 +111,7 @@ def _list_files(folder: Path) -> list[str]:
 
 
 def _list_folders(folder: Path) -> list[Path]:
-    folders = (path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
-    return sorted(folders, key=BY_PARTS)
+    return sorted((path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name)), key=BY_PARTS)
 
 
 def _is_hidden(name: str) -> bool:
