@@ -71,16 +71,6 @@ class RunFolder:
         return self.args.get("code_sha256") or ""
 
     @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the data set in the last checkpoint, "" if it is damaged."""
-        return self.record.get("fingerprint") or ""
-
-    @property
-    def class_names(self) -> list[str]:
-        """The names of the classes in the last checkpoint, [] if it is damaged."""
-        return self.record.get("class_names") or []
-
-    @property
     def flags(self) -> Json:
         """The flags of train.py in the last checkpoint, or else in args.json: {} if both are damaged."""
         flags = (self.record or self.args).get("flags")
@@ -108,11 +98,6 @@ class RunFolder:
         """Whether all files of the run exist, and belong to its last epoch."""
         finished = self.results.get("finished")
         return finished is not None and finished == self.flags.get("epochs", finished)
-
-    @property
-    def decides(self) -> bool:
-        """Whether the network of a finished run has a decision stage. If not, the ``scores`` are the reason."""
-        return "scores" not in self.results
 
     @property
     def resume_words(self) -> list[str]:

@@ -22,7 +22,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import joblib
@@ -45,8 +45,15 @@ WAIT = 0.1  # seconds between two looks at a process
 # Runs in one row of the report may differ in these settings
 IGNORED = TrainSettings.names(ROUNDING, FILES, LOCATION, HARMLESS)
 # Settings of train.py that the sweep sets for each run: {name: the setting of the sweep that they follow from}
-SET_BY_SWEEP = {"model": "model", "dataset": "dataset", "seed": "seeds", "threads": "threads"}
-SET_BY_SWEEP |= {"output": "output", "name": "output", "labels": "labels"}
+SET_BY_SWEEP = {
+    "model": "model",
+    "dataset": "dataset",
+    "seed": "seeds",
+    "threads": "threads",
+    "output": "output",
+    "name": "output",
+    "labels": "labels",
+}
 
 
 @command_line
@@ -69,11 +76,8 @@ class PlannedRun:
     folder: RunFolder
     words: list[str]
     settings: TrainSettings
+    data: DataSet
     learned: tuple
-
-    @property
-    def name(self) -> str:
-        return self.folder.path.name
 
     @property
     def replaces(self) -> bool:
@@ -99,16 +103,15 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     axes = [[f"{field}={value.strip()}" for value in values] for field, *values in sweep.grid]
     points = list(itertools.product(*axes))
     runs: list[PlannedRun] = []
-    combinations = itertools.product(sweep.model, sweep.dataset, points, sweep.labels or [None], sweep.seeds)
-    for model, dataset, point, labels, seed in combinations:
-        run = plan_run(sweep, model, dataset, data[dataset], point, labels, seed)
+    for combination in itertools.product(sweep.model, sweep.dataset, points, sweep.labels or [None], sweep.seeds):
+        run = plan_run(sweep, data, *combination)
         for other in runs:
             if run.folder == other.folder:
                 raise InputError(f"two runs would have the folder {run.folder.path}; use two sweeps")
             if run.learned == other.learned:
-                names = f"{other.name} and {run.name}"
+                names = f"{other.settings.name} and {run.settings.name}"
                 raise InputError(f"two runs would learn the same, {names}; leave one of them out")
-        check_folder(run, data[dataset])
+        check_folder(run)
         runs.append(run)
     return runs
 
@@ -127,19 +130,21 @@ def check_flags(sweep: SweepSettings, common: TrainSettings) -> None:
 
 def plan_run(
     sweep: SweepSettings,
+    data: Mapping[str, DataSet],
     model: str,
     dataset: str,
-    data: DataSet,
     point: Sequence[str],
     labels: int | float | None,
     seed: int,
 ) -> PlannedRun:
     """Return a run. Raises InputError for settings that train.py refuses.
 
-    point: the values of --grid, "FIELD=VALUE" each. labels: the value of train.py's --labels.
+    data: by the values of --dataset. point: the values of --grid, "FIELD=VALUE" each. labels: the value of train.py's
+    --labels.
     """
-    of_labels = [] if labels is None else [f"labels{labels}"]
-    parts = (model_class(model).name, data.name, *point, *of_labels, f"seed{seed}")
+    given = [] if labels is None else [labels]
+    of_labels = [f"labels{number}" for number in given]
+    parts = (model_class(model).name, data[dataset].name, *point, *of_labels, f"seed{seed}")
     # characters that a file name should not contain become a dash; the sign of a negative number stays
     name = "-".join(re.sub(r"[^A-Za-z0-9._]+?(?=-[\w.])|[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
     if len(name) > MAX_NAME:
@@ -147,22 +152,18 @@ def plan_run(
         name = name[: MAX_NAME - len(end)] + end
     output = sweep.folder
     words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
-    if labels is not None:
-        words += ["--labels", str(labels)]
-    if sweep.epochs:
-        words += ["--epochs", *map(str, sweep.epochs)]
-    if sweep.set or point:
-        words += ["--set", *sweep.set, *point]
-    if sweep.figure_formats:
-        words += ["--figures", *sweep.figure_formats]
+    more = {"labels": given, "epochs": sweep.epochs, "set": [*sweep.set, *point], "figures": sweep.figure_formats}
+    for flag, values in more.items():
+        if values:
+            words += [f"--{flag}", *map(str, values)]
     words += ["--output", str(output), "--name", name]
-    plan = Plan.new(TrainSettings.parse(words), data, fits=False)
+    plan = Plan.new(TrainSettings.parse(words), data[dataset], fits=False)
     learned = replace(plan.settings, name=None, set=()), plan.model.declaration, plan.encoder
-    return PlannedRun(RunFolder(output / name), words, plan.settings, learned)
+    return PlannedRun(RunFolder(output / name), words, plan.settings, data[dataset], learned)
 
 
-def check_folder(run: PlannedRun, data: DataSet) -> None:
-    """Raise InputError if something else than this run, on this data set, or a dry run is in its place."""
+def check_folder(run: PlannedRun) -> None:
+    """Raise InputError if something else than this run, on its data set, or a dry run is in its place."""
     path = run.folder.path
     if not os.path.lexists(path) or run.replaces:
         return
@@ -172,22 +173,20 @@ def check_folder(run: PlannedRun, data: DataSet) -> None:
     if found.damage:
         raise InputError(f"{found.damage}; use another --output, or delete the folder {path} to train it again")
     before = TrainSettings.from_dict(found.flags)
-    changed = []
-    declared = run.settings.declared()
-    for name, value in run.settings.select(*FIXED).items():
-        if value != getattr(before, name) and name != "dataset":  # of which the images are compared
-            changed.append(declared[name].flag)
+    fixed = run.settings.select(*FIXED)
+    del fixed["dataset"]  # of which the images are compared
+    changed = [run.settings.declared()[name].flag for name in fixed if fixed[name] != getattr(before, name)]
     if changed == ["--no-test"] and not before.test:
         command = join_words(["python", "sweep.py", "--test", str(path.parent)])
         raise InputError(f"{path} was trained with --no-test: add it, or test the finished runs by {command}")
     if changed:
         raise InputError(f"{path} was begun with another {' '.join(changed)}; use another --output")
     if found.fingerprint:  # damaged runs lack it
-        check_unchanged(found.fingerprint, data, "restore the images, or use another --output")
+        check_unchanged(found.fingerprint, run.data, "restore the images, or use another --output")
 
 
 def train_one(
-    run: str, start: list[str], resume: list[str], here: str, threads: int, is_stopped: Callable[[], bool] | None = None
+    run: str, start: list[str], resume: list[str], here: str, threads: int, is_stopped: Callable[[], bool] = bool
 ) -> tuple[str, int, str]:
     """Run train.py in its own process until it ends, or until ``is_stopped()``, which stops it after its batch.
 
@@ -205,11 +204,9 @@ def train_one(
     Returns the name of the run, the exit code (130 or 143: it was stopped), and what it has written on stderr.
     """
     folder = Path(run)
-    while is_locked(folder):
-        if is_stopped and is_stopped():
-            break
+    while is_locked(folder) and not is_stopped():
         time.sleep(WAIT)
-    if is_stopped and is_stopped():
+    if is_stopped():
         return folder.name, 130, ""
     words = resume if folder.is_dir() else start
     # Windows ends a process at once, unless it has its own group, which gets Ctrl-Break in place of a signal
@@ -217,12 +214,14 @@ def train_one(
     end = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
     stopped = 128 + getattr(signal, "SIGBREAK", signal.SIGTERM), -signal.SIGTERM
     with tempfile.TemporaryFile() as errors:
-        quiet: dict = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors}
+        null = subprocess.DEVNULL
         env = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        process = subprocess.Popen(words, cwd=here, env=env, creationflags=group, **quiet)
+        process = subprocess.Popen(
+            words, stdin=null, stdout=null, stderr=errors, cwd=here, env=env, creationflags=group
+        )
         is_asked = False
         while process.poll() is None:
-            if is_stopped and is_stopped() and not is_asked:
+            if is_stopped() and not is_asked:
                 process.send_signal(end)
                 is_asked = True
             time.sleep(WAIT)
@@ -249,14 +248,6 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def write_commands(run: PlannedRun, settings: SweepSettings) -> tuple[list[str], list[str]]:
-    """Return the command that starts a run, and the command if its folder exists, which resumes or replaces it."""
-    program = [sys.executable, str(ROOT / "train.py"), "--threads", str(settings.threads)]
-    moved = ["--dataset", run.settings.data_name]  # the images may be in another place
-    then = run.words if run.replaces else [*run.folder.resume_words, *moved]
-    return [*program, *run.words], [*program, *then]
-
-
 def sweep(settings: SweepSettings) -> int:
     """Train all unfinished runs, and write the report. Returns the exit code."""
     output = settings.folder
@@ -265,17 +256,23 @@ def sweep(settings: SweepSettings) -> int:
     runs = plan_runs(settings)
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output, inside=True):  # the folder beside it may belong to others
-        unfinished = [run for run in runs if run.replaces or not run.folder.is_finished]
-        jobs = [(str(run.folder.path), *write_commands(run, settings)) for run in unfinished]
-        note = f"{len(runs)} runs, {len(runs) - len(unfinished)} of them finished"
-        return run_jobs(settings, jobs, output, note, [run.folder for run in runs], runs[0].settings.figures)
+        program = [sys.executable, str(ROOT / "train.py"), "--threads", str(settings.threads)]
+        jobs = []
+        for run in runs:
+            if run.replaces or not run.folder.is_finished:
+                then = run.words
+                if not run.replaces:  # the images may be in another place
+                    then = [*run.folder.resume_words, "--dataset", run.settings.data_name]
+                jobs.append((str(run.folder.path), [*program, *run.words], [*program, *then]))
+        note = f"{len(runs)} runs, {len(runs) - len(jobs)} of them finished"
+        return run_jobs(settings, jobs, output, note, [run.folder.path for run in runs], runs[0].settings.figures)
 
 
 def test(settings: SweepSettings) -> int:
     """Test the finished runs of ``--test`` that are untested, and write the report. Returns the exit code."""
     output = settings.folder
-    runs = [RunFolder(path) for path in list_runs(output)] if output.is_dir() else []
-    if not runs:
+    paths = list_runs(output)
+    if not paths:
         settings.refuse("test", f"{settings.test} is not a folder of runs")
     flags = EvaluateSettings.parse([str(output), *settings.run_flags])  # imports the plugins
     if len(flags.run) > 1:
@@ -284,16 +281,16 @@ def test(settings: SweepSettings) -> int:
         names = sorted(EvaluateSettings.declared()[name].flag for name in useless)
         settings.refuse("test", f"tests runs on their own data; leave out {' '.join(names)}")
     with lock_folder(output, inside=True):
-        swept = read_runs([run.path for run in runs])
+        swept = read_runs(paths)
         unfinished = sum(not run.is_finished for run in swept)
         untested = [RunFolder(run.folder) for run in swept if run.scores.get("tests") == 0]
-        without_decision = [run.path.name for run in untested if not run.decides]
-        if without_decision:
-            print_output(f"not tested, because their networks have no decision stage: {', '.join(without_decision)}")
-        untested = [run for run in untested if run.decides]
+        for run in untested:
+            if "scores" in run.results:  # the reason why there are none
+                print_output(f"not tested, because its network has no decision stage: {run.path.name}")
+        untested = [run for run in untested if "scores" not in run.results]
         for run in untested[:1]:
             load_checkpoint(run.best)  # a missing --plugin is refused once
-        draw = flags.figures and runs[0].flags.get("figures", True)
+        draw = flags.figures and swept[0].flags.get("figures", True)
         options = ["--threads", str(settings.threads), "--output", str(output)]
         if "dataset" in settings.given:  # they were moved
             options += ["--dataset", *settings.dataset]
@@ -306,8 +303,8 @@ def test(settings: SweepSettings) -> int:
             words = [sys.executable, str(ROOT / "evaluate.py"), str(run.path), *settings.run_flags, *options]
             jobs.append((str(run.path), words, words))
         tested = sum(run.scores.get("tests", 0) > 0 for run in swept)
-        note = f"{len(runs)} runs, {tested} of them tested, {unfinished} not finished"
-        code = run_jobs(settings, jobs, output, note, runs, draw)
+        note = f"{len(paths)} runs, {tested} of them tested, {unfinished} not finished"
+        code = run_jobs(settings, jobs, output, note, paths, draw)
         changed = [run.folder.name for run in read_runs([run.path for run in untested]) if not run.scores["tests"]]
         if code == 0 and changed:
             warn(f"the data set has changed since the training, so these runs are still untested: {', '.join(changed)}")
@@ -319,7 +316,7 @@ def run_jobs(
     jobs: list[tuple[str, list[str], list[str]]],
     output: Path,
     note: str,
-    runs: list[RunFolder],
+    runs: list[Path],
     draw: bool = True,
 ) -> int:
     """Run commands, several at a time, and write the report on the runs. Returns the exit code.
@@ -328,22 +325,25 @@ def run_jobs(
         jobs: the first three arguments of ``train_one`` of each command.
         output: the folder of the runs.
         note: a line for the log.
-        runs: all runs of the report.
+        runs: the folders of all runs of the report.
         draw: whether the report has learning curves.
     """
     stop = StopRequest()
     log = RunLog()
-    is_stopped = None if settings.scheduler else lambda: stop.asked
+    is_stopped = bool if settings.scheduler else lambda: stop.asked
+    workers = {"backend": "threading"}  # they start processes
+    if settings.scheduler:
+        workers = {"backend": "dask", "scheduler_host": settings.scheduler}
     tasks = [joblib.delayed(train_one)(*job, os.getcwd(), settings.threads, is_stopped) for job in jobs]
     count = settings.jobs or (-1 if settings.scheduler else max(1, joblib.cpu_count() // settings.threads))
     log.info(f"{note}; {count} at a time" if count > 0 else f"{note}; on {settings.scheduler}")
     failed = {}
     codes = set()
-    options = {"total": len(tasks), "disable": None, "leave": False, "dynamic_ncols": True, "file": sys.stdout}
     try:
-        with choose_workers(settings), handle_signals(stop_now if settings.scheduler else stop.note):
-            ends = joblib.Parallel(n_jobs=count, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
-            for number, (name, code, errors) in enumerate(tqdm(ends(tasks), **options), start=1):
+        with joblib.parallel_config(**workers), handle_signals(stop_now if settings.scheduler else stop.note):
+            run_all = joblib.Parallel(n_jobs=count, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
+            bar = tqdm(run_all(tasks), total=len(tasks), disable=None, leave=False, dynamic_ncols=True, file=sys.stdout)
+            for number, (name, code, errors) in enumerate(bar, start=1):
                 codes.add(code)
                 path = output / f"{name}.error.txt"
                 if code in (0, 130, 143):
@@ -356,7 +356,7 @@ def run_jobs(
                     log.info(f"{number}/{len(tasks)}  {read_runs([output / name])[0].describe()}")
     except Stopped as stopped:
         codes.add(stopped.code)
-    found = read_runs([run.path for run in runs if run.last.is_file()])
+    found = read_runs([path for path in runs if RunFolder(path).last.is_file()])
     for name, reason in failed.items():
         warn(f"failed: {name}: {reason}")
     if codes & {130, 143}:
@@ -366,13 +366,6 @@ def run_jobs(
         write_sweep_report(output, found, IGNORED, draw, settings.figure_formats)
         log.info(f"see {output / 'sweep.md'}")
     return int(bool(failed))
-
-
-def choose_workers(settings: SweepSettings) -> joblib.parallel_config:
-    """Return joblib's configuration: threads, which start processes, or the workers of a cluster."""
-    if settings.scheduler:
-        return joblib.parallel_config("dask", scheduler_host=settings.scheduler)
-    return joblib.parallel_config("threading")
 
 
 def report_runs(settings: SweepSettings) -> int:

@@ -31,6 +31,7 @@ COLUMNS = {
     "error": "standard error of one run %",
     "difference": "difference (95 % interval)",
     "last": "last epoch %",
+    "last_difference": "last epoch difference (95 % interval)",
     "balanced": "balanced %",
     "balanced_difference": "balanced difference (95 % interval)",
     "accuracy": "test %",
@@ -47,40 +48,38 @@ ABOUT = "network", "data set", "setting"
 # Networks and data sets have their own values of these settings.
 DECLARED = "dataset", "epochs", "converge", "encoder", "augment", "image_size", "data"
 # The columns of the table that compare settings: {key of COLUMNS: key of the score that they compare}
-DIFFERENCES = {"difference": "validation", "balanced_difference": "balanced", "test_difference": "accuracy"}
+DIFFERENCES = {
+    "difference": "validation",
+    "last_difference": "last",
+    "balanced_difference": "balanced",
+    "test_difference": "accuracy",
+}
 REFERENCE = "for reference, "  # texts of the diagnosis on references, and the keys of their scores, begin so
 NONE = "–"
 # What the columns are; each paragraph is for a table that has the column
 EXPLAINED = {
-    "epochs": (
-        "The epochs are those that all phases of a run have trained. If they differ between settings, for instance by "
-        "--converge, a difference of accuracies can be one of training."
-    ),
+    "epochs": "The epochs are those of all phases. If they differ, a difference of accuracies can be one of training.",
     "validation": (
         "Accuracies are those of the epoch with the best validation accuracy, which the same validation images chose, "
         "unless a column names the last epoch. Choose a setting by its validation accuracy. The test accuracy of a "
         "setting that was chosen by test images is too high on average."
     ),
     "error": "The error of one run is the standard error of its validation accuracy, from the number of images.",
-    "balanced": (
-        "The balanced accuracy is the mean over the classes, for the validation images. It is given if the classes are "
-        "unequal."
-    ),
+    "balanced": "The balanced accuracy is the mean over the classes of the validation images, if these are unequal.",
     "readout": "The readout classifies the test images, in runs with --no-test the validation images.",
     "tests": "Tests: how often the test images were classified, at the end of a run and by evaluate.py.",
     "hours": "The time is that of all phases.",
 }
 # The half width of an interval by t is 9.0, 2.5, 1.2 standard deviations of 2, 3, 5 differences.
 ABOUT_DIFFERENCES = (
-    "A difference is that of the validation accuracy, of its balanced accuracy, or of the test accuracy, to the first "
-    "row of the same data, paired by seed: the mean, its 95 % interval by Student's t, and the number of common seeds. "
-    "The interval reaches 9 standard deviations of the differences to each side with two seeds, 2.5 with three and 1.2 "
-    "with five. So it means something from three seeds on. On average, one of 20 such intervals misses the true "
-    "difference."
+    "A difference is that of an accuracy to the first row of the same data, paired by seed: the mean, its 95 % "
+    "interval by Student's t, and the number of common seeds. The interval reaches 9 standard deviations of the "
+    "differences to each side with two seeds, 2.5 with three and 1.2 with five. So it means something from three seeds "
+    "on. On average, one of 20 such intervals misses the true difference."
 )
 ABOUT_REFERENCES = "References, which learned from the same images, at most 5,000, and were scored on at most 5,000:"
-DRY_RUNS = "**Dry runs**: accuracies of a few images are no results."
 CONFIDENCE = 0.95
+STATISTICS = "mean", "sd", "low", "high", "n"  # in sweep.csv
 MAX_HOURS = 1e6  # of a run; a higher number is not one that train.py has written
 # A number in a text of the diagnosis, but not in a name such as s2 or s3.1
 NUMBER = re.compile(r"(?<![\w.])\d[\d,.]*(e[+-]?\d+)?")
@@ -92,11 +91,12 @@ LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 class SweptRun:
     """The content of a run's folder.
 
-    ``flags``: the flags of train.py. ``scores``: {key of COLUMNS, or text that begins with REFERENCE: number}, empty
-    before the run's end. ``curves``: {key of SPLITS: accuracy after each epoch with labels}. ``diagnosis``: in
-    results.json, what the log has warned of, without the lines on references. ``metrics``:
-    {split: those of ``evaluate_predictions`` in results.json}. ``code``, ``fingerprint``: as those of ``RunFolder``.
-    ``damage``: why the folder cannot be read, or None.
+    ``flags``: the flags of train.py. ``scores``: {key of COLUMNS, or text that begins with REFERENCE or "class":
+    number}, empty before the run's end. ``curves``: {key of SPLITS: accuracy after each epoch with labels}.
+    ``diagnosis``: in results.json, what the log has warned of, without the lines on references. ``only``: of
+    ``describe_only_decision``. ``code``: as that of ``RunFolder``. ``fingerprint``: of the data, "" if the last
+    checkpoint is damaged. ``damage``: why the folder cannot be
+    read, or None.
     """
 
     folder: Path
@@ -105,8 +105,7 @@ class SweptRun:
     is_finished: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
     diagnosis: list[str] = field(default_factory=list)
-    metrics: dict[str, dict] = field(default_factory=dict)
-    class_names: list[str] = field(default_factory=list)
+    only: str = ""
     code: str = ""
     fingerprint: str = ""
     damage: str | None = None
@@ -127,17 +126,15 @@ class SweptRun:
         """Return a line with the run's name and its final scores."""
         if self.damage:
             return f"{self.folder.name} is not read: {self.damage}"
-        scores = []
-        for key in ("validation", "accuracy", "loss", "silent", "readout"):
-            if key in self.scores:
-                scores.append(f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %")
-        first = [*self.metrics.values()][:1]
-        scores += filter(None, (describe_only_decision(metrics, self.class_names) for metrics in first))
-        return f"{self.folder.name}: {', '.join(scores) or 'finished'}"
+        keys = [key for key in ("validation", "accuracy", "loss", "silent", "readout") if key in self.scores]
+        texts = [f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %" for key in keys]
+        return f"{self.folder.name}: {', '.join(filter(None, [*texts, self.only])) or 'finished'}"
 
 
 Setting = tuple[str, str, str]  # network, data set, setting: a row of the table
 Groups = dict[Setting, list[SweptRun]]
+Summary = dict[str, float]  # see ``_summarize``
+Table = dict[Setting, dict[str, Summary]]
 
 
 def read_runs(folders: Collection[Path]) -> list[SweptRun]:
@@ -158,7 +155,7 @@ def read_run(folder: Path, tests: Tests) -> SweptRun:
     try:
         swept.flags = run.flags
         swept.code = run.code
-        swept.fingerprint = run.fingerprint
+        swept.fingerprint = run.record.get("fingerprint") or ""
         swept.is_finished = run.is_finished
         _ = swept.settings, swept.flags["model"], swept.flags["dataset"], swept.flags["seed"]
         if swept.is_finished:
@@ -167,14 +164,21 @@ def read_run(folder: Path, tests: Tests) -> SweptRun:
             if results.get("flags") != swept.flags:
                 swept.damage = f"{run.path / name} has other flags than the run, as if it were that of another run"
                 return swept
-            found = tests.get((read_header(run.best).get("sha256", ""), run.fingerprint), [])
+            found = tests.get((read_header(run.best).get("sha256", ""), swept.fingerprint), [])
             own = "test" in results or "test" in results.get("readout", {})
             if found:
                 results.setdefault("test", {"best": found[0]})
             swept.scores = _read_scores(results)
             swept.scores["tests"] = len(found) + own * results.get("test_reads", 1)
-            swept.metrics = _read_metrics(results, run.class_names)
-            swept.class_names = run.class_names
+            names = run.record.get("class_names")
+            for split in ("test", "validation"):
+                best = results.get(split, {}).get("best", {})
+                if names and "confusion_matrix" in best:
+                    swept.only = describe_only_decision(best, names)
+                    counted = best["per_class"]
+                    for name, recall, count in zip(names, counted["recall"], counted["support"], strict=True):
+                        if count:
+                            swept.scores[f"class {name}, {split}"] = _check_number(recall)
             texts = map(str, results.get("diagnosis", ()))
             swept.diagnosis = [text for text in texts if not text.startswith(REFERENCE)]
         name = "metrics.csv"
@@ -191,16 +195,6 @@ def read_run(folder: Path, tests: Tests) -> SweptRun:
     except Exception:  # the type depends on what is damaged
         swept.damage = f"{run.path / name} is missing or damaged"
     return swept
-
-
-def _read_metrics(results: dict, class_names: Sequence[str]) -> dict[str, dict]:
-    """Return the metrics of the best weights in results.json, {split: metrics}, {} if the names are unknown."""
-    metrics = {}
-    for split in ("validation", "test"):
-        best = results.get(split, {}).get("best", {})
-        if class_names and "confusion_matrix" in best:
-            metrics[split] = best
-    return metrics
 
 
 def _read_scores(results: dict) -> dict[str, float]:
@@ -222,8 +216,7 @@ def _read_scores(results: dict) -> dict[str, float]:
     scores = {key: scores[key] for key in COLUMNS if scores.get(key) is not None}
     for split, accuracies in results.get("references", {}).items():
         scores |= {f"{REFERENCE}{name}, {split} %": accuracy for name, accuracy in accuracies.items()}
-    most = {"hours": MAX_HOURS}
-    return {key: _check_number(score, most.get(key, 1)) for key, score in scores.items()}
+    return {key: _check_number(score, MAX_HOURS if key == "hours" else 1) for key, score in scores.items()}
 
 
 def _check_number(value: object, most: float = 1) -> float:
@@ -240,11 +233,12 @@ def write_sweep_report(
     draw: bool = True,
     formats: Sequence[str] = (),
 ) -> str:
-    """Write sweep.md (a row per setting), index.html, runs.csv (a row per run) and curves.png into ``output``.
+    """Write sweep.md and sweep.csv (a row per setting), index.html, runs.csv (a row per run) and curves.png.
 
     sweep.md and index.html also show the features of the first layer of each setting, as its first run has drawn them.
 
     Args:
+        output: the folder of these files.
         runs: the runs. sweep.md names those that are not readable; the tables and curves leave them out.
         ignored: the flags in which runs of the same setting may differ, beside the seed.
         draw: whether to draw curves.png.
@@ -255,20 +249,20 @@ def write_sweep_report(
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
     known = dict.fromkeys(key for run in readable for key in run.scores)
-    differences = {key: _compare_settings(groups, score) for key, score in DIFFERENCES.items()}
-    keys = [key for key in {**COLUMNS, **known} if key in known or differences.get(key)]
+    table = _summarize_groups(groups, [*{**COLUMNS, **known}])
+    keys = [*next(iter(table.values()), {})]
     text = f"# {len(runs)} run{'s' * (len(runs) != 1)}\n\n"
     if any(run.flags.get("dry_run") for run in readable):
-        text += f"{DRY_RUNS}\n\n"
-    text += _make_table(groups, [key for key in keys if key in COLUMNS], differences)
+        text += "**Dry runs**: accuracies of a few images are no results.\n\n"
+    text += _make_table(groups, table, [key for key in keys if key in COLUMNS])
     text += "\nMean ± standard deviation (n − 1) over the seeds.\n"
     for key, explanation in EXPLAINED.items():
         if key in keys:
             text += f"\n{explanation}\n"
-    if any(differences.values()):
+    if not DIFFERENCES.keys().isdisjoint(keys):
         text += f"\n{ABOUT_DIFFERENCES}\n"
     if references := [key for key in keys if key.startswith(REFERENCE)]:
-        text += f"\n{ABOUT_REFERENCES}\n\n{_make_table(groups, references, {})}"
+        text += f"\n{ABOUT_REFERENCES}\n\n{_make_table(groups, table, references)}"
     text += _list_advice(readable)
     counted = [run for group in groups.values() for run in group]
     repeated = [run.folder.name for run in readable if run not in counted]
@@ -281,28 +275,27 @@ def write_sweep_report(
         if names:
             text += f"\n{title}: {', '.join(names)}.\n"
     text += _list_states("code", "The runs were started by different code", readable)
-    of_data = defaultdict(list)
-    for run in readable:
-        of_data[str(run.flags["dataset"])].append(run)
-    for dataset, members in of_data.items():
+    for dataset in dict.fromkeys(run.flags["dataset"] for run in readable):
+        members = [run for run in readable if run.flags["dataset"] == dataset]
         text += _list_states("data", f"{dataset} has changed between the runs", members)
     for run in runs:
         if run.damage:
             text += f"\n{run.describe()}.\n"
     pictures = {}
-    figure = _draw_curves(groups) if draw else None
-    if figure is not None:
+    if draw and (figure := _draw_curves(groups)):
         for suffix in ("png", *formats):
             save(figure, output / f"curves.{suffix}")
         pictures["curves.png"] = "learning curves"
     for setting, (run, *_) in groups.items():
         for path in sorted(run.folder.glob("figures/features_*.png"))[:1]:  # of the first layer
-            caption = f"{', '.join(filter(None, setting))}: validation {_format_mean('validation', [run])} %"
+            accuracy = _format_summary("validation", table[setting].get("validation", {}))
+            caption = f"{', '.join(filter(None, setting))}: validation {accuracy} %"
             pictures[os.path.relpath(path, output)] = caption
     links = [f"\n![{caption}]({path})\n" for path, caption in pictures.items()]
     write_text(output / "sweep.md", text + "".join(links))
     write_text(output / PAGE, load_template("sweep.html").render(text=text, pictures=pictures))
-    _write_runs(output / "runs.csv", groups, [key for key in keys if key not in differences])
+    _write_table(output / "sweep.csv", table, keys)
+    _write_runs(output / "runs.csv", groups, [key for key in keys if key not in DIFFERENCES])
     return text
 
 
@@ -311,18 +304,16 @@ def _list_advice(runs: Sequence[SweptRun]) -> str:
 
     A text that differs between runs in its measured numbers only, not in its advice, appears once.
     """
-    first: dict = {}
-    names: dict[tuple, dict] = defaultdict(dict)
+    found: dict[tuple, dict[Path, str]] = defaultdict(dict)
     for run in runs:
         for text in run.diagnosis:
-            measured, *advice = text.partition("try --")
-            key = (NUMBER.sub("", measured), *advice)
-            first.setdefault(key, text)
-            names[key][run.folder] = run.folder.name  # once, also if two phases of the run have this text
+            measured, _, advice = text.partition("try --")
+            # once, also if two phases of the run have this text
+            found[NUMBER.sub("", measured), advice].setdefault(run.folder, text)
     lines = []
-    for key, text in first.items():
-        who = "all runs" if len(names[key]) == len(runs) else ", ".join(names[key].values())
-        lines.append(f"* {who}: {text}\n")
+    for texts in found.values():
+        who = "all runs" if len(texts) == len(runs) else ", ".join(folder.name for folder in texts)
+        lines.append(f"* {who}: {next(iter(texts.values()))}\n")
     if not lines:
         return ""
     return f"\nThe logs of these runs contain, with the numbers of the first of them:\n\n{''.join(lines)}"
@@ -368,43 +359,44 @@ def _find_varying(runs: Sequence[SweptRun]) -> set[str]:
     return {name for name in names if len({run.settings.get(name) for run in runs}) > 1}
 
 
-def _compare_settings(groups: Groups, score: str) -> dict[Setting, str]:
-    """Return the difference of a score, a key of COLUMNS, of each setting to the first setting on the same data.
+def _summarize_groups(groups: Groups, keys: Sequence[str]) -> Table:
+    """Return {setting: {key: the summary of a score or of a difference}}, of the keys of which any setting has one.
 
-    It is the mean over the common seeds in percent with its 95 % interval by t, of one seed without an interval. A
-    setting without the score is not the first. If no two settings have common seeds: {}.
+    keys: those of COLUMNS and of scores. A difference is that to the first setting on the same data that has the score,
+    over their common seeds.
     """
     first: dict = {}
-    differences = {}
+    table: Table = defaultdict(dict)
     for setting, members in groups.items():
-        scores = {run.flags["seed"]: run.scores[score] for run in members if score in run.scores}
-        _, dataset, _ = setting
-        reference = {}
-        if scores:
-            reference = first.setdefault((dataset, members[0].fingerprint), scores)
-        pairs = [scores[seed] - reference[seed] for seed in scores if seed in reference]
-        differences[setting] = NONE if reference is scores else _format_difference(pairs)
-    return differences if {*differences.values()} - {NONE} else {}
+        for key in keys:
+            score = DIFFERENCES.get(key, key)
+            values = {run.flags["seed"]: run.scores[score] for run in members if score in run.scores}
+            if values and key in DIFFERENCES:
+                reference = first.setdefault((key, setting[1], members[0].fingerprint), values)
+                common = values.keys() & reference if values is not reference else ()
+                values = {seed: values[seed] - reference[seed] for seed in common}
+            table[setting][key] = _summarize([*values.values()])
+    filled = [key for key in keys if any(row[key] for row in table.values())]
+    return {setting: {key: row[key] for key in filled} for setting, row in table.items()}
 
 
-def _format_difference(values: Sequence[float]) -> str:
-    """Return mean, 95 % interval and number of differences, the first two in percent."""
-    if not values:
-        return NONE
-    mean = 100 * statistics.fmean(values)
-    interval = ""
-    if len(values) > 1:
-        quantile = stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)
-        half = 100 * quantile * statistics.stdev(values) / math.sqrt(len(values))
-        interval = f", {mean - half:+.2f} to {mean + half:+.2f}"
-    return f"{mean:+.2f}{interval} ({len(values)})"
+def _summarize(values: Sequence[float]) -> Summary:
+    """Return the mean, the standard deviation (n − 1), the ends of the 95 % interval of the mean by t, and n.
 
-
-def _make_table(groups: Groups, columns: Sequence[str], differences: dict[str, dict[Setting, str]]) -> str:
-    """Return a table of sweep.md: a line for each setting.
-
-    columns: keys of scores and differences. differences: {key of DIFFERENCES: those of ``_compare_settings``}.
+    A single value has no deviation and no interval; of no value, the summary is {}.
     """
+    if not values:
+        return {}
+    summary = {"mean": statistics.fmean(values), "n": len(values)}
+    if len(values) > 1:
+        deviation = statistics.stdev(values)
+        half = stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * deviation / math.sqrt(len(values))
+        summary |= {"sd": deviation, "low": summary["mean"] - half, "high": summary["mean"] + half}
+    return summary
+
+
+def _make_table(groups: Groups, table: Table, columns: Sequence[str]) -> str:
+    """Return a table of sweep.md: a line for each setting, with the summaries of these keys."""
     header = [*ABOUT, "seeds", *(COLUMNS.get(key, key.removeprefix(REFERENCE)) for key in columns)]
     alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(columns))
     lines = [header, alignment]
@@ -413,18 +405,16 @@ def _make_table(groups: Groups, columns: Sequence[str], differences: dict[str, d
         finished = sum(run.is_finished for run in members)
         if finished < len(members):
             count = f"{finished} of {count}"
-        cells = []
-        for key in columns:
-            if key in differences:
-                cells.append(differences[key][setting])
-            else:
-                cells.append(_format_mean(key, members))
-        lines.append([*setting, count, *cells])
-    table = ""
-    for line in lines:
-        cells = [cell.replace("|", "/") for cell in line]
-        table += f"| {' | '.join(cells)} |\n"
-    return table
+        lines.append([*setting, count, *(_format_summary(key, table[setting][key]) for key in columns)])
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
+
+
+def _write_table(path: Path, table: Table, keys: Sequence[str]) -> None:
+    """Write sweep.csv: the summaries of ``table``, unrounded. keys: those of each row."""
+    rows: list[Sequence[object]] = [[*ABOUT, *(f"{key} {name}" for key in keys for name in STATISTICS)]]
+    for setting, row in table.items():
+        rows.append([*setting, *(summary.get(name) for summary in row.values() for name in STATISTICS)])
+    write_csv(path, rows, "\n")
 
 
 def _write_runs(path: Path, groups: Groups, keys: Sequence[str]) -> None:
@@ -442,15 +432,17 @@ def _to_text(value: object) -> str:
     return " ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
 
 
-def _format_mean(key: str, members: Sequence[SweptRun]) -> str:
-    """Return mean and standard deviation of a score over the runs that have it."""
-    values = [run.scores[key] for run in members if key in run.scores]
-    if not values:
+def _format_summary(key: str, summary: Summary) -> str:
+    """Return the cell of a summary: of a score mean ± deviation, of a difference mean, interval and number."""
+    if not summary:
         return NONE
-    text = _format(key, statistics.fmean(values))
-    if len(values) == 1 or key == "error":
+    if key in DIFFERENCES:
+        interval = f", {100 * summary['low']:+.2f} to {100 * summary['high']:+.2f}" if "low" in summary else ""
+        return f"{100 * summary['mean']:+.2f}{interval} ({summary['n']})"
+    text = _format(key, summary["mean"])
+    if "sd" not in summary or key == "error":
         return text
-    return f"{text} ± {_format(key, statistics.stdev(values))}"
+    return f"{text} ± {_format(key, summary['sd'])}"
 
 
 def _format(key: str, value: float) -> str:
@@ -474,8 +466,8 @@ def _draw_curves(groups: Groups) -> Figure | None:
                 panels[f"{dataset}, {images} images"][label] = curves
     if not panels:
         return None
-    rows = ["\n".join(panel).count("\n") + 1 for panel in panels.values()]  # of the legends
-    heights = [max(3.6, 1.2 + 0.19 * count) for count in rows]  # in inches: a panel is as high as its legend
+    # in inches: a panel is as high as its legend
+    heights = [max(3.6, 1.39 + 0.19 * "\n".join(panel).count("\n")) for panel in panels.values()]
     title = "Learning curves\nmean (line), standard deviation (band) and single seeds (thin)"
     figure = create_figure(9, sum(heights), title)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -492,7 +484,11 @@ def _draw_curves(groups: Groups) -> Figure | None:
 def _draw_line(axis: Axes, style: dict, label: str, curves: Sequence[Sequence[float]]) -> None:
     """Draw the mean of curves in a style of ``CURVES``, with their deviation and each single curve in its colour."""
     color = style["color"]
-    mean, deviation = average_curves(curves)
+    averages = []
+    for column in zip_longest(*curves):  # of any lengths
+        summary = _summarize([value for value in column if value is not None])
+        averages.append((summary["mean"], summary.get("sd", 0)))
+    mean, deviation = 100 * np.array(averages).T
     x = np.arange(1, 1 + len(mean))
     marker = "o" if len(x) <= 30 else None
     axis.plot(x, mean, label=label, marker=marker, ms=3.5, **style)
@@ -500,13 +496,3 @@ def _draw_line(axis: Axes, style: dict, label: str, curves: Sequence[Sequence[fl
         for curve in curves:
             axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, lw=0.6, alpha=0.6)
     axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.12, lw=0)
-
-
-def average_curves(curves: Sequence[Sequence[float]]) -> np.ndarray:
-    """Return mean and standard deviation (0 for a single value) in percent, (2, epochs), of curves of any lengths."""
-    averages = []
-    for column in zip_longest(*curves):
-        values = [value for value in column if value is not None]
-        deviation = statistics.stdev(values) if len(values) > 1 else 0
-        averages.append((statistics.fmean(values), deviation))
-    return 100 * np.array(averages).T

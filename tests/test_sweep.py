@@ -26,7 +26,7 @@ import train
 from engine.plugins import PLUGINS
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
-from report.sweep_report import read_runs
+from report.sweep_report import COLUMNS, NONE, read_runs
 from run_folder import FORMAT, RunFolder
 from training.checkpoint import load_checkpoint
 from training.parsing import read_pairs
@@ -185,7 +185,7 @@ def test_a_sweep_is_not_continued_on_other_data(tmp_path, here, monkeypatch, cap
     line = assert_refuses(sweep.main, f"{words} 1", "d.npz", capsys)
     assert len(set(re.findall(r"\b[0-9a-f]{16}\b", line))) == 2
     assert contents(tmp_path / "runs") == before
-    monkeypatch.setattr(RunFolder, "fingerprint", "")
+    monkeypatch.setattr(RunFolder, "record", {})
     assert len(sweep.plan_runs(SweepSettings.parse(f"{words} 1".split()))) == 2
 
 
@@ -341,8 +341,8 @@ def test_every_combination_is_a_separate_run():
     """Two networks × 2 · 2 settings × two seeds; each command names its own."""
     words = "--model mozafari2018 deep2024 --dataset digits --seeds 3 4 --grid s1.threshold 8 10 --ratio 0.5"
     runs = plan(f"{words} --grid s3.first_weights 0.5,0.1 0.6,0.1 --set s1.rule.winners=3 s3.kernel=3")
-    assert len({run.name for run in runs}) == len(runs) == 16
-    assert runs[0].name == "mozafari2018-digits-s1.threshold-8-s3.first_weights-0.5-0.1-seed3"
+    assert len({run.settings.name for run in runs}) == len(runs) == 16
+    assert runs[0].settings.name == "mozafari2018-digits-s1.threshold-8-s3.first_weights-0.5-0.1-seed3"
     fields = {"s1.rule.winners": 3, "s3.kernel": 3, "s1.threshold": 8, "s3.first_weights": (0.5, 0.1)}
     assert (read_pairs(runs[0].settings.set), runs[0].settings.ratio, runs[0].settings.seed) == (fields, 0.5, 3)
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
@@ -365,7 +365,7 @@ def test_a_long_name_of_a_run_is_shortened():
     """Runs that differ at the end of their names keep different names, which end with the seed."""
     values = [f"0.{'0' * 60}{digit},0.1" for digit in (1, 2)]
     grid = " ".join(f"--grid s{stage}.first_weights {' '.join(values)}" for stage in (1, 2, 3))
-    names = {run.name for run in plan(f"--model mozafari2018 --dataset digits --seeds 3 {grid}")}
+    names = {run.settings.name for run in plan(f"--model mozafari2018 --dataset digits --seeds 3 {grid}")}
     assert len(names) == 8
     assert {len(name) for name in names} == {200}
     assert all(name.endswith("-seed3") for name in names)
@@ -544,6 +544,7 @@ def test_what_cannot_be_tested(tmp_path, here, capsys):
 
 ERROR = "standard error of one run %"
 DIFFERENCE = "difference (95 % interval)"
+LAST_DIFFERENCE = "last epoch difference (95 % interval)"
 
 
 def make_run(folder, seed, threshold, accuracies, results=None, **fields):
@@ -563,9 +564,17 @@ def make_run(folder, seed, threshold, accuracies, results=None, **fields):
 
 
 def report(folder):
-    """Report on the runs in a folder; returns sweep.md and the rows of runs.csv."""
+    """Report on the runs in a folder; returns sweep.md and the rows of runs.csv.
+
+    The cells of its first table are those of sweep.csv, rounded.
+    """
     assert sweep.main(["--report", str(folder)]) == 0
-    return (folder / "sweep.md").read_text(), read_csv(folder / "runs.csv")
+    text = (folder / "sweep.md").read_text()
+    for cells, summary in zip(read_lines(text), read_csv(folder / "sweep.csv"), strict=True):
+        for key in ("validation", "last", "balanced", "accuracy"):
+            means = [f"{100 * float(summary[name]):.2f}" for name in (f"{key} mean", f"{key} sd") if summary.get(name)]
+            assert cells.get(COLUMNS[key], NONE) == (" ± ".join(means) or NONE)
+    return text, read_csv(folder / "runs.csv")
 
 
 def record(folder, code=None, data="", class_names=()):
@@ -585,11 +594,17 @@ def validate(accuracy, count=100, **more):
     return {"validation": {"best": best}, "best_epoch": {"accuracy": accuracy}}
 
 
+def read_lines(text):
+    """[{column: cell}] of the first table of a report."""
+    table, *_ = text.split("\nMean ±")
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    columns, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
 def read_table(text):
     """{setting: {column: cell}} of the first table of a report."""
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    columns, _, *rows = [[cell.strip() for cell in line] for line in lines]
-    return {row[2]: dict(zip(columns, row, strict=True)) for row in rows}
+    return {row["setting"]: row for row in read_lines(text)}
 
 
 def test_the_report_by_hand(tmp_path):
@@ -631,7 +646,7 @@ def test_the_report_shows_the_features_of_the_first_layer_of_each_setting(tmp_pa
     pictures = ["curves.png", "../runs/a/figures/features_s1.png", "../runs/c/figures/features_s1.png"]
     text = (tmp_path / "report" / "sweep.md").read_text()
     assert re.findall(r"!\[.*\]\((.*)\)", text) == pictures
-    assert "![m, digits, s2.threshold=8: validation 90.00 %](../runs/a" in text
+    assert "![m, digits, s2.threshold=8: validation 90.00 ± 0.00 %](../runs/a" in text
     page = (tmp_path / "report" / "index.html").read_text()
     assert re.findall('src="(.*?)"', page) == pictures
     assert page.count("s2.threshold=&lt;9&gt;") == 3  # in the table, above the picture, and as its text
@@ -655,9 +670,14 @@ def test_a_setting_is_compared_by_validation_images(tmp_path):
     text, runs = report(tmp_path)
     rows = read_table(text)
     first, second, third = (rows[f"s2.threshold={threshold}"] for threshold in (7, 8, 9))
-    assert [*first][4:9] == ["epochs", "validation %", ERROR, DIFFERENCE, "last epoch %"]
+    assert [*first][4:10] == ["epochs", "validation %", ERROR, DIFFERENCE, "last epoch %", LAST_DIFFERENCE]
     assert [first["validation %"], first[ERROR], first[DIFFERENCE]] == ["50.00 ± 0.00", "4.90", "–"]
     assert [second["validation %"], second[DIFFERENCE]] == ["53.00 ± 1.41", "+3.00, -9.71 to +15.71 (2)"]
+    summary = {row["setting"]: row for row in read_csv(tmp_path / "sweep.csv")}
+    of_second = [float(summary["s2.threshold=8"][f"difference {name}"]) for name in ("mean", "low", "high", "n")]
+    assert of_second == pytest.approx([0.03, -0.0971, 0.1571, 2], abs=1e-4)
+    assert [summary["s2.threshold=9"][f"difference {name}"] for name in ("low", "n")] == ["", "1"]
+    assert summary["s2.threshold=7"]["difference n"] == ""
     assert [third["validation %"], third[DIFFERENCE]] == ["40.00", "-10.00 (1)"]
     assert "chose, unless a column names the last epoch" in text
     assert "three seeds" in text
@@ -684,6 +704,7 @@ def test_test_accuracies_and_epochs_are_compared(tmp_path):
     assert second["test difference (95 % interval)"] == "-3.00, -28.41 to +22.41 (2)"
     assert second["epochs"] == "5.5 ± 0.7071"
     assert second["last epoch %"] == "82.00 ± 4.24"
+    assert second[LAST_DIFFERENCE] == second["test difference (95 % interval)"]  # here, the last epoch is tested
     assert "difference of accuracies can be one of training" in text
     assert [run["epochs"] for run in runs] == ["3", "3", "5", "6"]
 
@@ -740,7 +761,8 @@ def test_settings_are_also_compared_by_their_balanced_accuracy(tmp_path):
     text, runs = report(tmp_path)
     first, second = read_table(text).values()
     balanced = "balanced difference (95 % interval)"
-    assert [*first][5:11] == ["validation %", ERROR, DIFFERENCE, "last epoch %", "balanced %", balanced]
+    assert [*first][5:9] == ["validation %", ERROR, DIFFERENCE, "last epoch %"]
+    assert [*first][10:12] == ["balanced %", balanced]
     assert [first[DIFFERENCE], first[balanced]] == ["–", "–"]
     assert second[DIFFERENCE] == "+1.80, -0.74 to +4.34 (2)"
     assert second[balanced] == "+9.00, -3.71 to +21.71 (2)"
@@ -788,12 +810,12 @@ def test_a_run_that_is_not_in_place_is_not_reported(tmp_path):
 
 
 def make_unequal_run(folder, seed, threshold, decisions):
-    """The folder of a run with these decisions on 20 validation images of a, 3 of b and 2 of c."""
+    """The folder of a run with these decisions on 20 validation images of a, 3 of b, 2 of c and none of d."""
     labels = [0] * 20 + [1] * 3 + [2] * 2
-    evaluation = Evaluation(torch.tensor(decisions), torch.zeros(25, 3), labels)
-    text = [*evaluation.describe_balance("abc", "validation images")]
+    evaluation = Evaluation(torch.tensor(decisions), torch.zeros(25, 4), labels)
+    text = [*evaluation.describe_balance("abcd", "validation images")]
     results = {**validate(0.8), "validation": {"best": evaluation.metrics}, "diagnosis": text}
-    record(make_run(folder, seed, threshold, [0.5], results), class_names=[*"abc"])
+    record(make_run(folder, seed, threshold, [0.5], results), class_names=[*"abcd"])
     return folder
 
 
@@ -811,6 +833,18 @@ def test_unequal_classes_are_named_once_for_runs_that_miss_the_same(tmp_path):
         "* 81": "no image of b (3) is correctly classified",
         "* 91": "no image of b (3), c (2) is correctly classified",
     }
+
+
+def test_each_class_has_its_mean_over_the_seeds(tmp_path):
+    """By hand: of 3 images of b, one and two are correctly classified; a class without images has no mean."""
+    for seed, b in enumerate(([1, 0, 0], [1, 1, 0])):
+        make_unequal_run(tmp_path / str(seed), seed, 8, [0] * 20 + b + [2] * 2)
+    _, runs = report(tmp_path)
+    (row,) = read_csv(tmp_path / "sweep.csv")
+    mean, sd, count = (float(row[f"class b, validation {name}"]) for name in ("mean", "sd", "n"))
+    assert (mean, sd, count) == pytest.approx((0.5, 0.2357, 2), abs=1e-4)
+    assert [run["class c, validation"] for run in runs] == ["1.0", "1.0"]
+    assert not [name for name in row if name.startswith(("class a, test", "class d"))]
 
 
 def test_a_run_that_decides_for_one_class_says_so(tmp_path):

@@ -149,6 +149,6 @@ def test_a_dry_run_has_images_of_all_classes_of_sorted_data():
 def test_a_sweep_takes_several_numbers_of_labels():
     words = f"--model mozafari2018 --dataset {FEW_DIGITS} --labels 20 0.5 --seeds 1 2 --output x"
     runs = sweep.plan_runs(SweepSettings.parse(shlex.split(words)))
-    names = [run.name.removeprefix("mozafari2018-few_digits.npz-") for run in runs]
+    names = [run.settings.name.removeprefix("mozafari2018-few_digits.npz-") for run in runs]
     assert names == ["labels20-seed1", "labels20-seed2", "labels0.5-seed1", "labels0.5-seed2"]
     assert [run.settings.labels for run in runs] == [20, 20, 0.5, 0.5]
