@@ -78,7 +78,9 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     model = network.model
     encoder = network.encoder
     checkpoint = network.checkpoint
-    data, images, labels = read_test_images(settings, network)
+    data, tested = read_test_images(settings, network)
+    images = tested.images
+    labels = tested.labels
     indices = choose_map_images(settings, labels)
     check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT))
     run = RunFolder(checkpoint.path.resolve().parent.parent)
@@ -109,6 +111,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         evaluations={"test": evaluation},
         facts=facts,
         shown=indices,
+        names=data.name_images("test", tested.indices),
     )
     report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:
@@ -122,15 +125,16 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:
     """Test several networks alone and together on the test images of a data set, and write the scores in a folder."""
     check_alike(networks)
-    data, images, labels = read_test_images(settings, networks[0])
+    data, tested = read_test_images(settings, networks[0])
     name = f"{len(networks)} networks together"
     paths = [str(network.checkpoint.path) for network in networks]
     folder, log, facts = begin_test(settings, data, f"{name}-{data.name}", {"checkpoints": paths}, networks)
-    evaluation, comparison, lines = compare_networks(networks, images, labels)
+    evaluation, comparison, lines = compare_networks(networks, tested.images, tested.labels)
     diagnosis = [*evaluation.describe_balance(data.class_names, "test images")]
     facts |= {**comparison, "diagnosis": diagnosis}
     write_json(folder / "results.json", collect_results({"test": evaluation}, facts))
-    evaluation.write_predictions(folder / "predictions.csv", data.class_names)
+    names = data.name_images("test", tested.indices)
+    evaluation.write_predictions(folder / "predictions.csv", data.class_names, names)
     log.info(f"{name} on {data.name}, test images: {evaluation.describe()}")
     log.info_all([*diagnosis, *lines])
     log.board.log_scores("test", evaluation.metrics, 0)
@@ -138,18 +142,15 @@ def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork])
     log.info(f"see {folder}")
 
 
-def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[DataSet, np.ndarray, np.ndarray]:
-    """Return the data set of the settings, its test images and their labels; a few of a dry run.
+def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[DataSet, Split]:
+    """Return the data set of the settings, and its test images; a few of a dry run.
 
     Raises InputError as ``read_data``, and unless the network decides between the classes of the data set.
     """
     data = read_data(settings, network)
     check_classes(settings, network.checkpoint, data)
-    images, labels = data.test_part
-    if not settings.dry_run:
-        return data, images, labels
-    chosen = choose_few("test", len(labels))
-    return data, images[chosen], labels[chosen]
+    count = len(data.test_part[1])
+    return data, Split(*data.test_part, choose_few("test", count) if settings.dry_run else np.arange(count))
 
 
 def begin_test(
@@ -281,11 +282,11 @@ def split_data(settings: EvaluateSettings, network: TrainedNetwork) -> Splits:
 def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write a page on which images are drawn."""
     network.check_decides()
-    data, images, labels = read_test_images(settings, network)
-    chosen = choose_map_images(settings, labels)
+    data, tested = read_test_images(settings, network)
+    chosen = choose_map_images(settings, tested.labels)
     if not len(chosen):
-        chosen = choose_evenly(len(labels), DRAWN)
-    write_drawing_page(path, network, images, chosen, test=data, settings=settings)
+        chosen = choose_evenly(len(tested), DRAWN)
+    write_drawing_page(path, network, tested.images, chosen, test=data, settings=settings)
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 

@@ -89,13 +89,15 @@ def _hold_out(data: DataSet) -> DataSet:
     tested = max(math.ceil(len(labels) / HELD_OUT), data.num_classes)
     train, test = stratified_split(labels, tested, HELD_OUT_SEED)
     note = f"no test part: {len(test):,} of {len(labels):,} images are held out for the test, always the same images"
-    rest = np.arange(count, len(data.train_images))
+    kept = np.concatenate([train, np.arange(count, len(data.train_images))])
+    files = data.files or range(len(data.train_images))
     return replace(
         data,
-        train_images=data.train_images[np.concatenate([train, rest])],
+        train_images=data.train_images[kept],
         train_labels=np.concatenate([labels[train], data.train_labels[count:]]),
         test_images=data.train_images[test],
         test_labels=labels[test],
+        files=[files[index] for index in (*kept, *test)],
         notes=(*data.notes, note),
     )
 

@@ -43,10 +43,10 @@ def read_folder(path: str, data_dir: Path, image_size: Size | None, ground: str 
     images = _read_pictures(files, image_size, ground)
     count = len(numbered["train_labels"]) + len(without_class)
     test_images = images[count:] if "test" in classes else None
+    numbered["unlabelled"] = len(without_class)
+    numbered["files"] = [Path(file).relative_to(path).as_posix() for file in files]
     name = make_printable(Path(path).resolve().name)
-    return DataSet(
-        name, images[:count], test_images=test_images, notes=notes, unlabelled=len(without_class), **numbered
-    )
+    return DataSet(name, images[:count], test_images=test_images, notes=notes, **numbered)
 
 
 def find_parts(path: str) -> tuple[dict[str, Path], tuple[str, ...]]:

@@ -27,7 +27,8 @@ class DataSet:
     Without a test part, ``imagesets.load`` holds out a sixth of the training images as one. The last ``val_count``
     training images that have labels are the validation images; 0: each run draws its own. ``unlabelled`` training
     images have no labels, and follow those that have. ``notes`` are lines about the data for the run log;
-    ``source`` is what a paper cites. Raises InputError if the arrays do not fit this description or each other.
+    ``source`` is what a paper cites. ``files`` names the training and then the test images; (): by their indices.
+    Raises InputError if the arrays do not fit this description or each other.
     """
 
     name: str
@@ -40,6 +41,7 @@ class DataSet:
     val_count: int = 0
     unlabelled: int = 0
     source: str = ""
+    files: Sequence[str | int] = ()
 
     @property
     def num_classes(self) -> int:
@@ -56,6 +58,11 @@ class DataSet:
         if self.test_images is None or self.test_labels is None:
             raise InputError(f"the test part of {self.name} needs test_images and test_labels")
         return self.test_images, self.test_labels
+
+    def name_images(self, split: str, indices: np.ndarray) -> Sequence[str | int]:
+        """Return the files, or else the indices, of images of a split, which count in its part."""
+        first = len(self.train_images) * (split == "test")
+        return [self.files[first + index] for index in indices] if self.files else indices.tolist()
 
     @property
     def colours(self) -> int:

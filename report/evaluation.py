@@ -159,9 +159,8 @@ class Evaluation:
         support = np.array(metrics["per_class"]["support"])
         recall = np.array(metrics["per_class"]["recall"])
         numbers = np.flatnonzero(support)
-        counts = []
-        for number in (int(support.argmax()), int(numbers[support[numbers].argmin()])):
-            counts.append(f"{support[number]:,} {class_names[number]}")
+        ends = int(support.argmax()), int(numbers[support[numbers].argmin()])
+        counts = [f"{support[number]:,} {class_names[number]}" for number in ends]
         text = f"the classes are unequal, {' to '.join(counts)} of {metrics['count']:,} {images}: "
         text += f"accuracy {100 * metrics['accuracy']:.2f} %, balanced accuracy {100 * balanced:.2f} %"
         missed = numbers[recall[numbers] == 0]
@@ -171,16 +170,17 @@ class Evaluation:
             text += f"; no image of {', '.join(names)}{more} is correctly classified"
         yield text
 
-    def write_predictions(self, path: Path, class_names: Sequence[str]) -> None:
-        """Write one row per image: index, label, prediction (or "silent"), score of the prediction."""
-        # a spreadsheet takes a text that begins with one of these characters for a formula, unless a quote precedes it
-        names = [f"'{name}" if name.startswith(("=", "+", "-", "@")) else name for name in class_names]
-        names.append("silent")  # a prediction of -1 is the last
-        rows: list[Sequence[object]] = [("index", "label", "prediction", "score")]
-        images = zip(self.labels, self.predictions, self.scores, strict=True)
-        for index, (label, prediction, scores) in enumerate(images):
+    def write_predictions(self, path: Path, class_names: Sequence[str], images: Sequence[str | int]) -> None:
+        """Write one row per image: index, label, prediction (or "silent"), score of the prediction, and the image.
+
+        images: of ``DataSet.name_images``.
+        """
+        names = [*class_names, "silent"]  # a prediction of -1 is the last
+        rows: list[Sequence[object]] = [("index", "label", "prediction", "score", "image")]
+        tested = zip(self.labels, self.predictions, self.scores, images, strict=True)
+        for index, (label, prediction, scores, image) in enumerate(tested):
             score = 0.0 if prediction == SILENT else scores[prediction]
-            rows.append((index, names[label], names[prediction], f"{score:.6g}"))
+            rows.append((index, quote(names[label]), quote(names[prediction]), f"{score:.6g}", quote(str(image))))
         write_csv(path, rows)
 
 
@@ -207,13 +207,19 @@ def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np
     scores_of_classes = precision_recall_fscore_support(labels, predictions, labels=names, zero_division=0)
     per_class = dict(zip(("precision", "recall", "f1", "support"), scores_of_classes, strict=True))
     matrix = confusion_matrix(labels, predictions, labels=[*names, SILENT])
-    metrics: dict = {"count": len(labels), **Outcome.of(predictions, labels).scores()}
-    for name in ("precision", "recall", "f1"):
-        metrics[f"{name}_macro"] = float(per_class[name].mean())
-    metrics["roc_auc_macro"] = compute_mean_roc_auc(labels, scores)
-    metrics["per_class"] = {name: values.tolist() for name, values in per_class.items()}
-    metrics["confusion_matrix"] = matrix[:-1].tolist()
-    return metrics
+    return {
+        "count": len(labels),
+        **Outcome.of(predictions, labels).scores(),
+        **{f"{name}_macro": float(per_class[name].mean()) for name in ("precision", "recall", "f1")},
+        "roc_auc_macro": compute_mean_roc_auc(labels, scores),
+        "per_class": {name: values.tolist() for name, values in per_class.items()},
+        "confusion_matrix": matrix[:-1].tolist(),
+    }
+
+
+def quote(text: str) -> str:
+    """Put a quote before a text that a spreadsheet would take for a formula, by its first character."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def measure_balance(metrics: Metrics) -> float | None:
@@ -295,6 +301,5 @@ def compute_roc_curves(labels: np.ndarray, scores: np.ndarray) -> list[Curve | N
 
 def compute_mean_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Compute the mean area under the ROC curves that are defined; None if there is none."""
-    curves = compute_roc_curves(labels, scores)
-    areas = [curve[2] for curve in curves if curve is not None]
+    areas = [curve[2] for curve in compute_roc_curves(labels, scores) if curve is not None]
     return float(np.mean(areas)) if areas else None

@@ -64,6 +64,7 @@ class Report:
             names; it is {} if there are none.
         copies: the moved copies of the training images, from which the network learned.
         moments, convergences: of the first epochs, see ``engine.progress.Progress``.
+        names: of the images, see ``DataSet.name_images``.
     """
 
     model: NetworkTrainer
@@ -82,6 +83,7 @@ class Report:
     copies: Sequence[MovedCopy] = ()
     moments: Moments = field(default_factory=dict)
     convergences: Mapping[str, Sequence] = field(default_factory=dict)
+    names: Sequence[str | int] = ()
 
     @property
     def evaluation(self) -> Evaluation | None:

@@ -36,8 +36,7 @@ MAPS = "maps/end"  # in the folder of a run, the activation maps at its end
 def finish(run: Run) -> None:
     """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
     split = run.plan.settings.scored_split
-    record = run.plan.record
-    record.test_reads += split == "test"
+    run.plan.record.test_reads += split == "test"
     run.save()
     tested = run.encode_split(split)
     evaluations = evaluate(run, tested)
@@ -83,7 +82,6 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
     split = plan.settings.scored_split
     best = run.progress.best
     tested = plan.splits.get_split(split)
-    operations = count_operations(plan.model, latencies)
     if best is None:
         run.save("best.safetensors")
     facts = {}
@@ -99,11 +97,12 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
         latencies=latencies,
         class_names=plan.splits.data.class_names,
         title=f"{plan.title}, {weights}",
+        names=plan.splits.data.name_images(split, tested.indices),
         split=split,
         evaluations=evaluations,
         facts={
             "diagnosis": plan.record.diagnosis,
-            "operations": operations,
+            "operations": count_operations(plan.model, latencies),
             "decision_time": measure_decision_time(plan.model, latencies, tested.labels),
             **facts,
             **collect_facts(run),
@@ -231,16 +230,14 @@ def report_test(
     write_json(folder / "results.json", collect_results(report.evaluations, report.facts))
     names = report.class_names
     if report.evaluation:
-        report.evaluation.write_predictions(folder / "predictions.csv", names)
+        report.evaluation.write_predictions(folder / "predictions.csv", names, report.names)
     if draw:
         log.info_all(draw_figures(folder / "figures", report, formats))
     maps = folder / report.maps
     shown = np.asarray(report.shown)
     if len(shown):
-        channels = name_channels(report.encoder)
-        latencies = report.latencies[shown]
-        lost = save_activation_maps(report.model, latencies, report.labels, shown, maps, names, None, draw, channels)
-        log.info_all(lost)
+        saved = report.model, report.latencies[shown], report.labels, shown, maps, names
+        log.info_all(save_activation_maps(*saved, draw=draw, channels=name_channels(report.encoder)))
     for key, evaluation in report.evaluations.items():
         split, _, weights = key.partition(".")
         if weights != "last":

@@ -15,7 +15,7 @@ from support.refusals import refuses
 
 from errors import InputError
 from imagesets import load
-from imagesets.pictures import resize_images
+from imagesets.pictures import read_picture, resize_images
 from training.data import Splits
 from training.settings import TrainSettings
 
@@ -212,6 +212,28 @@ def test_class_folders_for_training_validation_and_testing(tmp_path):
     assert (data.train_labels.tolist(), data.test_labels.tolist(), data.val_count) == ([0, 1, 1, 0, 1], [1, 1], 2)
     np.testing.assert_array_equal(data.test_images, pixels(2, 8, 9, seed=4))
     np.testing.assert_array_equal(data.train_images[3:], np.stack([pixels(8, 9), pixels(8, 9, seed=3)]))
+
+
+def check_names(data, read):
+    """Assert that each image has the name of what ``read`` returns."""
+    for split, images in (("train", data.train_images), ("test", data.test_images)):
+        names = data.name_images(split, np.arange(len(images)))
+        for name, image in zip(names, images, strict=True):
+            np.testing.assert_array_equal(read(name), image)
+
+
+@pytest.mark.parametrize("parts", [(), ("train", "val"), ("train", "val", "test", "unlabelled")])
+def test_images_are_named_by_their_files_or_indices(parts, tmp_path, loaded):
+    """Also those that are held out as the test part, and those of FILE.npz, whose indices are those of x_train."""
+    for number, part in enumerate(parts or [""]):
+        for name in "ab" if part != "unlabelled" else [""]:
+            save_pictures(tmp_path / "own" / part / name, pixels(7, 8, 9, seed=10 * number + ord(name or "c")))
+    data = load(f"folder:{tmp_path / 'own'}")
+    check_names(data, lambda name: read_picture(tmp_path / "own" / name))
+    assert data.name_images("test", np.array([2])) == [data.files[len(data.train_images) + 2]]
+    images = pixels(30, 8, 9)
+    held_out = loaded(x_train=images, y_train=np.arange(30) % 3, x_test=None, y_test=None)
+    check_names(held_out, lambda index: images[index])
 
 
 def test_a_class_is_the_same_in_each_form_of_unicode(tmp_path, loaded):

@@ -116,8 +116,11 @@ def test_differences_are_paired_by_image():
 
 def test_labels_are_no_formulas_of_a_spreadsheet(tmp_path):
     evaluation = evaluate_decisions([-1] * 5, range(5), 5)
-    evaluation.write_predictions(tmp_path / "predictions.csv", ["=1+1", "+1", "-1", "@one", "one"])
-    assert [row["label"] for row in read_csv(tmp_path / "predictions.csv")] == ["'=1+1", "'+1", "'-1", "'@one", "one"]
+    names = ["=1+1", "+1", "-1", "@one", "one"]
+    evaluation.write_predictions(tmp_path / "predictions.csv", names, names)
+    for column in ("label", "image"):
+        written = [row[column] for row in read_csv(tmp_path / "predictions.csv")]
+        assert written == ["'=1+1", "'+1", "'-1", "'@one", "one"]
 
 
 def test_decisions_after_each_time_step_of_the_input():

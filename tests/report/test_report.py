@@ -29,7 +29,7 @@ DECIDING = {"confusion_matrix", "roc_curves", "errors"}
 @pytest.fixture
 def make_report(latencies, images):
     def make(model, **more):
-        return Report(model, S1C1(), images, LABELS, latencies, NAMES, "a network", **more)
+        return Report(model, S1C1(), images, LABELS, latencies, NAMES, "a network", names=range(len(LABELS)), **more)
 
     return make
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.command import MACHINE, dont_draw, results, start, start_evaluation
+from support.command import MACHINE, dont_draw, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses
 from support.run_folders import only_run
 
@@ -46,7 +46,7 @@ def run(faces, tmp_path_factory):
     return only_run(output)
 
 
-def test_a_folder_in_colour(run):
+def test_a_folder_in_colour(run, faces):
     assert run.name.startswith("mozafari2018-my-faces-seed0-")
     log = (run / "log.txt").read_text()
     assert "3 of 16 images are held out" in log
@@ -57,6 +57,9 @@ def test_a_folder_in_colour(run):
     assert re.fullmatch("[0-9a-f]{16}", about.fingerprint)
     assert results(run)["test"]["best"]["count"] == 3
     assert '"shape": [28, 28, 3]' in (run / "index.html").read_text()
+    for row in read_csv(run / "predictions.csv"):
+        assert (faces / row["image"]).parent.name == row["label"]
+        assert (faces / row["image"]).is_file()
 
 
 def test_evaluating(run, tmp_path, undrawn):
