@@ -21,13 +21,14 @@ from report.evaluation import Evaluation, measure_decision_time
 from report.operations import count_operations
 from report.page import PAGE, load_template, write_page
 from report.report import Report, collect_results, draw_figures
+from run_folder import list_plugins
 from SpykeTorch import __version__
 from training.checkpoint import best_weights, collect_checkpoint
 from training.log import RunLog
 from training.readout import read_features
 from training.references import compare_with_references, measure_references
 from training.run import Run
-from utils import describe_environment, get_peak_memory, write_json, write_text
+from utils import describe_environment, get_peak_memory, join_words, write_json, write_text
 
 NO_SCORES = "no stage of this network decides; see its convergence"
 MAPS = "maps/end"  # in the folder of a run, the activation maps at its end
@@ -154,11 +155,15 @@ def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> dict[str
         run.log_findings(compare_with_references(references, evaluations, plan.model, plan.splits.data.colours))
     else:
         run.log.info("the network is not compared with its references (--no-references)")
+    texts: list[str] = []
     for key, evaluation in evaluations.items():
         split, _, weights = key.partition(".")
         if weights == "best":
-            names = plan.splits.data.class_names
-            run.log_findings(map(Finding, evaluation.describe_balance(names, f"{split} images")))
+            texts += evaluation.describe_balance(plan.splits.data.class_names, f"{split} images")
+    run.log_findings(map(Finding, texts))
+    if texts:
+        command = join_words(["python", "-m", "results.scripts.balanced", str(run.folder), *list_plugins()])
+        run.log.info(f"a logistic regression on the features, in which classes count equally: {command}")
     if {"validation.best", "test.best"} <= evaluations.keys():
         pair = evaluations["validation.best"].balanced_accuracy, evaluations["test.best"].balanced_accuracy
         run.log_findings(compare_splits(*pair))

@@ -4,6 +4,7 @@ import html
 import json
 import math
 import re
+import shlex
 from collections import defaultdict
 from dataclasses import replace
 from unittest.mock import MagicMock
@@ -25,6 +26,7 @@ from models import build_model
 from network_trainer import LatencyDataset
 from report.diagnosis import Diagnosis, compare_splits, join_advice
 from report.evaluation import Accuracy, Evaluation, compute_balanced_accuracy
+from results.scripts import balanced as balanced_script
 from s1c1 import S1C1
 from training.testing import diagnose_decisions
 from training.trained import load_network
@@ -391,7 +393,12 @@ def test_classes_of_unequal_size(unequal, tmp_path, monkeypatch, capsys):
     assert f"balanced accuracy {100 * best['balanced']:.2f} %" in validated
     assert f" val {100 * best['accuracy']:6.2f} % (balanced {100 * best['balanced']:.2f} %)" in logged
     assert "largest class 61.54 % (" in logged  # 8 of 13
+    (command,) = re.findall(r"count equally: python -m results\.scripts\.balanced (.*)", logged)
     capsys.readouterr()
+    assert balanced_script.main(shlex.split(command)) == 0
+    plain, weighted = capsys.readouterr().out.splitlines()
+    assert "14 test images" in plain
+    assert float(re.search(r", balanced (\S+) %", weighted)[1]) > 100 / 3  # as good as one class for all
     assert start_evaluation(f"{run} --no-figures --device cpu --threads 1 --name test", tmp_path) == 0
     assert f"\n{tested}\n" in capsys.readouterr().out
     assert results(tmp_path / "test")["diagnosis"] == [tested]
