@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.golden_traces import GOLDEN
 from support.layers import learn_decisions, learn_features, make_layer
-from support.own_rules import ChosenRule, RecentSTDP, SoftSTDP
+from support.own_rules import ChosenRule, RecentSTDP, RootSTDP, SoftSTDP
 from support.refusals import refuses
 
 from engine.backends import BACKENDS
@@ -19,6 +19,7 @@ from engine.decision import Outcome
 from engine.layers import Layer
 from engine.rules import RSTDP, RULES, STDP, Additive, MarginRule
 from engine.stages import SpikingConv
+from models import build_model
 from utils import ROOT
 
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
@@ -119,6 +120,22 @@ def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind
     RULES["mine"] = rule
     with refuses(word):
         SpikingConv(4, 5, threshold=5, rule=rule(winners=1, radius=0))
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("event", marks=pytest.mark.slow)])
+def test_a_root_needs_the_size_of_the_distance_to_the_bound(backend):
+    """Half of the first weights are above it until the first change. The line names this cause, and what helps."""
+    for sized in (False, True):
+        changes = {"s1.rule": RootSTDP.name, "s1.rule.sized": sized, "s1.first_weights": (1.0, 0.05)}
+        network = build_model("mozafari2018", in_channels=6, overrides=changes, backend=backend)
+        weight = network.stages["s1"].weight
+        assert (weight > 1).any()
+        if sized:
+            network.train_unsupervised(DIGITS[:5], "s1")
+            assert ((weight >= 0) & (weight <= 1)).all()
+        else:
+            with refuses("abs(upper - w)"):
+                network.train_unsupervised(DIGITS[:5], "s1")
 
 
 def documented(name):

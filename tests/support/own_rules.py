@@ -57,6 +57,30 @@ class SoftSTDP(STDP):
         return Soft(*map(number, self.bounds))
 
 
+class Root(Additive):
+    def change(self, w, rate):
+        return rate * (self.upper - w) ** 0.5
+
+
+class RootOfSize(Additive):
+    def change(self, w, rate):
+        return rate * abs(self.upper - w) ** 0.5
+
+
+@dataclass(frozen=True)
+class RootSTDP(STDP):
+    """In proportion to the root of the distance to the upper bound, above which first weights may be."""
+
+    name: ClassVar[str] = "root"
+    title: ClassVar[str] = "STDP with a root"
+
+    sized: bool = False
+
+    def plasticity(self, number=float):
+        kind = RootOfSize if self.sized else Root
+        return kind(*map(number, self.bounds))
+
+
 class Chosen(NamedTuple):
     """``count`` features learn, from ``feature`` on in steps of ``step``, all by one row of the rates."""
 
