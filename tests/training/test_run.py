@@ -293,7 +293,9 @@ def test_the_records_of_a_run_are_documented_and_state_its_methods(trained):
     methods = (trained / "methods.md").read_text()
     for text in (
         found["fingerprint"], "1,318 images", "Alpaydin and Kaynak 1998", "arXiv 1804.00227", "s3 learned by R-STDP",
-        "for 5 epochs", "winners=5", "numba", f"{100 * found['test']['best']['accuracy']:.2f} % (95 % interval",
+        "for 5 epochs", "winners=5", "numba",
+        "class of the neuron of s3 with the highest potential",
+        f"{100 * found['test']['best']['accuracy']:.2f} % (95 % interval",
     ):  # fmt: skip
         assert text in methods
     assert methods.partition("**Network.**")[2] in html.unescape((trained / "index.html").read_text())
