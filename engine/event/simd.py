@@ -7,39 +7,21 @@ runs here are so short (32 to 800 numbers) that this takes longer than the addit
 All lengths are multiples of ``lanes(dtype)``: the caller pads with zeros.
 """
 
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 LINE_BYTES = 64
-ADDITION = """define <16 x float> @add(<16 x float> %a, <16 x float> %b) {
-  %sum = fadd <16 x float> %a, %b
-  ret <16 x float> %sum
-}"""
+ACCUMULATORS = 4  # blocks that ``add_rows`` keeps in registers: 8 are not faster with AVX-512, and too many with AVX2
 
 
 def lanes(dtype: np.dtype) -> int:
     """Return how many numbers of this type a block (one cache line) contains."""
     return LINE_BYTES // dtype.itemsize
-
-
-@cache
-def count_accumulators(triple: str, cpu: str, features: str) -> int:
-    """Return how many blocks the loop keeps in registers on a target processor.
-
-    The sums must be enough to hide the latency of an addition, and few enough to stay in registers. The target can
-    differ from this machine (NUMBA_CPU_NAME), and the name of a processor implies features that numba does not list.
-    Therefore LLVM compiles one addition of two blocks for the target, and shows whether a block is one register (the
-    registers of AVX-512 are called zmm) or several.
-    """
-    target = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
-    assembly = target.emit_assembly(binding.parse_assembly(ADDITION))
-    return 8 if "zmm" in assembly else 4
 
 
 @intrinsic
@@ -70,7 +52,7 @@ def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
         number = context.get_data_type(w_t.dtype)
         one = ir.Constant(lo_.type, 1)
         start = ir.Constant(n_.type, 0)
-        blocks = count_accumulators(*cpu_target.target_context.codegen().magic_tuple())
+        blocks = ACCUMULATORS
         while blocks:  # first the widest steps, as many as fit, then narrower steps
             vector = ir.VectorType(number, blocks * LINE_BYTES // size)
             step = ir.Constant(n_.type, vector.count)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numba import njit
-from numba.core.registry import cpu_target
 
 from engine.event import simd
 
@@ -28,20 +27,6 @@ def any_above(p, at, n, level):
 
 def random_numbers(size, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=size).astype(dtype)
-
-
-@pytest.mark.parametrize(
-    ("cpu", "features", "blocks"), [
-        ("generic", "", 4), ("haswell", "", 4), ("haswell", "+avx512f,+evex512", 8),
-        ("skylake-avx512", "", 8), ("skylake-avx512", "-avx512f", 4),  # evex512: its own feature in LLVM 18 to 20
-    ],
-)  # fmt: skip
-def test_the_target_decides_how_many_sums_are_in_registers(cpu, features, blocks):
-    """The name of the target's processor counts, and what is added to it or taken away; not this machine."""
-    triple, *_ = cpu_target.target_context.codegen().magic_tuple()
-    if not triple.startswith("x86_64"):
-        pytest.skip("LLVM knows only processors of this machine's kind")
-    assert simd.count_accumulators(triple, cpu, features) == blocks
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
