@@ -169,7 +169,9 @@ class NetworkTrainer(StageGraph):
     # Classifying
 
     @torch.no_grad()
-    def decide(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> tuple[torch.Tensor, torch.Tensor]:
+    def decide(
+        self, maps: LatencyMap | Mapping[str, LatencyMap], needs_scores: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return decisions int64 (N,), -1 for silence, and scores (N, classes).
 
         The score of a class is the highest potential among its neurons at the last time step; with several branches,
@@ -177,16 +179,17 @@ class NetworkTrainer(StageGraph):
         decides, the score is T - t + e / (1 + e): t is the time step of the first spike of its neurons, and e how far
         their highest potential is then above the threshold. It is 0 if none of them spikes.
 
-        maps: the network's input, or {name: map} of maps from which the decision can be computed.
+        maps: the network's input, or {name: map} of maps from which the decision can be computed. needs_scores: whether
+        the scores are used. If not, they may be wrong, and the decisions can take half the time.
         """
         inputs = self.map_of(maps, self.input_name(self.find_decision()))
         parts = []
         for start in range(0, len(inputs) or 1, CHUNK):  # of no images, an empty part
-            parts.append(self._decide_part(inputs[start : start + CHUNK].to(self.device)))
+            parts.append(self._decide_part(inputs[start : start + CHUNK].to(self.device), needs_scores))
         decisions, scores = zip(*parts, strict=True)
         return torch.cat(decisions), torch.cat(scores)
 
-    def _decide_part(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _decide_part(self, inputs: torch.Tensor, needs_scores: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Return decisions and scores, from the input of the decision stage."""
         layers = self.stages[self.find_decision()].layers
         if layers[0].stage.fires:
@@ -195,7 +198,7 @@ class NetworkTrainer(StageGraph):
         highest = []
         scores = inputs.new_zeros(())
         for layer in layers:
-            peaks = layer.peaks(inputs).to(self.device)
+            peaks = layer.peaks(inputs, not needs_scores).to(self.device)
             votes.append(classes_of(deciding_features(peaks), self.class_of_feature()))
             highest.append(peaks.amax(1))
             of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
@@ -440,7 +443,7 @@ class NetworkTrainer(StageGraph):
         validated = None
         balanced = None
         if phase.needs_labels and validation is not None:
-            decisions = self.decide(validation.maps)[0].cpu()
+            decisions = self.decide(validation.maps, needs_scores=False)[0].cpu()
             validated = Outcome.of(decisions, validation.labels)
             balanced = measure_balanced(decisions.numpy(), validation.labels.numpy())
         progress.seconds += time.perf_counter() - start

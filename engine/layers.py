@@ -169,10 +169,13 @@ class Layer(StageModule):
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
     @torch.no_grad()
-    def peaks(self, latency: torch.Tensor) -> torch.Tensor:
-        """Return the highest potential of each feature at the last time step, (N, F), of latency uint8 (N, C, H, W)."""
+    def peaks(self, latency: torch.Tensor, only_highest: bool = False) -> torch.Tensor:
+        """Return the highest potential of each feature at the last time step, (N, F), of latency uint8 (N, C, H, W).
+
+        only_highest: whether all but the highest of an image may be -1, which can be faster.
+        """
         latency, _ = self._check(latency)
-        return self.backend.peaks(self, latency)
+        return self.backend.peaks(self, latency, only_highest)
 
     @torch.no_grad()
     def first_spikes(self, latency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

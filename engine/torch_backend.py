@@ -278,7 +278,7 @@ def _split_images(layer: LayerState, latency: Tensor, time_steps: int) -> tuple[
     return latency.split(max(1, WAVE_ELEMENTS // max(1, elements)))
 
 
-def peaks(layer: LayerState, latency: Tensor) -> Tensor:
+def peaks(layer: LayerState, latency: Tensor, only_highest: bool = False) -> Tensor:
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
     parts = _split_images(layer, latency, 1)
     highest = [sum_weights(layer, part).amax((2, 3)) for part in parts]

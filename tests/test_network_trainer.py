@@ -59,7 +59,7 @@ class Scripted(NetworkTrainer):
     def build_phases(self):
         return [ScriptedPhase(phase.stages, phase.rules) for phase in super().build_phases()]
 
-    def decide(self, maps):
+    def decide(self, maps, needs_scores=True):
         correct = self.validation.pop(0)
         return torch.where(torch.arange(IMAGES) < correct, torch.arange(IMAGES), -1), None
 
@@ -217,7 +217,7 @@ def test_rows_have_the_balanced_accuracy_of_unequal_classes(correct, balanced):
     labels = np.array([0] * 8 + [1] * 2 + [4])
     model = Scripted()
     decisions = torch.from_numpy(np.where(np.arange(IMAGES) < correct, labels, -1))
-    model.decide = lambda maps: (decisions, None)
+    model.decide = lambda maps, needs_scores: (decisions, None)
     progress = Progress()
     validation = LatencyDataset(LATENCIES, labels)
     model.fit(LatencyDataset(LATENCIES, LABELS), validation, (1, 1), progress=progress)

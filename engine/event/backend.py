@@ -1,10 +1,11 @@
 """The functions of the event backend, which ``engine/layers.py`` calls; ``engine/torch_backend.py`` has the same.
 
 They get layers and tensors that ``Layer`` has checked. Each call lays out the weights anew, because users can write to
-the weights of a layer at any time.
+the weights of a layer at any time; what takes longer is kept for the next call in case nobody has (``PREPARED``).
 """
 
 import math
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ from engine.threads import run_parts
 
 IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
 FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; below, one thread is as fast (results/logs/busy.log)
+NO_RATES = np.empty((0, 1, 2))  # a layer decides and does not learn
+# {layer: (what it depends on beside the weights, the ``DecidingLayer`` that has learned last)}
+PREPARED: WeakKeyDictionary = WeakKeyDictionary()
 
 
 def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Tensor:
@@ -63,8 +67,18 @@ def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Ten
     return torch.from_numpy(out)
 
 
-def peaks(layer: LayerState, latency: Tensor) -> Tensor:
-    """Compute the peaks at the last time step, as ``torch_backend.peaks`` does: uint8 (N, C, H, W) -> (N, F)."""
+def peaks(layer: LayerState, latency: Tensor, only_highest: bool = False) -> Tensor:
+    """Compute the peaks at the last time step, as ``torch_backend.peaks`` does: uint8 (N, C, H, W) -> (N, F).
+
+    only_highest: whether all but the highest peak of an image may be -1, which takes about half the time (screening).
+    """
+    stage = layer.stage
+    if only_highest and not stage.fires and any(rule.needs_labels for rule in stage.rules):
+        one = np.zeros(stage.out_channels, np.int64)
+        result = learn_decisions(layer, latency, torch.zeros(len(latency), dtype=torch.int64), one, NO_RATES, None)
+        found = layer.weight.new_full((len(latency), stage.out_channels), -1)
+        found[torch.arange(len(latency)), result.decisions[:, 0].long()] = result.highest
+        return found
     array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, BANK)
     banks = make_banks(transpose(array))
@@ -176,7 +190,7 @@ def learn_together(
     result = Result.silent(len(latency), upper.weight.dtype, rule.competition().winners)
     lower_rates, upper_rates = rates
     if upper_rates is None:
-        upper_rates = np.empty((0, 1, 2))
+        upper_rates = NO_RATES
     competitor, weights, plasticity = _prepare_firing(lower, latency, rule)
     geometry = competitor.geometry
     line = np.tile(competitor.thresholds.start, geometry.out_width)
@@ -245,8 +259,12 @@ def _prepare_deciding(layer, latency, classes):
     array = layer.weight.detach().numpy()
     rule = layer.stage.rules[-1]
     geometry = geometry_of(layer, latency, BANK)
-    plasticity = make_plasticity(rule, array.dtype)
     transposed = transpose(array)
+    key = rule, geometry, array.dtype, len(latency)
+    last_key, prepared = PREPARED.get(layer, (None, None))
+    if last_key == key and np.array_equal(prepared.weights.transposed, transposed):
+        return prepared._replace(classes=classes)
+    plasticity = make_plasticity(rule, array.dtype)
     is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
     images = min(len(latency), deciding.chunk_size(geometry, is_screened))
     none = transposed[:0]
@@ -256,7 +274,9 @@ def _prepare_deciding(layer, latency, classes):
     inputs = make_inputs(images, geometry)
     found = make_peaks(images, geometry.stride, array.dtype)
     drift = np.zeros(geometry.features)
-    return deciding.DecidingLayer(geometry, weights, plasticity, classes, rule.drops, inputs, found, screen, drift)
+    prepared = deciding.DecidingLayer(geometry, weights, plasticity, classes, rule.drops, inputs, found, screen, drift)
+    PREPARED[layer] = key, prepared
+    return prepared
 
 
 def _are_inside(array, plasticity):

@@ -51,7 +51,7 @@ class Screen(NamedTuple):
 
 def can_screen(geometry, transposed, verdict) -> bool:
     """Return whether codes help: the verdict reads only the strongest neurons, and their sums fit in 32 bits."""
-    is_small = abs(transposed).max() <= MAX_VALUE and transposed[0].size * LEVELS < 2**31
+    is_small = max(transposed.max(), -transposed.min()) <= MAX_VALUE and transposed[0].size * LEVELS < 2**31
     return is_small and getattr(verdict, "reads_strongest", False) and not is_dense(geometry)
 
 
@@ -197,6 +197,11 @@ def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks
     for position in range(sums.shape[1]):
         row = sums[n, position]
         m = row[features]
+        count = 0
+        for f in range(features):
+            count += m * high[f] + spacing[f] * row[f] >= bounds[f]
+        if count == 0:
+            continue
         count = 0
         for f in range(features):
             if m * high[f] + spacing[f] * row[f] >= bounds[f]:

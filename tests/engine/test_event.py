@@ -15,6 +15,7 @@ from support.layers import learn_features, make_layer, set_rule
 from support.reference import layers, random_maps, thresholds
 from support.tiers import slow_except
 
+from engine.decision import deciding_features
 from engine.event.deciding import DENSE_CHUNK, SCREENED_CHUNK
 from engine.event.peaks import DENSE_ROWS
 from engine.rules import RSTDP, STDP, MarginRule
@@ -369,7 +370,27 @@ def test_screening_changes_no_bit(dtype, data):
             layer = decision_layer("event", weight, 15, kernel // 2)
             winners, highest = learn_decisions(layer, latency, labels, np.arange(features) % 2, RATES, rule, left_out)
             found.append((winners.tolist(), highest.tolist(), weight.tobytes()))
+            all_peaks = layer.peaks(torch.from_numpy(latency))
+            only_highest = layer.peaks(torch.from_numpy(latency), only_highest=True)
+            assert torch.equal(deciding_features(only_highest), deciding_features(all_peaks))
+            torch.testing.assert_close(only_highest.amax(1).clamp(0), all_peaks.amax(1).clamp(0), rtol=1e-12, atol=0)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("rule", [REWARDED, MarginRule(margin=0.2, rate=0.05)])
+def test_weights_that_change_between_two_calls_count(rule):
+    """What a layer keeps of its weights is not used for others: written through NumPy, or of another type."""
+    latency, labels, classes, start = decision_task(70, 20, np.float32)
+    weight = start.copy()
+    layer = decision_layer("event", weight, 15, 2)
+    for change in (lambda: weight.__imul__(1), lambda: weight.__imul__(0.9), layer.double):
+        change()
+        values = layer.weight.numpy().copy()
+        alone = decision_layer("event", values, 15, 2)
+        found = learn_decisions(layer, latency, labels, classes, RATES, rule)
+        expected = learn_decisions(alone, latency, labels, classes, RATES, rule)
+        for a, b in zip((*found, layer.weight.numpy()), (*expected, values), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_equal_features_tie_whatever_the_rounding(backend):

@@ -78,7 +78,9 @@ def test_event_backend_reproduces_the_original(name, deciding_winners):
     winners = np.stack([np.concatenate(deciding_winners[branch::branches]) for branch in range(branches)], 1)
     np.testing.assert_array_equal(winners, GOLDEN[f"{name}/rl/winners"])
     expected = GOLDEN[f"{name}/eval/decisions"]
-    np.testing.assert_array_equal(model.predict(latencies[: len(expected)]), expected[:, 0])
+    for needs_scores in (True, False):
+        decisions, _ = model.decide(latencies[: len(expected)], needs_scores)
+        np.testing.assert_array_equal(decisions, expected[:, 0])
     for block, (_, layer) in zip(GOLDEN[f"{name}/blocks"], model.named_layers(), strict=True):
         weight = layer.weight.flatten(1).numpy()
         np.testing.assert_allclose(weight.sum(1), GOLDEN[f"{name}/{block}/wsum"], rtol=1e-10)
