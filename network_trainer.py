@@ -221,11 +221,11 @@ class NetworkTrainer(StageGraph):
         """Return the decided classes, as ``predict`` does."""
         return self.predict(latencies)
 
-    def predict(self, latencies: LatencyMap) -> torch.Tensor:
+    def predict(self, latencies: LatencyMap | Mapping[str, LatencyMap]) -> torch.Tensor:
         """Return the decided classes, int64 (N,), -1 for silence."""
         return self.decide(latencies)[0]
 
-    def evaluate(self, latencies: LatencyMap, labels: Any) -> Outcome:
+    def evaluate(self, latencies: LatencyMap | Mapping[str, LatencyMap], labels: Any) -> Outcome:
         """Classify the images and compare the decisions with the labels. The network does not change."""
         predictions = self.predict(latencies).cpu()
         return Outcome.of(predictions, check_labels(labels, len(predictions), self.num_classes))

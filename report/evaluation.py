@@ -233,10 +233,10 @@ def measure_balance(metrics: Metrics) -> float | None:
 
 
 def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: np.ndarray) -> dict[str, list[float]]:
-    """Classify images by their spikes up to a time step t, for each t. The network computes on, with no later spike.
+    """Classify images by the spikes up to a time step t, for each t.
 
-    Later spikes of the input are dropped, not those that the decision stage reads: where this stage reads only whether
-    a neuron has spiked (``SpikingDense``), its decisions would be the same for each t.
+    Later spikes of the maps that the decision stage reads are dropped, also of those of which a ``SpikingDense`` reads
+    only whether a neuron has spiked. Earlier spikes do not depend on them, so this is as if the image ended there.
 
     latencies, labels: of encoded images, uint8 (N, C, H, W) and int (N,), of which at most ``TIMED`` are classified.
 
@@ -245,11 +245,11 @@ def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: 
     if model.decision is None:
         return {}
     chosen = choose_evenly(len(labels), TIMED)
-    images = latencies[chosen]
+    maps = dict(model.walk(latencies[chosen], model.inputs_of(model.decision)))
     scores = []
     for step in range(model.time_steps):
-        outcome = model.evaluate(images.where(images <= step, model.time_steps), labels[chosen])
-        scores.append(outcome.scores())
+        so_far = {name: times.where(times <= step, model.time_steps) for name, times in maps.items()}
+        scores.append(model.evaluate(so_far, labels[chosen]).scores())
     return {name: [of_step[name] for of_step in scores] for name in ("accuracy", "silent")}
 
 

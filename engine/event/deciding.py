@@ -18,7 +18,7 @@ from engine.decision import strongest
 from engine.event.layout import Geometry, Weights, is_dense, to_banks
 from engine.event.peaks import Inputs, Peaks, raise_peaks
 from engine.event.plasticity import clamp, renew
-from engine.event.screening import STALE, Screen, encode, find_candidates
+from engine.event.screening import Screen, encode, find_candidates
 
 SCREENED_CHUNK = 64  # images of a chunk of a layer that is screened
 EXACT_CHUNK = 8  # of a layer that is not, because each feature that has changed is summed again for each image
@@ -117,7 +117,7 @@ def learn_chunk(labels, layer, rates, left_out, decisions):
                 drift[feature] += _replace(synapses, renewed)
                 has_learned = True
         n += 1
-    stale = np.flatnonzero(drift > STALE * screen.spacing) if is_screened else np.flatnonzero(drift)
+    stale = np.flatnonzero(drift > screen.spacing) if is_screened else np.flatnonzero(drift)
     if has_learned and not weights.inside[0]:
         clamp(weights.transposed, plasticity)
         weights.inside[0] = True

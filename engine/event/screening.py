@@ -31,7 +31,6 @@ LEVELS = 2**BITS - 1
 ROWS = 2 ** (15 - BITS)  # rows of codes whose sum fits in 16 bits with a sign
 LANES = 32  # codes of one cache line
 SAMPLE = 255  # neurons that are compared to find a model
-STALE = 1  # a feature is encoded again after its drift exceeds so many spacings
 
 
 class Screen(NamedTuple):

@@ -69,9 +69,7 @@ def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
                 base = builder.add(shift_, offset)
                 with cgutils.for_range_slice(builder, lo_, hi_, one, lo_.type) as (i, _):
                     row = builder.load(_pointer(context, builder, rows_t, rows_, i, 1))
-                    if row.type.width < base.type.width:
-                        row = builder.sext(row, base.type)
-                    begin = builder.add(builder.mul(row, scale_), base)
+                    begin = builder.add(builder.mul(builder.sext(row, base.type), scale_), base)
                     source = _pointer(context, builder, w_t, w_, begin, vector.count)
                     builder.store(add(builder.load(total), _load(builder, source, vector, size)), total)
                 after = builder.load(total)
