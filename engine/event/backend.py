@@ -22,6 +22,7 @@ from engine.event.layout import (
     Geometry,
     Weights,
     allocate_aligned,
+    is_dense,
     make_banks,
     make_rows,
     transpose,
@@ -87,7 +88,7 @@ def peaks(layer: LayerState, latency: Tensor, only_highest: bool = False) -> Ten
     out = layer.weight.new_empty((len(latency), geometry.features))
     for start in range(0, len(latency), IMAGES_AT_ONCE):
         part = latency[start : start + IMAGES_AT_ONCE]
-        find_peaks(part.numpy(), geometry, banks, deciding.SCREENED_CHUNK, inputs, found)
+        find_peaks(part.numpy(), geometry, banks, deciding.CHUNK, inputs, found)
         out.numpy()[start : start + len(part)] = found.values[: len(part), : geometry.features]
     return out
 
@@ -193,9 +194,9 @@ def learn_together(
         upper_rates = NO_RATES
     competitor, weights, plasticity = _prepare_firing(lower, latency, rule)
     geometry = competitor.geometry
-    line = np.tile(competitor.thresholds.start, geometry.out_width)
-    limit = competitor.thresholds.limit
-    features = firing.FiringFeatures(np.arange(geometry.features), weights.rows, geometry, limit, line, 1)
+    line = np.tile(competitor.start, geometry.out_width)
+    indices = np.arange(geometry.features)
+    features = firing.FiringFeatures(indices, weights.rows, geometry, competitor.limit, line, 1)
     below = LowerLayer(competitor, features, weights, plasticity, pool)
     size = geometry.out_height // pool, geometry.out_width // pool
     above = _prepare_deciding(upper, latency.new_empty((1, geometry.features, *size)), classes)
@@ -243,11 +244,11 @@ def _prepare_firing(layer, latency, rule):
     rows = make_rows(transposed, geometry.stride)
     winners, radius = rule.competition()
     limit = array.dtype.type(allow_rounding(layer.threshold, array.dtype))
-    thresholds = firing.Thresholds(limit, np.zeros(geometry.stride, array.dtype))
+    start = np.zeros(geometry.stride, array.dtype)
     radius = min(radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
     potential = allocate_aligned(geometry.out_height * geometry.out_width * geometry.stride, rows)
     spikes = firing.make_spikes(geometry)
-    competitor = Competitor(geometry, rows, thresholds, winners, radius, potential, spikes)
+    competitor = Competitor(geometry, rows, limit, start, winners, radius, potential, spikes)
     return competitor, Weights(transposed, rows, _are_inside(array, plasticity)), plasticity
 
 
@@ -266,7 +267,8 @@ def _prepare_deciding(layer, latency, classes):
         return prepared._replace(classes=classes)
     plasticity = make_plasticity(rule, array.dtype)
     is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
-    images = min(len(latency), deciding.chunk_size(geometry, is_screened))
+    chunk = deciding.CHUNK if is_screened or is_dense(geometry) else deciding.EXACT_CHUNK
+    images = min(len(latency), chunk)
     none = transposed[:0]
     screen = make_screen(images, geometry, transposed if is_screened else none)
     rows = make_banks(none if is_screened else transposed)  # codes take their place
@@ -286,10 +288,6 @@ def _are_inside(array, plasticity):
 
 def _count_threads(geometry):
     """Return the number of threads of a decision layer that learns: torch's, or 1 if the layer is small."""
-    return 1 if count_additions(geometry) < FEW_ADDITIONS else torch.get_num_threads()
-
-
-def count_additions(geometry):
-    """Return the most additions that an image can take: those of an image in which all inputs spike."""
     reached = min(geometry.kernel**2, geometry.out_height * geometry.out_width)  # positions, by each spike
-    return geometry.channels * geometry.height * geometry.width * reached * geometry.features
+    additions = geometry.channels * geometry.height * geometry.width * reached * geometry.features
+    return 1 if additions < FEW_ADDITIONS else torch.get_num_threads()

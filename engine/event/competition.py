@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.decision import strongest, tolerance
-from engine.event.firing import Spikes, Thresholds, integrate, reset, sort_by_time
+from engine.event.firing import Spikes, integrate, reset, sort_by_time
 from engine.event.layout import Geometry
 from engine.event.simd import any_above
 
@@ -16,7 +16,8 @@ class Competitor(NamedTuple):
 
     geometry: Geometry
     rows: np.ndarray  # of the weights
-    thresholds: Thresholds
+    limit: float  # the declared threshold, higher by ``tolerance``: an equal potential does not fire, despite rounding
+    start: np.ndarray  # a row of potentials before the first spike: 0, or -inf of a feature that is left out
     max_winners: int
     radius: int  # within which a winner inhibits all neurons
     potential: np.ndarray  # of one image: rows (Ho, mirrored Wo)
@@ -50,11 +51,10 @@ def compete(latency, layer, winners):
         layer: a ``Competitor``.
         winners: int32 (K, 4): feature, line, column, time step.
     """
-    geometry, rows, thresholds, max_winners, radius, potential, spikes = layer
-    limit = thresholds.limit
+    geometry, rows, limit, start, max_winners, radius, potential, spikes = layer
     positions = geometry.out_height * geometry.out_width
     sort_by_time(latency, geometry, spikes)
-    reset(potential, thresholds.start)
+    reset(potential, start)
     arena = _make_arena(geometry, rows)
     open_positions = positions
     count = 0

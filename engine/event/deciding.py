@@ -15,14 +15,13 @@ from numba import int64
 from engine.checks import check_learners
 from engine.compiled import compiled
 from engine.decision import strongest
-from engine.event.layout import Geometry, Weights, is_dense, to_banks
+from engine.event.layout import Geometry, Weights, to_banks
 from engine.event.peaks import Inputs, Peaks, raise_peaks
 from engine.event.plasticity import clamp, renew
 from engine.event.screening import Screen, encode, find_candidates
 
-SCREENED_CHUNK = 64  # images of a chunk of a layer that is screened
-EXACT_CHUNK = 8  # of a layer that is not, because each feature that has changed is summed again for each image
-DENSE_CHUNK = 64  # of a SpikingDense: weights that no cache holds are read and written once in a chunk
+CHUNK = 64  # images of a chunk of a layer that is screened, or of a SpikingDense, whose weights no cache holds
+EXACT_CHUNK = 8  # of other layers, because each feature that has changed is summed again for each image
 
 
 class DecidingLayer(NamedTuple):
@@ -44,13 +43,6 @@ class Decisions(NamedTuple):
 
     winners: np.ndarray  # (N, 3): feature, line, column; -1: silent
     highest: np.ndarray  # (N,): the potential of the winner
-
-
-def chunk_size(geometry: Geometry, is_screened: bool) -> int:
-    """Return how many images a chunk of the layer has."""
-    if is_dense(geometry):
-        return DENSE_CHUNK
-    return SCREENED_CHUNK if is_screened else EXACT_CHUNK
 
 
 @compiled

@@ -12,13 +12,6 @@ from engine.event.layout import Geometry, allocate_aligned
 from engine.event.simd import add_rows
 
 
-class Thresholds(NamedTuple):
-    """The threshold of a layer."""
-
-    limit: float  # the declared threshold, higher by ``tolerance``: an equal potential does not fire, despite rounding
-    start: np.ndarray  # a row of potentials before the first spike: 0, or -inf of a feature that is left out
-
-
 class Spikes(NamedTuple):
     """The spikes of an image (C, H, W), sorted by (time, pixel, channel).
 

@@ -38,7 +38,7 @@ def update_batch(latency, targets, layer, weights, plasticity, rates, winners):
     labels, classes, left_out = targets
     times = layer.spikes.times
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
-    start = layer.thresholds.start
+    start = layer.start
     for n in range(len(latency)):
         if len(left_out) > 0:
             for f in range(geometry.features):
