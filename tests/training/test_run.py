@@ -307,6 +307,9 @@ def test_nothing_is_held_out(tmp_path, undrawn):
     found = results(folder)
     assert "validation" not in found
     assert found["best_epoch"] is None
+    methods = (folder / "methods.md").read_text()
+    assert "Validation: 0" not in methods
+    assert "No validation images chose an epoch" in methods
     assert found["test"]["best"] == found["test"]["last"]
     best, last = (load_checkpoint(folder / "checkpoints" / f"{name}.safetensors").state for name in ("best", "last"))
     assert same(best, last)
