@@ -241,10 +241,12 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     assert len(rows) == 5
     with open(ROOT / "results" / "quoted.csv", encoding="utf-8", newline="") as file:
         quoted = {row["network"].split(" et al.")[0]: row["value"] for row in csv.DictReader(file)}
+    accuracies = {}
     for name, *_, shown, duration in rows:
         row = next(row for row in networks if f"[{name.split()[0]}]" in row[0])  # the first has the default settings
         accuracy, *paper = re.findall(r"\d+\.\d", shown)
         assert (f"{float(row[3].split()[0]):.1f}", row[4]) == (accuracy, duration), name
+        accuracies[name.strip("`")] = float(accuracy)
         assert not paper or paper == [quoted[re.search(r"`([a-z]+)", name)[1].title()]], name
     (longest,) = re.findall(r"--epochs 2 4 680 .*# at most (.+) on an Intel Xeon", TEXT)
     assert longest == next(row[4] for row in networks if "[`mozafari2018`]" in row[0])
@@ -259,16 +261,17 @@ def test_numbers_that_the_readme_repeats_are_those_of_the_tables():
     learning = (ROOT / "docs" / "learning.md").read_text()
     few, *_ = read_table(learning, "features")  # of MNIST: 100 labels
     points = [re.search(r"\+([\d.]+)", few[column])[1] for column in (5, 2)]  # STDP, random
-    (helps,) = re.findall(r"^With all labels, features add.*\n?.*random features [\d.]+", README, re.MULTILINE)
+    ((gain, helps),) = re.findall(r"features add ([\d.]+) points(.*\n?.*random features [\d.]+)", README)
+    assert gain == f"{accuracies['multiscale2026'] - accuracies['control2026']:.1f}"
     assert re.findall(r"\d+\.\d", helps) == [f"{float(number):.1f}" for number in points]
     log = (ROOT / "results" / "logs" / "decision-time.log").read_text()
     decided = {name: line.split() for name, line in re.findall(r"(\w+)\.safetensors.*\n(.*)", log)}
-    (early,) = re.findall(r"First spikes decide early[^[]*", README)
+    (early,) = re.findall(r"After time step 7 of 14[^[]*", README)
     for name, then, last in re.findall(r"`(\w+)`.*?(\d\d\.\d).*?(\d\d\.\d)", early, re.DOTALL):
         np.testing.assert_allclose([float(then), float(last)], [float(decided[name][at]) for at in (7, 14)], atol=0.051)
 
     section = README.partition("## Does STDP help?")[2].partition("\n## ")[0]
-    spreads = re.findall(r"([\d.]+)\s%", README.partition("(`--spread`)")[2].partition("First spikes")[0])
+    spreads = re.findall(r"([\d.]+)\s%", README.partition("(`--spread`)")[2].partition("After time step")[0])
     assert [percent for percent in spreads if f"{percent} %" not in " ".join(section.split())] == []
     assert len(spreads) == 2
     repeated = re.findall(r"\d+\.\d+\s±\s\d+\.\d+", section)
