@@ -216,7 +216,7 @@ import numpy as np
 import engine.phases
 from engine.compiled import counts
 from s1c1 import normalise
-normalise(np.ones((3, 3)), 1)
+normalise(np.ones((3, 3)), 1, True)
 print(counts["compiled"])
 """
     assert programs.run(code) == [1]

@@ -212,7 +212,7 @@ class Root(Additive):
 
 @dataclass(frozen=True)
 class RootSTDP(STDP):
-    name: ClassVar[str] = "root"
+    name: ClassVar[str] = "distance_root"
 
     def plasticity(self, number=float):
         return Root(*map(number, self.bounds))
@@ -220,7 +220,7 @@ class RootSTDP(STDP):
 
 def test_a_rule_with_a_root_of_a_first_weight_above_its_bound_is_refused():
     """The message names the cause: weights become clamped with their first change."""
-    network = build_model("mozafari2018", in_channels=6, backend="torch", overrides={"s1.rule": "root"})
+    network = build_model("mozafari2018", in_channels=6, backend="torch", overrides={"s1.rule": "distance_root"})
     network.stages["s1"].weight[:, :, 0, 0] = 1.01
     with refuses("abs(upper - w)"):
         network.train_unsupervised(LATENCIES[:3], "s1")
