@@ -25,6 +25,7 @@ LABEL_COLUMNS = (
 WORTH = "random", "patch", "imprinted", "STDP"  # kinds of features
 WORTH_COLUMNS = "data, labels", "no features, % (seeds)", *(f"{kind}, points" for kind in WORTH)
 NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "kannada": "Kannada-MNIST", "cifar": "CIFAR-10"}
+NAMES |= {"fashion": "Fashion-MNIST", "kmnist": "KMNIST (8,000 images)", "usps": "USPS"}
 # the rows of the table of what features are worth
 WORTH_ROWS = (
     *(("mnist", count) for count in ("100", "1000", ALL)),
@@ -32,7 +33,7 @@ WORTH_ROWS = (
     ("cifar", "10000"),
 )
 TABULATED = "mnist", "fashion-mnist", "kannada"  # the data of the table of few labels, with three seeds or more
-SPREAD = "imprinted", "pixels"  # what labels spread over in place of learned features
+SPREAD = "imprinted", "random", "patch", "pixels"  # what labels spread over in place of learned features
 SPREAD_COLUMNS = "data, labels", "accuracy of", "STDP, % (draws)", *(f"− {kind}" for kind in SPREAD)
 SPREAD_LINE = re.compile(r"(\S+)-(\d+) (\w+), (\d+) labels, draw (\d+): (graph|network) ([\d.]+)")
 NOISES = "0.0", "0.1", "0.2", "0.3"  # the columns of the table of noisy images
