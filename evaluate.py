@@ -207,8 +207,7 @@ def print_entries(entries: list[dict], with_scores: bool) -> None:
 def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[list, list[dict], int]:
     """Read the files of --predict; those that cannot be used are named on stderr.
 
-    Returns the images, an entry for each of them, and the exit code: 2 if a file cannot be
-    used, else 0.
+    Returns the images, an entry for each of them, and the exit code: 2 if a file cannot be used, else 0.
     """
     code = 0
     images = []

@@ -95,8 +95,7 @@ class SweptRun:
     number}, empty before the run's end. ``curves``: {key of SPLITS: accuracy after each epoch with labels}.
     ``diagnosis``: in results.json, what the log has warned of, without the lines on references. ``only``: of
     ``describe_only_decision``. ``code``: as that of ``RunFolder``. ``fingerprint``: of the data, "" if the last
-    checkpoint is damaged. ``damage``: why the folder cannot be
-    read, or None.
+    checkpoint is damaged. ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path

@@ -5,9 +5,10 @@ convolves the whole cumulative wave again at each time step.) Images are learned
 parallel (images in stages that do not learn, banks of features in the decision stage) changes no bit of the results.
 
 The files follow the spike: ``layout`` (weights and potentials in memory), ``firing`` (spikes in the order of time,
-potentials, first spikes), ``competition`` (winners), ``plasticity`` (the synapses of winners); ``peaks`` and
-``deciding`` (the decision stage), ``together`` (a firing stage that learns with it); ``backend`` (the functions that
-layers call), ``identity`` (rules whose classes have one name), ``simd`` (the addition of weights).
+potentials, first spikes), ``counting`` (of features whose potentials are counts), ``competition`` (winners),
+``plasticity`` (the synapses of winners); ``peaks``, ``screening`` and ``deciding`` (the decision stage), ``together``
+(a firing stage that learns with it); ``backend`` (the functions that layers call), ``identity`` (rules whose classes
+have one name), ``simd`` (the addition of weights).
 """
 
 from engine.event.backend import fire, learn_decisions, learn_features, learn_together, peaks
