@@ -119,7 +119,7 @@ class Board:
         for path in sorted(folder.rglob("*.png")):
             with Image.open(path) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
-            tag = f"{name}/{path.relative_to(folder).with_suffix('')}"
+            tag = f"{name}/{path.relative_to(folder).with_suffix('').as_posix()}"
             self.get_writer("", step).add_image(tag, pixels, step, dataformats="HWC")
 
     def log_scores(self, split: str, metrics: dict, step: int) -> None:
