@@ -289,13 +289,21 @@ def write_sweep_report(
         for path in sorted(run.folder.glob("figures/features_*.png"))[:1]:  # of the first layer
             accuracy = _format_summary("validation", table[setting].get("validation", {}))
             caption = f"{', '.join(filter(None, setting))}: validation {accuracy} %"
-            pictures[os.path.relpath(path, output)] = caption
+            pictures[_find_address(path, output)] = caption
     links = [f"\n![{caption}]({path})\n" for path, caption in pictures.items()]
     write_text(output / "sweep.md", text + "".join(links))
     write_text(output / PAGE, load_template("sweep.html").render(text=text, pictures=pictures))
     _write_table(output / "sweep.csv", table, keys)
     _write_runs(output / "runs.csv", groups, [key for key in keys if key not in DIFFERENCES])
     return text
+
+
+def _find_address(path: Path, output: Path) -> str:
+    """Return the address of a file in a page or Markdown text in the folder ``output``."""
+    try:
+        return Path(os.path.relpath(path, output)).as_posix()
+    except ValueError:  # Windows: on another drive
+        return path.resolve().as_uri()
 
 
 def _list_advice(runs: Sequence[SweptRun]) -> str:

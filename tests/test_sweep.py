@@ -652,6 +652,21 @@ def test_the_report_shows_the_features_of_the_first_layer_of_each_setting(tmp_pa
     assert page.count("s2.threshold=&lt;9&gt;") == 3  # in the table, above the picture, and as its text
 
 
+def test_runs_on_another_drive_are_reported(tmp_path, monkeypatch):
+    """As on Windows, where no relative path leads from one drive to another."""
+
+    def relpath(path, start):
+        raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+    run = make_run(tmp_path / "runs" / "a", 0, 8, [0.5, 0.8], validate(0.9))
+    (run / "figures").mkdir(exist_ok=True)
+    picture = run / "figures" / "features_s1.png"
+    picture.touch()
+    monkeypatch.setattr("report.sweep_report.os.path.relpath", relpath)
+    assert sweep.main(["--report", str(tmp_path / "runs"), "--output", str(tmp_path / "report")]) == 0
+    assert f"({picture.resolve().as_uri()})" in (tmp_path / "report" / "sweep.md").read_text()
+
+
 def test_a_repeated_seed_counts_once(tmp_path):
     for name, seed, accuracy in (("a", 0, 0.9), ("b", 0, 0.9), ("c", 1, 0.94)):
         make_run(tmp_path / name, seed, 8, [0.5, accuracy], {})
