@@ -133,7 +133,9 @@ def _claim(folder: Path, temporary: Path, is_replaced: Callable[[Path], bool] | 
 
 def put_in_place(temporary: Path) -> Path:
     """Give a folder of ``claim_folder`` its name. Returns its path. The folder stays locked."""
-    return temporary.rename(temporary.with_name(temporary.name[1:].removesuffix(".new")))
+    folder = temporary.with_name(temporary.name[1:].removesuffix(".new"))
+    _move(temporary, folder)
+    return folder
 
 
 def to_folder_name(name: str) -> str:
@@ -231,7 +233,11 @@ def write_atomically(path: Path, write: Callable[[Path], object], is_durable: bo
 
 
 def _move(temporary: Path, path: Path) -> None:
-    """Move a file into place. On Windows this fails while another program has opened the place: try for 1.5 seconds."""
+    """Move a file or folder into place.
+
+    On Windows this fails while another program, such as a virus scanner, has opened the place, or a file in the folder:
+    try for 1.5 seconds.
+    """
     for seconds in WAITS:
         try:
             os.replace(temporary, path)

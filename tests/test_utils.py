@@ -146,6 +146,22 @@ def test_a_file_that_another_program_has_opened_is_replaced_later(tmp_path, monk
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_in_which_another_program_reads_is_put_in_place_later(tmp_path, monkeypatch):
+    """As on Windows, where a virus scanner may have opened a new file."""
+
+    def replace(*paths):
+        attempts.append(paths)
+        if len(attempts) <= 3:
+            raise PermissionError(errno.EACCES, "is open")
+        return plain(*paths)
+
+    attempts, plain = [], os.replace
+    monkeypatch.setattr("utils.os.replace", replace)
+    monkeypatch.setattr("utils.time.sleep", lambda seconds: None)
+    assert create(tmp_path, "mine").is_dir()
+    assert len(attempts) == 4
+
+
 @pytest.mark.unix
 def test_an_output_that_is_no_folder_is_refused(tmp_path):
     file, link = tmp_path / "file", tmp_path / "link"
