@@ -33,6 +33,7 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parent
 NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems
 WAITS = 0.1, 0.2, 0.4, 0.8  # seconds between the attempts to replace a file
+DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # of Windows, also with a suffix: nul.txt
 PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboard", "matplotlib"
 
 
@@ -76,8 +77,11 @@ def claim_folder(
     is_replaced: whether an existing folder ``output/name``, but no link, is deleted, so that its name is free; None: it
         is not.
 
-    Raises InputError if the folder exists, if another process creates it, if it cannot be created, or from is_replaced.
+    Raises InputError if the folder exists, if another process creates it, if it cannot be created, from is_replaced, and
+    if a name is that of a device of Windows, so that runs can be copied there.
     """
+    if name and DEVICES.fullmatch(name.partition(".")[0]):
+        raise InputError(f"--name {name} is the name of a device on Windows; choose another --name")
     output = Path(output)
     stamped = f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
     names = [name] if name else [stamped, *(f"{stamped}-{number}" for number in range(2, 100))]
