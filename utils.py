@@ -77,8 +77,8 @@ def claim_folder(
     is_replaced: whether an existing folder ``output/name``, but no link, is deleted, so that its name is free; None: it
         is not.
 
-    Raises InputError if the folder exists, if another process creates it, if it cannot be created, from is_replaced, and
-    if a name is that of a device of Windows, so that runs can be copied there.
+    Raises InputError if the folder exists, if another process creates it, if it cannot be created, from is_replaced,
+    and if a name is that of a device of Windows, so that runs can be copied there.
     """
     if name and DEVICES.fullmatch(name.partition(".")[0]):
         raise InputError(f"--name {name} is the name of a device on Windows; choose another --name")
