@@ -88,7 +88,7 @@ def peaks(layer: LayerState, latency: Tensor, only_highest: bool = False) -> Ten
     out = layer.weight.new_empty((len(latency), geometry.features))
     for start in range(0, len(latency), IMAGES_AT_ONCE):
         part = latency[start : start + IMAGES_AT_ONCE]
-        find_peaks(part.numpy(), geometry, banks, deciding.CHUNK, inputs, found)
+        find_peaks(part.numpy(), geometry, banks, deciding.LARGE_CHUNK, inputs, found)
         out.numpy()[start : start + len(part)] = found.values[: len(part), : geometry.features]
     return out
 
@@ -267,7 +267,7 @@ def _prepare_deciding(layer, latency, classes):
         return prepared._replace(classes=classes)
     plasticity = make_plasticity(rule, array.dtype)
     is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
-    chunk = deciding.CHUNK if is_screened or is_dense(geometry) else deciding.EXACT_CHUNK
+    chunk = deciding.LARGE_CHUNK if is_screened or is_dense(geometry) else deciding.EXACT_CHUNK
     images = min(len(latency), chunk)
     none = transposed[:0]
     screen = make_screen(images, geometry, transposed if is_screened else none)

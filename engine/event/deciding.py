@@ -20,7 +20,7 @@ from engine.event.peaks import Inputs, Peaks, raise_peaks
 from engine.event.plasticity import clamp, renew
 from engine.event.screening import Screen, encode, find_candidates
 
-CHUNK = 64  # images of a chunk of a layer that is screened, or of a SpikingDense, whose weights no cache holds
+LARGE_CHUNK = 64  # images of a chunk of a layer that is screened, or of a SpikingDense, whose weights no cache holds
 EXACT_CHUNK = 8  # of other layers, because each feature that has changed is summed again for each image
 
 

@@ -16,7 +16,7 @@ from support.reference import layers, random_maps, thresholds
 from support.tiers import slow_except
 
 from engine.decision import deciding_features
-from engine.event.deciding import CHUNK
+from engine.event.deciding import LARGE_CHUNK
 from engine.event.peaks import DENSE_ROWS
 from engine.rules import RSTDP, STDP, MarginRule
 
@@ -286,8 +286,8 @@ WIDE = {"side": 1, "channels": 2 * DENSE_ROWS + 100, "kernel": 1}
 @pytest.mark.parametrize("rule", [REWARDED, MarginRule(margin=0.2, rate=0.05)])
 @pytest.mark.parametrize(
     ("images", "features", "sizes"), [
-        (1, 5, MAP), (75, 10, MAP), (CHUNK, 33, MAP), (2 * CHUNK + 1, 200, MAP), (75, 10, PIXEL),
-        (2 * CHUNK + 1, 70, WIDE),
+        (1, 5, MAP), (75, 10, MAP), (LARGE_CHUNK, 33, MAP), (2 * LARGE_CHUNK + 1, 200, MAP), (75, 10, PIXEL),
+        (2 * LARGE_CHUNK + 1, 70, WIDE),
     ], ids=str,
 )  # fmt: skip
 def test_chunks_of_images_change_no_bit(images, features, sizes, rule):
@@ -308,9 +308,9 @@ def test_chunks_of_images_change_no_bit(images, features, sizes, rule):
         assert (winners[n].tolist(), highest[n]) == (decided[0][0].tolist(), decided[1][0])
     np.testing.assert_array_equal(together, alone)
     np.testing.assert_array_equal(peaks(layer, latency), peaks(decision_layer("event", alone, 15, pad), latency))
-    if images > CHUNK:
+    if images > LARGE_CHUNK:
         assert (winners[:, 0] < 0).sum() > 1  # silent images
-        assert len(set(winners[:CHUNK, 0])) < CHUNK - 1  # features that win again within a chunk
+        assert len(set(winners[:LARGE_CHUNK, 0])) < LARGE_CHUNK - 1  # features that win again within a chunk
 
 
 @pytest.mark.parametrize(
