@@ -25,7 +25,7 @@ from run_folder import RunFolder, Tests, find_tests, read_header, read_json, rea
 from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
-COLUMNS = {
+SCORE_COLUMNS = {
     "epochs": "epochs",
     "validation": "validation %",
     "error": "standard error of one run %",
@@ -47,7 +47,7 @@ COLUMNS = {
 ABOUT = "network", "data set", "setting"
 # Networks and data sets have their own values of these settings.
 DECLARED = "dataset", "epochs", "converge", "encoder", "augment", "image_size", "data"
-# The columns of the table that compare settings: {key of COLUMNS: key of the score that they compare}
+# The columns of the table that compare settings: {key of SCORE_COLUMNS: key of the score that they compare}
 DIFFERENCES = {
     "difference": "validation",
     "last_difference": "last",
@@ -91,7 +91,7 @@ LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 class SweptRun:
     """The content of a run's folder.
 
-    ``flags``: the flags of train.py. ``scores``: {key of COLUMNS, or text that begins with REFERENCE or "class":
+    ``flags``: the flags of train.py. ``scores``: {key of SCORE_COLUMNS, or text that begins with REFERENCE or "class":
     number}, empty before the run's end. ``curves``: {key of SPLITS: accuracy after each epoch with labels}.
     ``diagnosis``: in results.json, what the log has warned of, without the lines on references. ``only``: of
     ``describe_only_decision``. ``code``: as that of ``RunFolder``. ``fingerprint``: of the data, "" if the last
@@ -126,7 +126,7 @@ class SweptRun:
         if self.damage:
             return f"{self.folder.name} is not read: {self.damage}"
         keys = [key for key in ("validation", "accuracy", "loss", "silent", "readout") if key in self.scores]
-        texts = [f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %" for key in keys]
+        texts = [f"{SCORE_COLUMNS[key][:-2]} {_format(key, self.scores[key])} %" for key in keys]
         return f"{self.folder.name}: {', '.join(filter(None, [*texts, self.only])) or 'finished'}"
 
 
@@ -212,7 +212,7 @@ def _read_scores(results: dict) -> dict[str, float]:
         _, scores["error"] = Accuracy(validation["accuracy"], validation["count"]).estimate()
         scores["balanced"] = measure_balance(validation)
     scores |= results.get("test", {}).get("best", {})
-    scores = {key: scores[key] for key in COLUMNS if scores.get(key) is not None}
+    scores = {key: scores[key] for key in SCORE_COLUMNS if scores.get(key) is not None}
     for split, accuracies in results.get("references", {}).items():
         scores |= {f"{REFERENCE}{name}, {split} %": accuracy for name, accuracy in accuracies.items()}
     return {key: _check_number(score, MAX_HOURS if key == "hours" else 1) for key, score in scores.items()}
@@ -248,12 +248,12 @@ def write_sweep_report(
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
     known = dict.fromkeys(key for run in readable for key in run.scores)
-    table = _summarize_groups(groups, [*{**COLUMNS, **known}])
+    table = _summarize_groups(groups, [*{**SCORE_COLUMNS, **known}])
     keys = [*next(iter(table.values()), {})]
     text = f"# {len(runs)} run{'s' * (len(runs) != 1)}\n\n"
     if any(run.flags.get("dry_run") for run in readable):
         text += "**Dry runs**: accuracies of a few images are no results.\n\n"
-    text += _make_table(groups, table, [key for key in keys if key in COLUMNS])
+    text += _make_table(groups, table, [key for key in keys if key in SCORE_COLUMNS])
     text += "\nMean ± standard deviation (n − 1) over the seeds.\n"
     for key, explanation in EXPLAINED.items():
         if key in keys:
@@ -369,8 +369,8 @@ def _find_varying(runs: Sequence[SweptRun]) -> set[str]:
 def _summarize_groups(groups: Groups, keys: Sequence[str]) -> Table:
     """Return {setting: {key: the summary of a score or of a difference}}, of the keys of which any setting has one.
 
-    keys: those of COLUMNS and of scores. A difference is that to the first setting on the same data that has the score,
-    over their common seeds.
+    keys: those of SCORE_COLUMNS and of scores. A difference is that to the first setting on the same data that has the
+    score, over their common seeds.
     """
     first: dict = {}
     table: Table = defaultdict(dict)
@@ -404,7 +404,7 @@ def _summarize(values: Sequence[float]) -> Summary:
 
 def _make_table(groups: Groups, table: Table, columns: Sequence[str]) -> str:
     """Return a table of sweep.md: a line for each setting, with the summaries of these keys."""
-    header = [*ABOUT, "seeds", *(COLUMNS.get(key, key.removeprefix(REFERENCE)) for key in columns)]
+    header = [*ABOUT, "seeds", *(SCORE_COLUMNS.get(key, key.removeprefix(REFERENCE)) for key in columns)]
     alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(columns))
     lines = [header, alignment]
     for setting, members in groups.items():
@@ -453,7 +453,7 @@ def _format_summary(key: str, summary: Summary) -> str:
 
 
 def _format(key: str, value: float) -> str:
-    if COLUMNS.get(key, key).endswith("%"):
+    if SCORE_COLUMNS.get(key, key).endswith("%"):
         return f"{100 * value:.2f}"
     if key == "hours":
         return f"{value:.2f} h" if value >= 1 else f"{3600 * value:.0f} s"

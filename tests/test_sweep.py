@@ -26,7 +26,7 @@ import train
 from engine.plugins import PLUGINS
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
-from report.sweep_report import COLUMNS, NONE, read_runs
+from report.sweep_report import NONE, SCORE_COLUMNS, read_runs
 from run_folder import FORMAT, RunFolder
 from training.checkpoint import load_checkpoint
 from training.parsing import read_pairs
@@ -573,7 +573,7 @@ def report(folder):
     for cells, summary in zip(read_lines(text), read_csv(folder / "sweep.csv"), strict=True):
         for key in ("validation", "last", "balanced", "accuracy"):
             means = [f"{100 * float(summary[name]):.2f}" for name in (f"{key} mean", f"{key} sd") if summary.get(name)]
-            assert cells.get(COLUMNS[key], NONE) == (" ± ".join(means) or NONE)
+            assert cells.get(SCORE_COLUMNS[key], NONE) == (" ± ".join(means) or NONE)
     return text, read_csv(folder / "runs.csv")
 
 
