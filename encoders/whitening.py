@@ -20,7 +20,7 @@ from s1c1 import PIXEL_MAX
 
 MAX_PATCH = 15  # memory and time grow with its fourth power
 PATCHES = 300_000  # patches from which the filters are computed: sums of their products stay below 2^53
-DRAWN = 10_000  # of them in memory at the same time
+PATCHES_AT_ONCE = 10_000  # of them in memory at the same time
 SAMPLE = 2_000_000  # values of pixels from which the borders between the time steps are computed
 EXACT = 2**24  # whole numbers up to it are exact in float32
 CONVOLVED_TOGETHER = 100  # images that share a convolution
@@ -98,9 +98,9 @@ class Whitening(Encoder, name="whitening"):
         size = self.colours * self.patch**2
         total = np.zeros(size)
         products = np.zeros((size, size))
-        for _ in range(PATCHES // DRAWN):
-            places = tuple(rng.integers(0, side, DRAWN) for side in windows.shape[:3])
-            patches = windows[places].reshape(DRAWN, size).astype(np.float64)
+        for _ in range(PATCHES // PATCHES_AT_ONCE):
+            places = tuple(rng.integers(0, side, PATCHES_AT_ONCE) for side in windows.shape[:3])
+            patches = windows[places].reshape(PATCHES_AT_ONCE, size).astype(np.float64)
             total += patches.sum(0)
             products += patches.T @ patches
         mean = total / PATCHES
