@@ -50,7 +50,7 @@ STYLE: dict[Any, Any] = {
     "text.usetex": False,
     "pdf.fonttype": 42,  # publishers refuse type 3
 }
-EARLY = 0.05  # part of the spikes of a layer that are before its line in a raster
+EARLY_SHARE = 0.05  # part of the spikes of a layer that are before its line in a raster
 LETTER = 0.085  # inches of a letter in the titles of axes
 NAME_LENGTH = 20  # characters of the name of a class in a figure
 
@@ -321,7 +321,7 @@ def draw_raster(
         for image, start in enumerate(starts):
             of_image = times[images == image]
             if len(of_image):
-                early = np.quantile(of_image, EARLY, method="lower")
+                early = np.quantile(of_image, EARLY_SHARE, method="lower")
                 axes.vlines(early, -0.5, count - 0.5, color=YELLOW, lw=4, zorder=1)
             axes.axvspan(start - 1.5, start - 0.5, color=PALE, lw=0)
         axes.set(ylabel=f"{layer_name}\nfeature", ylim=(count - 0.5, -0.5))
@@ -337,7 +337,7 @@ def draw_raster(
     classes = panels[0].secondary_xaxis("top")
     classes.set_xticks(starts + steps / 2, shorten(names))
     classes.set_xlabel("class")
-    label = f"time step of the spike; yellow: {100 * EARLY:.0f} % of the layer's spikes have come"
+    label = f"time step of the spike; yellow: {100 * EARLY_SHARE:.0f} % of the layer's spikes have come"
     figure.supxlabel(label, fontsize=10)
     return figure
 
