@@ -51,7 +51,7 @@ class Setting(NamedTuple):
     """What the field of a setting declares.
 
     Attributes:
-        group: the group of the help, one of ``GROUPS``.
+        group: the group of the help, one of ``HELP_GROUPS``.
         default: the value if the setting is not given.
         help, metavar: the arguments of ``ArgumentParser.add_argument``. A bool has no metavar.
         affects: what the setting affects, one of the constants above.
@@ -130,9 +130,9 @@ def setting(group: str, default: Any, help: str, metavar: Any = None, **more: An
     return field(default=default, metadata={"setting": Setting(group, default, help, metavar, **more)})
 
 
-GROUPS = "commands", "network", "data", "training", "prediction", "machine", "output"
+HELP_GROUPS = "commands", "network", "data", "training", "prediction", "machine", "output"
 of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_output = (
-    partial(setting, group) for group in GROUPS
+    partial(setting, group) for group in HELP_GROUPS
 )
 
 
@@ -210,7 +210,7 @@ class Settings:
         """Return {name: setting}, sorted by group, the run and the network first in theirs."""
         fields_of_settings = [item for item in fields(cls) if item.metadata]
         declared = [item.metadata["setting"]._replace(name=item.name, type=item.type) for item in fields_of_settings]
-        declared.sort(key=lambda setting: (GROUPS.index(setting.group), setting.name not in ("run", "model")))
+        declared.sort(key=lambda setting: (HELP_GROUPS.index(setting.group), setting.name not in ("run", "model")))
         return {setting.name: setting for setting in declared}
 
     @classmethod
@@ -302,7 +302,7 @@ def make_parser(settings: type[Settings]) -> Parser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    groups = {name: parser.add_argument_group(name) for name in HELP_GROUPS}
     for setting in settings.declared().values():
         setting.add_to(groups[setting.group])
     return parser
