@@ -58,7 +58,7 @@ ENGINE = Path(__file__).resolve().parent
 STARTED = time.time() - time.thread_time()
 LIBRARIES = {"numba", "numpy", "llvmlite", *sys.stdlib_module_names}  # the digest contains their versions
 INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
-HARMLESS = re.compile(r"CACHE_|.*NUM_THREADS|THREADING_LAYER")  # numba's settings that do not change machine code
+HARMLESS_SETTINGS = re.compile(r"CACHE_|.*NUM_THREADS|THREADING_LAYER")  # of numba: they do not change machine code
 CONSTANTS = bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype, types.Type
 PLAIN_TYPES = types.Number, types.Boolean, types.NoneType, types.UnicodeType, types.Literal, types.Omitted, types.Array
 
@@ -161,7 +161,7 @@ def digest_of(function, arguments: tuple, target: tuple) -> str:
     Raises ValueError or OSError if another process could find something else under the same names: if the function is
     not in a file, if a file was changed after this process had started, or if a type is more than its name.
     """
-    settings = [item for item in vars(config).items() if item[0].isupper() and not HARMLESS.match(item[0])]
+    settings = [item for item in vars(config).items() if item[0].isupper() and not HARMLESS_SETTINGS.match(item[0])]
     facts = [numba.__version__, llvmlite.__version__, np.__version__, sys.version, target, settings]
     facts += [_digest_file(path) for path in (__file__, inspect.unwrap(function).__code__.co_filename)]
     dependencies = _Dependencies()
