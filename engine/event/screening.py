@@ -1,8 +1,9 @@
 """Screening: short codes of the weights show which neurons of a decision layer can be the strongest.
 
-The weights of feature f are w ≈ lowest(f) + spacing(f) · code, with codes from 0 to ``LEVELS``. The sum of the codes of
-m spikes gives a potential up to m · slack(f). Only the *candidates*, whose upper bound reaches the highest lower bound,
-are summed exactly, in the same order as in ``peaks.py``. Without codes, a learning step takes about twice as long.
+The weights of feature f are w ≈ lowest(f) + spacing(f) · code, with codes from 0 to ``MAX_CODE``. The sum of the codes
+of m spikes gives a potential up to m · slack(f). Only the *candidates*, whose upper bound reaches the highest lower
+bound, are summed exactly, in the same order as in ``peaks.py``. Without codes, a learning step takes about twice as
+long.
 
 Sums of codes are exact in any order. So an image takes those of its *model*, the most similar earlier image of its
 chunk, and adds only the codes of the spikes that differ: six of ten, for digits. The slack contains, for each spike,
@@ -27,7 +28,7 @@ from engine.event.simd import add_rows
 from engine.threads import run_parts
 
 BITS = 9
-LEVELS = 2**BITS - 1
+MAX_CODE = 2**BITS - 1
 ROWS = 2 ** (15 - BITS)  # rows of codes whose sum fits in 16 bits with a sign
 LANES = 32  # codes of one cache line
 SAMPLE = 255  # neurons that are compared to find a model
@@ -50,7 +51,7 @@ class Screen(NamedTuple):
 
 def can_screen(geometry, transposed, verdict) -> bool:
     """Return whether codes help: the verdict reads only the strongest neurons, and their sums fit in 32 bits."""
-    is_small = max(transposed.max(), -transposed.min()) <= MAX_VALUE and transposed[0].size * LEVELS < 2**31
+    is_small = max(transposed.max(), -transposed.min()) <= MAX_VALUE and transposed[0].size * MAX_CODE < 2**31
     return is_small and getattr(verdict, "reads_strongest", False) and not is_dense(geometry)
 
 
@@ -85,7 +86,7 @@ def encode(transposed, chosen, screen):
     offsets, channels = transposed.shape[1:]
     numbers = sums.shape[2]
     for f in chosen:
-        spacing[f] = max((highest[f] - lowest[f]) / LEVELS, 1e-20)
+        spacing[f] = max((highest[f] - lowest[f]) / MAX_CODE, 1e-20)
     for offset in range(offsets):
         for start in range(0, channels, 64):  # rows that stay in the innermost cache for all features
             for f in chosen:
