@@ -29,7 +29,7 @@ from utils import write_text
 
 COMPUTED = SpikingConv, SpikingDense, Inhibit, Pool  # the kinds of stages in ``answer`` of draw.js
 DRAWN = 20  # images of the page
-LEVELS = 255  # steps between the bounds
+WEIGHT_LEVELS = 255  # steps between the bounds
 MAX_DENOMINATOR = 64  # lower / step is rounded to such a fraction, so it changes by at most 1/64 of a step
 EXACT = 2**24  # float32 represents all whole numbers below it
 
@@ -59,8 +59,8 @@ def to_whole_weights(layer: Layer) -> WholeWeights:
         lower, upper = plasticity.lower, plasticity.upper
     elif lower == upper:
         upper = lower + max(1.0, abs(lower))
-    step = (upper - lower) / LEVELS
-    steps = ((weight - lower) / step).round().clip(0, LEVELS).astype(np.uint8)
+    step = (upper - lower) / WEIGHT_LEVELS
+    steps = ((weight - lower) / step).round().clip(0, WEIGHT_LEVELS).astype(np.uint8)
     ratio = Fraction(lower / step).limit_denominator(MAX_DENOMINATOR)
     unit = step / ratio.denominator
     threshold = float(np.floor(layer.threshold / unit * (1 + 1e-12)))  # division may round below a whole number
