@@ -24,7 +24,7 @@ GROUND = 200, 205, 210  # between tiles, and where a map has no neurons
 PAPER = 255, 255, 255
 INK = 34, 34, 34
 SILENCE = 234, 236, 239
-LEVELS = 100  # colours of potentials
+POTENTIAL_COLORS = 100  # colours of potentials
 CONTRAST = 3  # power of the potentials' colours: the highest few percent decide
 NEAREST = Image.Resampling.NEAREST
 FAINT = 0.5  # of the largest value that is possible: features that reach it nowhere are not drawn black and white
@@ -165,11 +165,14 @@ def draw_decision(potentials: np.ndarray, class_names: Sequence[str], title: str
     peaks = potentials.max((1, 2))
     high = peaks.max()
     strength = (potentials - low) / max(high - low, 1e-12)
-    levels = (strength**CONTRAST * (LEVELS - 1)).astype(int)
+    levels = (strength**CONTRAST * (POTENTIAL_COLORS - 1)).astype(int)
     if high > 0:
-        levels[peaks.argmax()] += LEVELS  # the second colour map
-    colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
-    key = [(colors[:LEVELS], f"{low:.1f} to {high:.1f}"), (colors[[-1]], "the feature with the highest of all")]
+        levels[peaks.argmax()] += POTENTIAL_COLORS  # the second colour map
+    colors = np.vstack([make_color_table(name, POTENTIAL_COLORS) for name in ("Blues", "Oranges")])
+    key = [
+        (colors[:POTENTIAL_COLORS], f"{low:.1f} to {high:.1f}"),
+        (colors[[-1]], "the feature with the highest of all"),
+    ]
     caption = "potentials at the last time step; the colours show their third power, so that the highest stand out"
     return draw_sheet(colors[levels], len(potentials) // len(class_names), title, caption, class_names, key)
 

@@ -10,7 +10,7 @@ from support.run_folders import files_in
 
 from models import build_model
 from report.activation_maps import find_neurons, save_activation_maps
-from report.sheets import LEVELS, SILENCE, draw_decision, draw_maps, make_color_table
+from report.sheets import POTENTIAL_COLORS, SILENCE, draw_decision, draw_maps, make_color_table
 from training.plan import choose_images
 
 DIGITS = "0123456789"
@@ -101,10 +101,10 @@ def test_a_picture_of_potentials():
     potentials = np.zeros((6, 2, 2), np.float32)
     potentials[4, 1, 0], potentials[1] = 8, 4
     picture = draw_decision(potentials, "abc", "title")
-    zoom = math.isqrt(count_pixels(picture, make_color_table("Oranges", LEVELS)[-1]) - OF_KEY)
-    assert count_pixels(picture, make_color_table("Oranges", LEVELS)[0]) == 3 * zoom**2  # the rest of its map
+    zoom = math.isqrt(count_pixels(picture, make_color_table("Oranges", POTENTIAL_COLORS)[-1]) - OF_KEY)
+    assert count_pixels(picture, make_color_table("Oranges", POTENTIAL_COLORS)[0]) == 3 * zoom**2  # the rest of its map
     silent = draw_decision(potentials * 0, "abc", "title")
-    assert count_pixels(silent, make_color_table("Oranges", LEVELS)[0]) == 0
+    assert count_pixels(silent, make_color_table("Oranges", POTENTIAL_COLORS)[0]) == 0
 
 
 def test_choose_images():
