@@ -14,7 +14,7 @@ from report.colors import POLARITY_COLORS
 
 WIDTH = 960  # largest width of a row of tiles, in pixels
 HEIGHT = 800  # largest height of all rows of tiles …
-LOWEST = 40  # … unless a row would be lower than this
+MIN_ROW_HEIGHT = 40  # … unless a row would be lower than this
 MARGIN = 14  # pixels around the sheet
 LINE = 20  # pixels from a line of text to the next
 SMALLEST = 25  # smallest width of a tile in which a feature emerges
@@ -96,7 +96,7 @@ def arrange(tiles: np.ndarray, columns: int, group: int, rows: int) -> Image.Ima
     _, height, width, _ = tiles.shape
     gap = GROUP_GAP if group > 1 else 0
     room = (WIDTH // columns - gap) // group - GAP
-    row_height = max(LOWEST, HEIGHT // rows)
+    row_height = max(MIN_ROW_HEIGHT, HEIGHT // rows)
     zoom = max(1, min(room // width, row_height // height))
     tiles = tiles.repeat(zoom, 1).repeat(zoom, 2)
     if group == 1:
