@@ -12,7 +12,7 @@ from report.preferred import compute_preferred_features
 # The numbers of images after which weights are kept. They are spaced like the change of s1 of mozafari2018, which
 # learns 78 % of it between images 100 and 2,100.
 MOMENTS = 0, 500, 1000, 1500, 2000, 3000, 5000
-MAX_FEATURES = 30  # of a layer, the first
+SHOWN_FEATURES = 30  # of a layer, the first
 
 Emergence = dict[str, tuple[list[int], np.ndarray]]  # {layer: see ``compute_emergence``}
 Moments = Mapping[str, Mapping[int, torch.Tensor]]  # {layer: {images that it has seen: weight (F, C, k, k)}}
@@ -26,7 +26,7 @@ def is_moment(images: int, kept: Iterable[int]) -> bool:
 
 def copy_features(layer: Layer) -> torch.Tensor:
     """Return a copy of the weights of the first features, on the CPU."""
-    return layer.weight[:MAX_FEATURES].detach().cpu().clone()
+    return layer.weight[:SHOWN_FEATURES].detach().cpu().clone()
 
 
 def compute_emergence(model: NetworkTrainer, moments: Moments, polarity: Sequence[int], colours: int = 1) -> Emergence:

@@ -34,7 +34,7 @@ def test_the_features_at_a_moment_are_those_of_a_network_with_its_weights():
     assert found.keys() == {"s2"}
     images, pictures = found["s2"]
     assert images == [0, 500]
-    end = compute_preferred_features(model, SIGNS)["s2"][: emergence.MAX_FEATURES]
+    end = compute_preferred_features(model, SIGNS)["s2"][: emergence.SHOWN_FEATURES]
     np.testing.assert_allclose(pictures[2], end, rtol=1e-5)
     np.testing.assert_allclose(pictures[0], pictures[2] / 2, atol=1e-6)
     np.testing.assert_allclose(pictures[1], pictures[2] / 4, atol=1e-6)
