@@ -28,7 +28,7 @@ POTENTIAL_COLORS = 100  # colours of potentials
 CONTRAST = 3  # power of the potentials' colours: the highest few percent decide
 NEAREST = Image.Resampling.NEAREST
 FAINT = 0.5  # of the largest value that is possible: features that reach it nowhere are not drawn black and white
-MAX_FILTERS = 100  # features of a sheet of filters: more would be too small to read
+SHOWN_FILTERS = 100  # features of a sheet of filters: more would be too small to read
 
 Key = Sequence[tuple[np.ndarray, str]]  # colours, uint8 (n, 3), and what they mean
 
@@ -180,7 +180,7 @@ def draw_decision(potentials: np.ndarray, class_names: Sequence[str], title: str
 def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Image.Image:
     """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of the input.
 
-    At most the first ``MAX_FILTERS`` features are drawn.
+    At most the first ``SHOWN_FILTERS`` features are drawn.
 
     Args:
         weight: (F, C, k, k), from 0 to 1.
@@ -189,15 +189,15 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
         scales: a name for each scale, see ``channels.name_scales``.
     """
     count = len(weight)
-    weight = weight[:MAX_FILTERS]
+    weight = weight[:SHOWN_FILTERS]
     groups = group_scales(polarity)
     amounts = ({polarity[channel]: weight[:, channel] for channel in channels} for channels in groups)
     pictures = np.stack([mix_colors(each) for each in amounts], 1)
     columns = math.ceil(math.sqrt(2 * len(weight) / len(groups)))
     key = make_key(polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"}, "both strong")
     caption = f"in each, from the left, the weights of the inputs {', '.join(scales)}"
-    if count > MAX_FILTERS:
-        caption = f"the first {MAX_FILTERS} of {count} features; {caption}"
+    if count > SHOWN_FILTERS:
+        caption = f"the first {SHOWN_FILTERS} of {count} features; {caption}"
     tiles = pictures.reshape(-1, *weight.shape[2:], 3)
     return draw_sheet(tiles, columns, title, caption, key=key, group=len(groups))
 

@@ -203,7 +203,7 @@ def test_of_many_filters_the_first_are_shown(monkeypatch):
     shown = {}
     monkeypatch.setattr(sheets, "draw_sheet", lambda tiles, *args, **more: shown.update(tiles=tiles, caption=args[2]))
     sheets.draw_filters(np.zeros((300, 6, 5, 5)), "title", (1, -1) * 3, ("red", "green", "blue"))
-    assert len(shown["tiles"]) == 3 * sheets.MAX_FILTERS
+    assert len(shown["tiles"]) == 3 * sheets.SHOWN_FILTERS
     assert shown["caption"].startswith("the first 100 of 300 features; ")
     assert shown["caption"].endswith("red, green, blue")
 
