@@ -16,7 +16,7 @@ from imagesets.splits import choose_evenly
 from network_trainer import NetworkTrainer
 
 COUNTED_TOGETHER = 200  # images, whose maps fit in memory, also before a pooling
-MAX_IMAGES = 1000  # whose spikes are counted
+COUNTED_IMAGES = 1000  # whose spikes are counted
 
 
 @torch.no_grad()
@@ -24,10 +24,11 @@ def count_operations(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, 
     """Count the operations of each stage or branch for encoded images uint8 (N, C, H, W).
 
     Returns {"input", stage, or branch of several: its counts for an image}, bottom up, means over at most
-    ``MAX_IMAGES`` of the images, evenly spaced. ``spikes``: at most one of each neuron; the neurons of a stage without
-    a threshold are not counted. ``synaptic_additions``, of convolutions: the accumulates, also of weights that are 0.
+    ``COUNTED_IMAGES`` of the images, evenly spaced. ``spikes``: at most one of each neuron; the neurons of a stage
+    without a threshold are not counted. ``synaptic_additions``, of convolutions: the accumulates, also of weights that
+    are 0.
     """
-    latencies = latencies[choose_evenly(len(latencies), MAX_IMAGES)]
+    latencies = latencies[choose_evenly(len(latencies), COUNTED_IMAGES)]
     spikes = count_spikes(model, latencies)
     sums = {INPUT: {"spikes": spikes[INPUT].sum()}}
     for name, stage in model.declaration.items():

@@ -26,7 +26,7 @@ from report.channels import describe_features, group_scales, name_channels, name
 from report.colors import POLARITY_COLORS, POLARITY_NAMES
 from report.evaluation import measure_balance
 from report.figures import DPI
-from report.operations import MAX_IMAGES
+from report.operations import COUNTED_IMAGES
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.sheets import make_color_table, shade
@@ -92,7 +92,7 @@ def _write(
         description=" ".join((type(model).__doc__ or "").split()),
         evaluations=find_evaluations(results),
         results=results,
-        counted=f"at most {MAX_IMAGES:,} {tested} images",
+        counted=f"at most {COUNTED_IMAGES:,} {tested} images",
         history=history,
         columns={name: column.page for name, column in COLUMNS.items() if column.page and name in shown},
         figures=read_figures(folder / "figures"),
