@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagesets.pictures import MAX_BLACK, find_border, read_picture, resize_image
 
-MAX_SIDE = 320  # pixels: larger pictures are reduced to this size before the search for ink
+SEARCHED_SIDE = 320  # pixels: larger pictures are reduced to this size before the search for ink
 MIN_CONTRAST = 6  # smallest difference between ink and ground, in levels of 255
 SMOOTHED = 40  # pixels: noise of pictures whose shorter side is longer is smoothed; strokes of smaller ones are thin
 BOX = 20 / 28  # longer side of a character as a fraction of the image
@@ -73,8 +73,8 @@ def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[s
     from scipy import ndimage
 
     pixels = pixels.astype(np.float32)
-    if max(pixels.shape) > MAX_SIDE:
-        pixels = _scale(pixels, MAX_SIDE, MAX_SIDE)
+    if max(pixels.shape) > SEARCHED_SIDE:
+        pixels = _scale(pixels, SEARCHED_SIDE, SEARCHED_SIDE)
     if min(pixels.shape) > SMOOTHED:
         pixels = ndimage.gaussian_filter(pixels, 1)
     ink = pixels - find_border(pixels[None])
