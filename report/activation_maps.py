@@ -14,7 +14,7 @@ from errors import drawing
 from network_trainer import NetworkTrainer
 from utils import write_atomically
 
-NAME_LENGTH = 40  # characters of a class name in the name of a file, which has at most 255 bytes
+FILE_NAME_LENGTH = 40  # characters of a class name in the name of a file, which has at most 255 bytes
 
 Arrays = dict[str, np.ndarray]
 
@@ -56,7 +56,7 @@ def save_activation_maps(
     for place, index in enumerate(indices):
         latency = latencies[place : place + 1]
         class_name = class_names[labels[index]]
-        label = re.sub(r"[^\w-]", "-", class_name[:NAME_LENGTH])  # the class "T-shirt/top" becomes "T-shirt-top"
+        label = re.sub(r"[^\w-]", "-", class_name[:FILE_NAME_LENGTH])  # the class "T-shirt/top" becomes "T-shirt-top"
         file = f"{index:05d}_label-{label}"
         maps = {name: values[0].cpu().numpy() for name, values in model.walk(latency, wanted)}
         content: dict = {**maps, "label": labels[index], "index": index, "steps": model.time_steps}
