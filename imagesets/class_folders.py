@@ -11,7 +11,7 @@ from imagesets.data_set import UNLABELLED, DataSet, Size, dataset, number_classe
 from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from utils import check_memory
 
-PARTS = "train", "val", UNLABELLED, "test"  # in the order of their images
+FOLDERS = "train", "val", UNLABELLED, "test"  # in the order of their images
 MEANT = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "unlabeled": UNLABELLED}
 BY_PARTS = attrgetter("parts")  # the order of paths on Linux; Windows ignores the case
 
@@ -50,7 +50,7 @@ def read_folder(path: str, data_dir: Path, image_size: Size | None, ground: str 
 
 
 def find_parts(path: str) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Return {part: folder} of ``PARTS``, and lines about the folders.
+    """Return {part: folder} of ``FOLDERS``, and lines about the folders.
 
     The parts are folders in ``path`` if its folder ``train`` contains folders; otherwise, ``path`` is the part "train".
     The files in and below ``unlabelled`` have no class.
@@ -64,16 +64,16 @@ def find_parts(path: str) -> tuple[dict[str, Path], tuple[str, ...]]:
     has_parts = "train" in within and bool(_list_folders(within["train"]))
     for name, folder in within.items():
         part = MEANT.get(name.lower(), name.lower())
-        is_like_part = part in PARTS and (has_parts or part == UNLABELLED or _list_folders(folder))
+        is_like_part = part in FOLDERS and (has_parts or part == UNLABELLED or _list_folders(folder))
         if is_like_part and name != part:
             raise InputError(f"{folder} is not read as a part of a data set; rename it to {part}")
         if is_like_part and not has_parts:
             raise InputError(f"{folder} is a part of a data set only beside class folders in {root / 'train'}")
     if not has_parts:
         return {"train": root}, ()
-    others = [name for name in within if name not in PARTS]
+    others = [name for name in within if name not in FOLDERS]
     notes = [f"not read, because it is beside the folder train: {make_printable(name)}" for name in others]
-    return {part: within[part] for part in PARTS if part in within}, tuple(notes)
+    return {part: within[part] for part in FOLDERS if part in within}, tuple(notes)
 
 
 def _list_classes(folder: Path) -> tuple[list[str], list[str]]:
