@@ -37,7 +37,7 @@ PUBLISHED = {
     "emnist-digits": ("EMNIST", string.digits, COHEN),
     "emnist-letters": ("EMNIST", string.ascii_lowercase, COHEN),
 }
-PARTS = "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"
+IDX_FILES = "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"
 
 
 @dataset(*[name for name in PUBLISHED if name != "fashion-mnist"], characters=True)
@@ -52,7 +52,7 @@ def read_published(name: str, data_dir: Path, image_size: Size | None) -> DataSe
     is_emnist = folder == "EMNIST"
     raw = data_dir / folder / "raw"
     files = []
-    for part in PARTS:
+    for part in IDX_FILES:
         file = f"{name}-{part.replace('t10k', 'test')}-ubyte" if is_emnist else f"{part}-ubyte"
         archive = "gzip.zip" if is_emnist else f"{file}.gz"
         files.append((raw / file, raw / archive))

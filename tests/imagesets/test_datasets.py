@@ -21,12 +21,12 @@ import imagesets
 from errors import InputError
 from imagesets import DATA_DIR, DataSet, dataset, load
 from imagesets.data_set import DATASETS, is_path
-from imagesets.published import PARTS, PUBLISHED
+from imagesets.published import IDX_FILES, PUBLISHED
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import import_plugin
 from utils import ROOT
 
-UNPACKED = [f"{part}-ubyte" for part in PARTS]
+UNPACKED = [f"{part}-ubyte" for part in IDX_FILES]
 FILES = [f"{name}.gz" for name in UNPACKED]
 
 
