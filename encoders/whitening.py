@@ -21,7 +21,7 @@ from s1c1 import PIXEL_MAX
 MAX_PATCH = 15  # memory and time grow with its fourth power
 PATCHES = 300_000  # patches from which the filters are computed: sums of their products stay below 2^53
 PATCHES_AT_ONCE = 10_000  # of them in memory at the same time
-SAMPLE = 2_000_000  # values of pixels from which the borders between the time steps are computed
+SAMPLED_VALUES = 2_000_000  # values of pixels from which the borders between the time steps are computed
 EXACT = 2**24  # whole numbers up to it are exact in float32
 CONVOLVED_TOGETHER = 100  # images that share a convolution
 
@@ -76,7 +76,7 @@ class Whitening(Encoder, name="whitening"):
             raise InputError(f"patch must be at most {side} for images of {height}×{width} pixels, not {self.patch}")
         mean, covariance = self._measure_patches(images.reshape(*images.shape[:3], self.colours))
         filters = self._compute_filters(covariance)
-        count = min(len(images), math.ceil(SAMPLE / images[0].size))
+        count = min(len(images), math.ceil(SAMPLED_VALUES / images[0].size))
         chosen = choose_evenly(len(images), count)
         parts = [chosen[first : first + CONVOLVED_TOGETHER] for first in range(0, count, CONVOLVED_TOGETHER)]
         strengths = torch.cat([self._respond(images[part], filters, mean).abs().flatten() for part in parts])
