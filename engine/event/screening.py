@@ -31,7 +31,7 @@ BITS = 9
 MAX_CODE = 2**BITS - 1
 ROWS = 2 ** (15 - BITS)  # rows of codes whose sum fits in 16 bits with a sign
 LANES = 32  # codes of one cache line
-SAMPLE = 255  # neurons that are compared to find a model
+COMPARED_NEURONS = 255  # neurons that are compared to find a model
 
 
 class Screen(NamedTuple):
@@ -75,7 +75,7 @@ def sum_codes(latency, geometry, inputs, screen, threads):
     """Sum the codes of the spikes of latency (N, C, H, W)."""
     images = len(latency)
     run_parts(list_spikes_of_images, images, latency, geometry, inputs, threads=threads)
-    sample = (latency.reshape(images, -1)[:, :SAMPLE] < geometry.time_steps).view(np.uint8)
+    sample = (latency.reshape(images, -1)[:, :COMPARED_NEURONS] < geometry.time_steps).view(np.uint8)
     run_parts(_sum_codes_of_images, images, sample, geometry, inputs, screen, threads=threads)
 
 
@@ -106,7 +106,7 @@ def _list_changes(sample, n, geometry, inputs, screen):
     sources, first, _ = screen.changes
     pixels = geometry.height * geometry.width
     model = 0
-    fewest = SAMPLE + 1
+    fewest = COMPARED_NEURONS + 1
     for earlier in range(n):
         differ = np.uint8(0)
         for i in range(sample.shape[1]):
@@ -129,7 +129,7 @@ def _list_changes(sample, n, geometry, inputs, screen):
 def _sum_codes_of_images(part, parts, sample, geometry, inputs, screen):
     """Sum the rows of the changes of every ``parts``-th image, kernel offset by kernel offset.
 
-    sample: uint8 (N, ``SAMPLE`` or fewer), whether some neurons of the input have spiked.
+    sample: uint8 (N, ``COMPARED_NEURONS`` or fewer), whether some neurons of the input have spiked.
     """
     codes, _, _, _, sums, _, changes = screen
     width = geometry.width
