@@ -23,7 +23,7 @@ from network_trainer import LatencyDataset, NetworkTrainer
 from report.evaluation import Accuracy
 from s1c1 import BLACK, EDGE, S1C1
 
-SAMPLE = 100  # training images on which the stages are measured
+DIAGNOSED_IMAGES = 100  # training images on which the stages are measured
 LIGHT = 64  # levels of 255
 # Measured on 100 training images of MNIST with the weights of the best epoch of seven networks, some neurons of each
 # stage fire for each image. After the last epoch of deepr2024, none of s3 fires for 3 to 6 % of the images.
@@ -75,7 +75,7 @@ class Diagnosis:
 
     Args:
         model, encoder: the network, and what encodes its images.
-        train: the encoded training images. SAMPLE of them are kept, evenly spaced.
+        train: the encoded training images. DIAGNOSED_IMAGES of them are kept, evenly spaced.
         lengths: how many epochs the phases have.
     """
 
@@ -83,7 +83,7 @@ class Diagnosis:
         self.model = model
         self.lengths = lengths
         self.encoder = encoder
-        self.latencies = train.maps[INPUT][choose_evenly(len(train), SAMPLE)]
+        self.latencies = train.maps[INPUT][choose_evenly(len(train), DIAGNOSED_IMAGES)]
 
     def diagnose_border(self, border: float) -> Iterator[Finding]:
         """Yield whether the border of the training images is far from black, as which S1C1 continues them."""

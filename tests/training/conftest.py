@@ -16,7 +16,7 @@ from training.recorders.checkpoints import Checkpoints
 def undrawn(monkeypatch):
     """Runs leave no figures but an empty history, and measure few images for the diagnosis."""
     dont_draw(monkeypatch)
-    monkeypatch.setattr(diagnosis, "SAMPLE", 2)
+    monkeypatch.setattr(diagnosis, "DIAGNOSED_IMAGES", 2)
     monkeypatch.setattr(references, "CONTROL_EPOCHS", 0)  # whose batches some tests would count
 
 
