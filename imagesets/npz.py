@@ -11,7 +11,7 @@ from imagesets.data_set import UNLABELLED, DataSet, Size, check_images, dataset,
 from utils import check_memory
 
 PARTS = "train", "val", "test"
-TRAINING = "train", "val", UNLABELLED  # the parts whose images become training images, in this order
+TRAINING_PARTS = "train", "val", UNLABELLED  # the parts whose images become training images, in this order
 
 
 Arrays = dict[str, np.ndarray]
@@ -45,7 +45,7 @@ def read_npz(name: str, data_dir: Path, image_size: Size | None) -> DataSet:
             labels[part] = _check_labels(arrays[f"y_{part}"], f"y_{part}", path)
         _check_part(path, part, images, labels)
     numbered = number_classes(path, labels)
-    joined = [images[part] for part in TRAINING if part in images]
+    joined = [images[part] for part in TRAINING_PARTS if part in images]
     train_images = joined[0] if len(joined) == 1 else np.concatenate(joined)
     numbered["unlabelled"] = len(images.get(UNLABELLED, ()))
     notes = [f"not read: {', '.join(others)} of {make_printable(path.name)}"] if others else []
