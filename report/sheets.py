@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from report.channels import group_scales
 from report.colors import POLARITY_COLORS
 
-WIDTH = 960  # largest width of a row of tiles, in pixels
+SHEET_WIDTH = 960  # largest width of a row of tiles, in pixels
 HEIGHT = 800  # largest height of all rows of tiles …
 MIN_ROW_HEIGHT = 40  # … unless a row would be lower than this
 MARGIN = 14  # pixels around the sheet
@@ -95,7 +95,7 @@ def arrange(tiles: np.ndarray, columns: int, group: int, rows: int) -> Image.Ima
     """
     _, height, width, _ = tiles.shape
     gap = GROUP_GAP if group > 1 else 0
-    room = (WIDTH // columns - gap) // group - GAP
+    room = (SHEET_WIDTH // columns - gap) // group - GAP
     row_height = max(MIN_ROW_HEIGHT, HEIGHT // rows)
     zoom = max(1, min(room // width, row_height // height))
     tiles = tiles.repeat(zoom, 1).repeat(zoom, 2)
@@ -220,7 +220,7 @@ def draw_emergence(features: np.ndarray, moments: Sequence[int], title: str, leg
     """
     count, height, width = features.shape[1:4]
     zoom = math.ceil(SMALLEST / width)
-    columns = min(count, WIDTH // (zoom * width + GAP))
+    columns = min(count, SHEET_WIDTH // (zoom * width + GAP))
     shown = np.concatenate(features[:, :columns])
     rows = [*(f"{images:,} images" for images in moments), "at the end"]
     caption = f"a column for each of {columns} features of {height}×{width} pixels; {legend}"
