@@ -12,7 +12,7 @@ from network_trainer import NetworkTrainer
 WIDTH = 100
 
 
-class Row(NamedTuple):
+class SummaryRow(NamedTuple):
     """A row of the table; all are texts, ``weights`` is a number."""
 
     stage: str
@@ -54,13 +54,15 @@ def summarize(model: NetworkTrainer) -> str:
     return "\n".join(
         [
             f"{model.name} for {model.in_channels}×{height}×{width} inputs of {model.time_steps} time steps",
-            _table(Row._fields, rows), f"total {total:,} weights", "", "rules", *describe_rules(model), "", "phases",
-            *describe_phases(model),
+            _table(SummaryRow._fields, rows), f"total {total:,} weights", "", "rules", *describe_rules(model), "",
+            "phases", *describe_phases(model),
         ]
     )  # fmt: skip
 
 
-def _make_rows(model: NetworkTrainer, name: str, shapes: dict[str, Shape], fields_of: dict[str, tuple]) -> list[Row]:
+def _make_rows(
+    model: NetworkTrainer, name: str, shapes: dict[str, Shape], fields_of: dict[str, tuple]
+) -> list[SummaryRow]:
     """Return the rows of a stage: one for each of its convolutions, and one for the stage unless it is one convolution.
 
     fields_of: {name of a map: (receptive field, stride)}.
@@ -80,12 +82,12 @@ def _make_rows(model: NetworkTrainer, name: str, shapes: dict[str, Shape], field
             field = _to_square(conv.receptive_field(*field_below)[0])
         weights = math.prod(conv.weight_shape(below[0]))
         threshold = f"{layer.threshold:.4g}" if conv.fires else "∞"
-        rows.append(Row(layer_name + source, rule, kernel, threshold, output, field, weights))
+        rows.append(SummaryRow(layer_name + source, rule, kernel, threshold, output, field, weights))
     if len(rows) == 1:
         return rows
     kernel = _to_square(stage.window) if stage.window > 1 else ""
     label = name + source if kernel else name
-    own = Row(label, stage.title, kernel, output=_to_size(shapes[name]), field=_to_square(fields_of[name][0]))
+    own = SummaryRow(label, stage.title, kernel, output=_to_size(shapes[name]), field=_to_square(fields_of[name][0]))
     return [*rows, own]
 
 
