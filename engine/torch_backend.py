@@ -207,13 +207,13 @@ def _decide(layer: LayerState, image: Tensor, n: int, targets: Targets, rates: T
 
 
 def sum_weights(layer: LayerState, latency: Tensor) -> Tensor:
-    """Return the potentials (N, F, Ho, Wo) of latency (N, C, H, W) at the last step. Kernel: ``peaks.add_bank``."""
+    """Return the potentials (N, F, Ho, Wo) of latency (N, C, H, W) at the end. Kernel: ``potentials.add_bank``."""
     spiked = (latency < layer.time_steps).to(layer.weight.dtype)
     return sf.conv2d(spiked, layer.weight, padding=layer.stage.padding)
 
 
 def _find_position(potential: Tensor) -> tuple[int, int]:
-    """Return the first position (line, column) of the highest potential (Ho, Wo). Kernel: ``peaks.find_highest``."""
+    """Return the first (line, column) of the highest potential (Ho, Wo). Kernel: ``potentials.find_highest``."""
     highest = potential.max()
     lowest = highest - highest.abs() * tolerance(potential.dtype.itemsize)
     is_highest = (potential >= lowest).flatten()

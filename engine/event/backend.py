@@ -28,8 +28,8 @@ from engine.event.layout import (
     transpose,
     transpose_back,
 )
-from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
+from engine.event.potentials import find_peaks, make_inputs, make_peaks
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
 from engine.event.together import LowerLayer, update_both

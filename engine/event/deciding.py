@@ -16,8 +16,8 @@ from engine.checks import check_learners
 from engine.compiled import compiled
 from engine.decision import strongest
 from engine.event.layout import Geometry, Weights, to_banks
-from engine.event.peaks import Inputs, Peaks, raise_peaks
 from engine.event.plasticity import clamp, renew
+from engine.event.potentials import Inputs, Peaks, raise_peaks
 from engine.event.screening import Screen, encode, find_candidates
 
 LARGE_CHUNK = 64  # images of a chunk of a layer that is screened, or of a SpikingDense, whose weights no cache holds

@@ -2,8 +2,7 @@
 
 The weights of feature f are w ≈ lowest(f) + spacing(f) · code, with codes from 0 to ``MAX_CODE``. The sum of the codes
 of m spikes gives a potential up to m · slack(f). Only the *candidates*, whose upper bound reaches the highest lower
-bound, are summed exactly, in the same order as in ``peaks.py``. Without codes, a learning step takes about twice as
-long.
+bound, are summed exactly, in the same order as in ``potentials.py``. Without codes, learning takes about twice as long.
 
 Sums of codes are exact in any order. So an image takes those of its *model*, the most similar earlier image of its
 chunk, and adds only the codes of the spikes that differ: six of ten, for digits. The slack contains, for each spike,
@@ -23,7 +22,7 @@ from engine.compiled import compiled
 from engine.decision import tolerance
 from engine.declaration import MAX_VALUE
 from engine.event.layout import allocate_aligned, is_dense
-from engine.event.peaks import Inputs, list_spikes_of_images, make_inputs, raise_peaks
+from engine.event.potentials import Inputs, list_spikes_of_images, make_inputs, raise_peaks
 from engine.event.simd import add_rows
 from engine.threads import run_parts
 

@@ -13,8 +13,8 @@ from engine.event.competition import Competitor, compete
 from engine.event.deciding import Decisions, learn_chunk
 from engine.event.firing import FiringFeatures, find_reach, fire_features, make_reach
 from engine.event.layout import BANK, Weights
-from engine.event.peaks import find_peaks_of_bank, list_spikes
 from engine.event.plasticity import update_winners
+from engine.event.potentials import find_peaks_of_bank, list_spikes
 
 
 class LowerLayer(NamedTuple):

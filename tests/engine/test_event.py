@@ -17,7 +17,7 @@ from support.tiers import slow_except
 
 from engine.decision import deciding_features
 from engine.event.deciding import LARGE_CHUNK
-from engine.event.peaks import DENSE_ROWS
+from engine.event.potentials import DENSE_ROWS
 from engine.rules import RSTDP, STDP, MarginRule
 
 DIGITS = GOLDEN["encoding"][:100]
