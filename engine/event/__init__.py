@@ -6,9 +6,9 @@ parallel (images in stages that do not learn, banks of features in the decision 
 
 The files follow the spike: ``layout`` (weights and potentials in memory), ``firing`` (spikes in the order of time,
 potentials, first spikes), ``counting`` (of features whose potentials are counts), ``competition`` (winners),
-``plasticity`` (the synapses of winners); ``potentials``, ``screening`` and ``deciding`` (the decision stage),
-``together`` (a firing stage that learns with it); ``backend`` (the functions that layers call), ``identity`` (rules
-whose classes have one name), ``simd`` (the addition of weights).
+``plasticity`` (the synapses of winners), ``learning`` (all of these, one image after another); ``potentials``,
+``screening`` and ``deciding`` (the decision stage), ``together`` (a firing stage that learns with it); ``backend`` (the
+functions that layers call), ``identity`` (rules whose classes have one name), ``simd`` (the addition of weights).
 """
 
 from engine.event.backend import fire, learn_decisions, learn_features, learn_together, peaks

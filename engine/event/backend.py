@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.backends import LayerState
 from engine.decision import NO_TARGETS, Result, Targets, allow_rounding
-from engine.event import deciding, firing
+from engine.event import deciding, firing, learning
 from engine.event.competition import Competitor
 from engine.event.counting import FULL, find_counts
 from engine.event.identity import make_plasticity
@@ -28,7 +28,6 @@ from engine.event.layout import (
     transpose,
     transpose_back,
 )
-from engine.event.plasticity import update_batch
 from engine.event.potentials import find_peaks, make_inputs, make_peaks
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
@@ -113,7 +112,7 @@ def learn_features(
     competitor, weights, plasticity = _prepare_firing(layer, latency, rule)
     rates = rates.astype(weights.rows.dtype)
     with naming(rule):
-        update_batch(latency.numpy(), targets, competitor, weights, plasticity, rates, winners.numpy())
+        learning.learn_features(latency.numpy(), targets, competitor, weights, plasticity, rates, winners.numpy())
     transpose_back(weights.transposed, layer.weight.detach().numpy())
     return winners
 
