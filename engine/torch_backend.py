@@ -172,7 +172,7 @@ def learn_decisions(
 
 
 def _decide(layer: LayerState, image: Tensor, n: int, targets: Targets, rates: Tensor | None, result: Result) -> None:
-    """Decide the n-th image (C, H, W), and learn unless rates (rows, 2) is None. Kernel: ``deciding.learn_chunk``.
+    """Decide the n-th image (C, H, W), and learn unless rates (rows, 2) is None. Kernel: ``deciding.learn_decisions``.
 
     Neurons that are left out cannot learn and, if the rule drops them, cannot decide.
     """

@@ -160,7 +160,7 @@ def learn_decisions(
             else:
                 find_peaks(images, geometry, weights.rows, size, inputs, deciding_layer.peaks, threads)
             decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
-            start += deciding.learn_chunk(labels[part], deciding_layer, rates[part], left_out[part], decisions)
+            start += deciding.learn_decisions(labels[part], deciding_layer, rates[part], left_out[part], decisions)
     transpose_back(weights.transposed, layer.weight.detach().numpy())
     return result
 

@@ -2,7 +2,7 @@
 
 Each image changes only a few features. Therefore the potentials of a *chunk* of images are computed together, in
 parallel, with the weights before the chunk: by codes if the layer is screened (``screening.py``), otherwise exactly
-(``find_peaks``). Then ``learn_chunk`` learns from one image after another. For each image, it sums exactly only the
+(``find_peaks``). Then ``learn_decisions`` learns from one image after another. For each image, it sums exactly only the
 candidates, or the features that have changed within the chunk. All sums are taken in the same order, so that the
 results are bit-identical.
 """
@@ -46,7 +46,7 @@ class Decisions(NamedTuple):
 
 
 @compiled
-def learn_chunk(labels, layer, rates, left_out, decisions):
+def learn_decisions(labels, layer, rates, left_out, decisions):
     """Decide and learn from the images of a chunk, in order, as ``torch_backend._decide`` does; return their number.
 
     The chunk ends early after the first update, which clips the weights of all features.

@@ -10,7 +10,7 @@ from numba import int64
 
 from engine.compiled import compiled
 from engine.event.competition import Competitor, compete
-from engine.event.deciding import Decisions, learn_chunk
+from engine.event.deciding import Decisions, learn_decisions
 from engine.event.firing import FiringFeatures, find_reach, fire_features, make_reach
 from engine.event.layout import BANK, Weights
 from engine.event.plasticity import update_winners
@@ -58,7 +58,7 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
             find_peaks_of_bank(upper.inputs, int64(0), int64(1), deciding, upper.weights.rows, bank, upper.peaks)
         part = slice(n, n + 1)
         decision = Decisions(decisions.winners[part], decisions.highest[part])
-        learn_chunk(labels[part], upper, upper_rates[part], none_left_out, decision)
+        learn_decisions(labels[part], upper, upper_rates[part], none_left_out, decision)
         best = decisions.winners[n, 0]
         if best >= 0:
             row = 0 if upper.classes[best] == labels[n] else 1
