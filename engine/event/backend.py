@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.backends import LayerState
 from engine.decision import NO_TARGETS, Result, Targets, allow_rounding
-from engine.event import deciding, firing, learning
+from engine.event import deciding, firing, learning, together
 from engine.event.competition import Competitor
 from engine.event.counting import FULL, find_counts
 from engine.event.identity import make_plasticity
@@ -31,7 +31,7 @@ from engine.event.layout import (
 from engine.event.potentials import find_peaks, make_inputs, make_peaks
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
-from engine.event.together import LowerLayer, update_both
+from engine.event.together import LowerLayer
 from engine.rules import Rule, naming
 from engine.threads import run_parts
 
@@ -204,7 +204,8 @@ def learn_together(
     decisions = deciding.Decisions(result.decisions.numpy(), result.highest.numpy())
     with naming(rule, upper.stage.rules[-1]):
         winners = result.winners.numpy()
-        update_both(latency.numpy(), labels.numpy(), below, above, lower_rates, upper_rates, winners, decisions)
+        images = latency.numpy()
+        together.learn_together(images, labels.numpy(), below, above, lower_rates, upper_rates, winners, decisions)
     transpose_back(weights.transposed, lower.weight.detach().numpy())
     transpose_back(above.weights.transposed, upper.weight.detach().numpy())
     return result

@@ -28,7 +28,7 @@ class LowerLayer(NamedTuple):
 
 
 @compiled
-def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners, decisions):
+def learn_together(latency, labels, lower, upper, lower_rates, upper_rates, winners, decisions):
     """Decide images (N, C, H, W) with labels (N,), and let both layers learn, as ``torch_backend.learn_together`` does.
 
     Args:
