@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
 from report.channels import group_scales
-from report.colors import POLARITY_COLORS
+from report.colors import INK, POLARITY_COLORS
 
 SHEET_WIDTH = 960  # largest width of a row of tiles, in pixels
 HEIGHT = 800  # largest height of all rows of tiles …
@@ -22,7 +22,6 @@ GAP = 3  # pixels between tiles …
 GROUP_GAP = 14  # … and between groups of tiles
 GROUND = 200, 205, 210  # between tiles, and where a map has no neurons
 PAPER = 255, 255, 255
-INK = 34, 34, 34
 SILENCE = 234, 236, 239
 POTENTIAL_COLORS = 100  # colours of potentials
 CONTRAST = 3  # power of the potentials' colours: the highest few percent decide
