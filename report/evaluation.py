@@ -247,10 +247,10 @@ def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: 
     chosen = choose_evenly(len(labels), TIMED)
     maps = dict(model.walk(latencies[chosen], model.inputs_of(model.decision)))
     scores = []
-    for step in range(model.time_steps):
-        so_far = {name: times.where(times <= step, model.time_steps) for name, times in maps.items()}
+    for t in range(model.time_steps):
+        so_far = {name: times.where(times <= t, model.time_steps) for name, times in maps.items()}
         scores.append(model.evaluate(so_far, labels[chosen]).scores())
-    return {name: [of_step[name] for of_step in scores] for name in ("accuracy", "silent")}
+    return {name: [at_time[name] for at_time in scores] for name in ("accuracy", "silent")}
 
 
 def describe_only_decision(metrics: Metrics, class_names: Sequence[str]) -> str:

@@ -53,30 +53,30 @@ def compute_preferred_features(
         source = model.inputs_of(name)[0]
         if not stage.fires or source not in maps:
             continue
-        below, step = maps[source]
+        below, stride = maps[source]
         if not stage.convs:
             if below.shape[1] != model.channels[name]:  # of a user's own stage, which does not keep the channels
                 continue
             _, size = stage.receptive_field(1, 1)
-            pictures, step = get_deep_feature(below.flatten(0, 1), step, size, size)
-            maps[name] = pictures.unflatten(0, below.shape[:2]), step
+            pictures, stride = get_deep_feature(below.flatten(0, 1), stride, size, size)
+            maps[name] = pictures.unflatten(0, below.shape[:2]), stride
             continue
         branches = []
         full = below.abs() / below.abs().max().clamp(min=1e-12)
         for layer_name, layer in model.named_layers([name]):
             strong = torch.full_like(layer.weight[:1], float(layer.weight.max()))
-            most = project_features(full, step, strong).max().clamp(min=1e-12)
-            pictures = project_features(below, step, layer.weight) / most
+            most = project_features(full, stride, strong).max().clamp(min=1e-12)
+            pictures = project_features(below, stride, layer.weight) / most
             branches.append(pictures)
             if weights and layer_name in weights:
-                pictures = project_features(below, step, weights[layer_name]) / most
+                pictures = project_features(below, stride, weights[layer_name]) / most
             features[layer_name] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
         largest = max(pictures.shape[2:] for pictures in branches)
-        maps[name] = torch.cat([center(pictures, *largest) for pictures in branches], 1), step
+        maps[name] = torch.cat([center(pictures, *largest) for pictures in branches], 1), stride
     return features
 
 
-def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:
+def project_features(below: torch.Tensor, stride: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:
     """Compute the features (colours, F, h', w') of a convolution from those below it, by ``get_deep_feature``.
 
     ``get_deep_feature`` keeps the largest value at each position. Therefore light and dark are computed separately, and
@@ -84,13 +84,13 @@ def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.T
 
     Args:
         below: features (colours, C, h, w) of the layer below.
-        step: pixels between neighbouring neurons of the layer below.
+        stride: pixels between neighbouring neurons of the layer below.
         weight: (F, C, kh, kw).
     """
     window = weight.shape[2:]
     blocks = weight.detach().cpu().float().split(max(1, BLOCK // below[0].numel()))
 
     def project(polarity):
-        return torch.cat([get_deep_feature(polarity, step, window, 1, block)[0] for block in blocks])
+        return torch.cat([get_deep_feature(polarity, stride, window, 1, block)[0] for block in blocks])
 
     return torch.stack([project(colour.clamp(min=0)) - project((-colour).clamp(min=0)) for colour in below])

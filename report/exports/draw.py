@@ -29,8 +29,8 @@ from utils import write_text
 
 COMPUTED = SpikingConv, SpikingDense, Inhibit, Pool  # the kinds of stages in ``answer`` of draw.js
 DRAWN = 20  # images of the page
-WEIGHT_LEVELS = 255  # steps between the bounds
-MAX_DENOMINATOR = 64  # lower / step is rounded to such a fraction, so it changes by at most 1/64 of a step
+WEIGHT_LEVELS = 255  # spacings between the bounds
+MAX_DENOMINATOR = 64  # lower / spacing is rounded to such a fraction: it changes by at most 1/64 of a spacing
 EXACT = 2**24  # float32 represents all whole numbers below it
 
 
@@ -59,10 +59,10 @@ def to_whole_weights(layer: Layer) -> WholeWeights:
         lower, upper = plasticity.lower, plasticity.upper
     elif lower == upper:
         upper = lower + max(1.0, abs(lower))
-    step = (upper - lower) / WEIGHT_LEVELS
-    steps = ((weight - lower) / step).round().clip(0, WEIGHT_LEVELS).astype(np.uint8)
-    ratio = Fraction(lower / step).limit_denominator(MAX_DENOMINATOR)
-    unit = step / ratio.denominator
+    spacing = (upper - lower) / WEIGHT_LEVELS
+    steps = ((weight - lower) / spacing).round().clip(0, WEIGHT_LEVELS).astype(np.uint8)
+    ratio = Fraction(lower / spacing).limit_denominator(MAX_DENOMINATOR)
+    unit = spacing / ratio.denominator
     threshold = float(np.floor(layer.threshold / unit * (1 + 1e-12)))  # division may round below a whole number
     return WholeWeights(steps, ratio.numerator, ratio.denominator, unit, threshold)
 
