@@ -84,7 +84,10 @@ SHOWN = (
     ("mnist", "deepr2024_greedy", "2 4 4 12", "the two rewarded layers take turns", ATTAR),
     ("mnist", "inception2024", "2 4 4 100", "kernels of three sizes in parallel", ATTAR),
     ("mnist", "majority2024", "2 4 100", "three R-STDP layers vote", ATTAR),
-    ("mnist", "multiscale2026 with augmentation", "2 4 4 2 55", "four STDP scales; the margin rule decides", OURS),
+    (
+        *("mnist", "multiscale2026 with augmentation", "2 4 4 2 55"),
+        *("four STDP layers, three sizes of kernels; the margin rule decides", OURS),
+    ),
     ("mnist", "control2026 with augmentation", "55", "no features, only the margin rule", OURS),
     (
         "cifar",
