@@ -55,7 +55,7 @@ for seed in 3 4; do
     run "mozafari2018-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 --seed "$seed"
 done
 
-# A command of the README's section "Use", word for word, and what it prints.
+# A command of the README's section "Commands", word for word, and what it prints.
 name=deep2024-10-epochs
 if is_chosen $name; then
     rm -f "$logs/$name.log"
