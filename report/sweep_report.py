@@ -66,7 +66,10 @@ EXPLAINED = {
     ),
     "error": "The error of one run is the standard error of its validation accuracy, from the number of images.",
     "balanced": "The balanced accuracy is the mean over the classes of the validation images, if these are unequal.",
-    "readout": "The readout classifies the test images, in runs with --no-test the validation images.",
+    "readout": (
+        "The readout classifies the test images, in runs with --no-test the validation images. A network without a "
+        "decision stage is compared by its readout."
+    ),
     "tests": "Tests: how often the test images were classified, at the end of a run and by evaluate.py.",
     "hours": "The time is that of all phases.",
 }
@@ -197,16 +200,21 @@ def read_run(folder: Path, tests: Tests) -> SweptRun:
 
 
 def _read_scores(results: dict) -> dict[str, float]:
-    """Return the numbers of results.json that are compared. A readout that did not fit in memory has no accuracy."""
+    """Return the numbers of results.json that are compared. A readout that did not fit in memory has no accuracy.
+
+    A network without a decision stage is compared by its readout.
+    """
     epoch = results.get("best_epoch") or {}
     readout = results.get("readout") or {}
-    read = readout.get("test") or readout.get("validation") or {}
+    read = {part: readout.get(part, {}).get("accuracy") for part in ("validation", "test")}
     seconds = results.get("seconds", {})
     scores = {
         "validation": epoch.get("accuracy"),
         "hours": sum(seconds[key] for key in seconds if key.startswith("phase ")) / 3600,
-        "readout": read.get("accuracy"),
+        "readout": read["validation"] if read["test"] is None else read["test"],
     }
+    if not epoch and "test" not in results:
+        scores |= {"validation": read["validation"], "accuracy": read["test"]}
     validation = results.get("validation", {}).get("best")
     if validation:
         _, scores["error"] = Accuracy(validation["accuracy"], validation["count"]).estimate()

@@ -503,8 +503,10 @@ def test_networks_without_a_decision_are_tested_by_their_readout(tmp_path, here,
     assert [line.split(": ")[-1] for line in out.splitlines() if line.startswith("not tested")] == ["untested"]
     assert err == ""
     assert len(list(output.glob("*-evaluation-*"))) == 1  # of the network that decides
-    counts = {row["run"]: row["tests"] for row in report(output)[1]}
-    assert (counts["tested"], counts["untested"]) == ("1", "0")
+    rows = {row["run"]: row for row in report(output)[1]}
+    assert (rows["tested"]["tests"], rows["untested"]["tests"]) == ("1", "0")
+    assert rows["tested"]["accuracy"] == rows["tested"]["readout"] != ""  # by which other networks are compared with it
+    assert rows["untested"]["accuracy"] == ""
 
 
 def test_the_test_of_runs_with_a_plugin(tmp_path, here, capsys):
