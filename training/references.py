@@ -60,7 +60,7 @@ def compare_with_references(
     """Yield the accuracies of the references, and whether the network reaches more than the best of them.
 
     They are compared on the validation images, without these on the test images. Nothing is claimed within two standard
-    errors.
+    errors, or of a network without an epoch that is the best, which has learned no decisions.
 
     measured: of ``measure_references``. evaluations: as ``testing.evaluate`` returns them.
     """
@@ -75,7 +75,7 @@ def compare_with_references(
     text += f" of {count:,} {split} images"
     if CONTROL not in accuracies and model.name != CONTROL:
         text += f" ({CONTROL} cannot be trained on images of this size)"
-    if not evaluations:
+    if f"{split}.best" not in evaluations:
         yield Finding(text)
         return
     network = evaluations[f"{split}.best"].accuracy

@@ -120,8 +120,8 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
 def evaluate(run: Run, tested: LatencyDataset) -> dict[str, Evaluation]:
     """Evaluate the last weights, which the network has, and the best weights. tested: the split that is scored.
 
-    Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images are
-    not read: {"validation.last", "validation.best"}. Without a decision stage: {}.
+    Returns {"test.last", "test.best" and, if an epoch is the best, "validation.best"}. If the test images are not read:
+    {"validation.last", "validation.best"}. Without a decision stage: {}.
     """
     model = run.plan.model
     if model.decision is None:
@@ -134,7 +134,7 @@ def evaluate(run: Run, tested: LatencyDataset) -> dict[str, Evaluation]:
     maps = {below: model.map_of(tested.maps, below)}  # the same for the last and for the best weights
     last = Evaluation(*model.decide(maps), tested.labels)
     evaluations = {f"{split}.best": last, f"{split}.last": last}
-    if best is None or validation is None:  # without validation images, no epoch is the best
+    if best is None or validation is None:  # no epoch is the best without validation images or epochs with labels
         return evaluations
     with best_weights(model, best):
         if best["phase"] != phase.name:  # a later phase has trained stages below
