@@ -121,6 +121,11 @@ const uniform = () => (state = state * 48271 % 2147483647) / 2147483647;
 const normal = Float64Array.from(blank, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
 const addNoise = ({ shape, bytes: image }) => ({ shape, bytes: image.map((v, i) => Math.max(0, Math.min(255, Math.round(v + 255 * noise * normal[i])))) });
 
+// What remains of the input: the spikes before ``steps``, except those of a share of the inputs, ``silenced``, the same for all pictures.
+let steps = run.steps, silenced = 0;
+const lots = Float64Array.from({ length: shapes.input.reduce((a, b) => a * b) }, uniform);
+const listen = latency => latency.map((t, i) => t < steps && lots[i] >= silenced ? t : run.steps);
+
 // Set a threshold in the unit of the floats, as report/exports/draw.py does.
 function setThreshold(layer, threshold) {
   const stage = run.stages.find(({ name }) => name === layer.name);
@@ -131,7 +136,7 @@ function setThreshold(layer, threshold) {
 
 // Compute the maps, the potentials and the decision of a picture.
 function answer(picture) {
-  const seen = noise ? addNoise(picture) : picture, maps = { input: encode(seen) };
+  const seen = noise ? addNoise(picture) : picture, maps = { input: listen(encode(seen)) };
   let sums, race, unit;
   for (const layer of layers) {
     const below = layer.inputs.map(name => maps[name]), latency = layer.levels && layer.kind === "SpikingDense" ? join(below, layer.levels) : below[0];
@@ -312,10 +317,10 @@ function move(x, y, draws) {
   $("tip").className = pen.isDown ? "down" : "";
 }
 
-// ---- What can be changed: the thresholds of the stages that fire, and noise on the network's image.
+// ---- What can be changed: the thresholds of the stages that fire, how many time steps and which inputs remain, and noise on the network's image.
 
 const sliders = [], listChanges = () => sliders.filter(({ value, original }) => value !== original);
-function addSlider(name, original, end, change) {
+function addSlider(name, original, end, change, step = end / 90) {
   const label = document.createElement("label"), input = document.createElement("input"), output = document.createElement("output");
   const slider = { name, original, set(value) {
     change(slider.value = output.textContent = value);
@@ -324,7 +329,7 @@ function addSlider(name, original, end, change) {
       + "The row of test images has the decisions of the unchanged network.";
     later();
   } };
-  Object.assign(input, { type: "range", min: 0, max: end, step: end / 90, value: original });
+  Object.assign(input, { type: "range", min: 0, max: end, step, value: original });
   input.oninput = () => slider.set(+(+input.value).toPrecision(3));
   slider.restore = () => slider.set(+(input.value = original));
   label.append(name, input, output);
@@ -363,6 +368,8 @@ for (const layer of layers) {
   const { threshold } = run.stages.find(({ name }) => name === layer.name).parts[0];
   if (layer.kind === "SpikingConv" && !layer.decides) addSlider(`threshold of ${layer.name}`, threshold, 3 * threshold || 30, value => setThreshold(layer, value));
 }
+addSlider("time steps", run.steps, run.steps, value => steps = value, 1);
+addSlider("silent inputs", 0, 0.9, value => silenced = value);
 addSlider("noise", 0, 0.9, value => noise = value);
 $("original").onclick = () => sliders.forEach(slider => slider.restore());
 listImages();

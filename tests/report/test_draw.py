@@ -254,6 +254,19 @@ def test_a_threshold_of_the_slider_is_that_of_the_program(tmp_path, digits):
 
 
 @needs_node
+def test_fewer_time_steps_and_silent_inputs(tmp_path, digits):
+    write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:1])
+    body = """
+    const picture = { shape: [height, width], bytes: pictures.subarray(0, blank.length) };
+    return given.map(([end, share]) => { steps = end; silenced = share; return [...answer(picture).maps.input]; });
+    """
+    whole, early, half = np.array(compute_in_node(tmp_path / "page.html", body, [[15, 0], [4, 0], [15, 0.5]]))
+    assert (early == np.where(whole < 4, whole, 15)).all()
+    assert ((half == whole) | (half == 15)).all()
+    assert (half < 15).sum() == pytest.approx((whole < 15).sum() / 2, rel=0.1)
+
+
+@needs_node
 def test_noise_is_the_same_for_each_picture(tmp_path, digits):
     write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:1])
     body = """
