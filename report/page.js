@@ -178,12 +178,14 @@ function showPotential(stage, part, times, weights, unit, spike) {
 
 function showPeaks(image, peaks) {
   $("peaks").hidden = !peaks;
-  if (peaks)
-    $("peaks").replaceChildren(Object.assign(document.createElement("h3"), { textContent: `highest potential of each class after time step ${at.step}` }),
-                               tabulatePeaks(image, [...peaks]));
+  if (!peaks) return;
+  const isLast = at.step === run.steps - 1, leader = highest(peaks) > 0 ? peaks.indexOf(highest(peaks)) : -1;
+  $("peaks").replaceChildren(Object.assign(document.createElement("h3"), { textContent: `highest potential of each class after time step ${at.step}` }),
+                             tabulatePeaks(image, [...peaks], isLast ? undefined : [leader, "leads"]));
 }
 
-function tabulatePeaks(image, peaks) {
+// marked: the class whose bar is marked, by default the decision, and the word beside it.
+function tabulatePeaks(image, peaks, [marked, mark] = [image.decision, "decision"]) {
   const table = document.createElement("table");
   // the axis begins where differences can be seen, at a round number
   const low = Math.min(...peaks), high = Math.max(...peaks), unit = 10 ** Math.floor(Math.log10(high - low || Math.abs(high) || 1));
@@ -193,9 +195,9 @@ function tabulatePeaks(image, peaks) {
     const row = table.insertRow();
     row.append(Object.assign(document.createElement("th"), { textContent: run.classes[c] }));
     row.insertCell().append(Object.assign(document.createElement("i"), {
-      style: `width: ${100 * (peak - begin) / (end - begin)}%`, className: c === image.decision ? "decision" : "" }));
+      style: `width: ${100 * (peak - begin) / (end - begin)}%`, className: c === marked ? "decision" : "" }));
     row.insertCell().textContent = peak.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-    row.insertCell().textContent = [c === image.label && "label", c === image.decision && "decision"].filter(Boolean).join(", ");
+    row.insertCell().textContent = [c === image.label && "label", c === marked && mark].filter(Boolean).join(", ");
   });
   const axis = document.createElement("div"), last = table.insertRow();
   axis.append(...[begin, (begin + end) / 2, end].map(value => Object.assign(document.createElement("small"), { textContent: (+value.toPrecision(6)).toLocaleString("en") })));
