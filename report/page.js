@@ -119,34 +119,37 @@ function showFeature(part, f) {
 }
 
 // Why a neuron spikes: its field in the image, its potential, the times of its inputs, its weights, and what it would learn.
-function showNeuron(image, stage, part, f, spike) {
+// value: the time step of its spike, of a decision neuron its potential at the end.
+function showNeuron(image, stage, part, f, value) {
   const [row, column] = at.place, packed = part.kernel && run.weights[part.label], below = run.stages[findBelow(stage)];
-  const isSpiking = !stage.decides && spike < run.steps;
-  $("place").textContent = `neuron in row ${row}, column ${column}` + (stage.decides ? "" : isSpiking ? `: spikes at time step ${spike}` : ": silent");
+  const isSpiking = !stage.decides && value < run.steps;
+  $("place").textContent = `neuron in row ${row}, column ${column}` + (stage.decides ? "" : isSpiking ? `: spikes at time step ${value}` : ": silent");
   showField(image.seen ?? image.picture, see(stage, part, row, row), see(stage, part, column, column));
   $("synapses").hidden = !packed;
-  $("potential").hidden = !packed?.floats;
+  $("potential").hidden = !packed;
   $("weights-text").textContent = part.kernel && !packed ? "Its weights are left out of this page."
     : !part.kernel && below ? `It is ${stage.what} of feature ${part.first + f} of ${below.name}.` : "";
   if (!packed) return;
   const [, channels, k] = packed.shape, size = channels * k * k, weights = bytes(packed).subarray(f * size, (f + 1) * size);
+  const unit = packed.unit ?? 1, toFloat = w => packed.floats ? w * unit : packed.low + (packed.high - packed.low) * w / 255;
   const times = findInputs(image.maps, stage, part, row, column), palette = isDark() ? run.times_in_the_dark : run.times;
-  if (packed.floats) showPotential(stage, part, times, weights, packed.unit ?? 1, isSpiking ? spike : -1);
+  if (packed.floats) showPotential(stage, part, times, weights, unit, isSpiking ? value : -1);
+  else showPotential(stage, part, times, Float64Array.from(weights, toFloat), 1, -1);
 
   const fromEncoder = stage.inputs.join() === "input", signs = run.inputs.flat().map(([, sign]) => sign);
-  const paper = rgb("--paper"), ink = rgb("--ink"), tile = rgb("--tile"), unit = packed.unit ?? 1;
+  const paper = rgb("--paper"), ink = rgb("--ink"), tile = rgb("--tile");
   const [low, high] = stage.decides ? [lowest(weights), highest(weights)] : packed.floats ? [packed.low / unit, packed.high / unit] : [0, 255];
   const inPairs = fromEncoder && isPaired, [width, labels] = inPairs ? [2, run.scales] : [Math.ceil(Math.sqrt(1.5 * channels)), []];
   const show = (id, colour) => draw($(id), { count: channels, rows: k, columns: k, across: width, labels, most: 90,
     gap: fromEncoder ? 6 : 2, frames: fromEncoder, colour: (c, y, x) => colour((c * k + y) * k + x, c) });
   show("times", i => times[i] <= at.step && times[i] < run.steps ? palette[times[i]] : tile);
   show("weights", (i, c) => mix(mix(paper, ink, 0.06), fromEncoder && run.polar ? run.tints[signs[c]] : ink, (weights[i] - low) / (high - low || 1)));
-  const shown = w => (packed.floats ? w * unit : packed.low + (packed.high - packed.low) * w / 255).toFixed(2);
+  const shown = w => toFloat(w).toFixed(2), rounded = packed.floats || !potentialsOf(image, stage, part) ? "" : ` On this page they have 8 bits: with those of the network, its potential is ${format(value)} at the end.`;
   $("weights-text").textContent = (fromEncoder ? `A square for each channel of the input${inPairs ? ": a row for each scale, left on-centre, right off-centre" : ""}. `
-    : `A square for each feature of ${below.name}. `) + `Weights: faint ${shown(low)}, strong ${shown(high)}.${packed.floats ? "" : " Here, they have 8 bits: too few to add up its potential."}${stage.inputs.length === 1 && !fromEncoder ? " Click one to see its feature." : ""}`;
+    : `A square for each feature of ${below.name}. `) + `Weights: faint ${shown(low)}, strong ${shown(high)}.${rounded}${stage.inputs.length === 1 && !fromEncoder ? " Click one to see its feature." : ""}`;
   const learns = isSpiking && part.learns;
   $("learns").hidden = !learns;
-  if (learns) show("growth", i => [tile, paper, [0, 158, 115]][1 + learns[spike][times[i]]]);
+  if (learns) show("growth", i => [tile, paper, [0, 158, 115]][1 + learns[value][times[i]]]);
 }
 
 function showField(picture, [top, bottom], [left, right]) {
