@@ -285,7 +285,7 @@ def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> Non
     chosen = choose_map_images(settings, tested.labels)
     if not len(chosen):
         chosen = choose_evenly(len(tested), DRAWN)
-    write_drawing_page(path, network, tested.images, chosen, test=data, settings=settings)
+    write_drawing_page(path, network, tested.images, tested.labels, chosen, data_name=data.name, settings=settings)
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 

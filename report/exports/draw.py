@@ -86,14 +86,18 @@ def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeig
     return network, whole_weights
 
 
-def write_drawing_page(path: Path, network: Any, images: np.ndarray, indices: np.ndarray, **more: object) -> None:
+def write_drawing_page(
+    path: Path, network: Any, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, **more: object
+) -> None:
     """Write a page on which images are drawn. The network answers in the browser, by ``draw.js``.
 
     Args:
         network: a ``TrainedNetwork`` that decides.
         images: test images, uint8 (N, H, W). The page contains how many of them are decided as with the floats.
+        labels: their labels, int64 (N,).
         indices: of the images that the page shows.
-        more: what the template ``draw.html`` also reads: ``test``, the data set; ``settings``: those of the command.
+        more: what the template ``draw.html`` also reads: ``data_name``, of the data set; ``settings``: those of the
+            command.
 
     Raises InputError if the page cannot compute the network, or if the file cannot be written.
     """
@@ -123,10 +127,11 @@ def write_drawing_page(path: Path, network: Any, images: np.ndarray, indices: np
     page = load_template("exports/draw.html").render(
         data=collect_data(network),
         network=network,
-        encode=encode,
         weights=weights,
         description={"decision": model.decision, "encoder": encoder_fields, "stages": describe_stages(computed)},
         indices=indices,
+        labels=labels[indices].tolist(),
+        pictures=encode(images[indices]),
         decisions=decisions[indices].tolist(),
         tested=len(images),
         equal=int((decisions == expected).sum()),

@@ -1,5 +1,6 @@
 """The page on which images are drawn: whole, by itself, and with the network's spikes and decisions in a browser."""
 
+import base64
 import json
 import re
 import shutil
@@ -34,6 +35,7 @@ from network_trainer import NetworkTrainer
 from report.exports.draw import quantize, to_whole_weights, write_drawing_page
 from s1c1 import S1C1
 from training.checkpoint import RunRecord
+from training.data import choose_few
 from training.trained import TrainedNetwork
 from utils import ROOT
 
@@ -119,9 +121,9 @@ def write(path, model, encoder, images):
     run = RunRecord(class_names=NAMES, characters=True)
     checkpoint = SimpleNamespace(path=Path("best.safetensors"), record=run, picture_size=images.shape[1:3])
     network = TrainedNetwork(checkpoint, model, encoder)
-    test = SimpleNamespace(name="digits", test_images=images, test_labels=np.arange(len(images)) % 10)
+    labels = np.arange(len(images)) % 10
     settings = SimpleNamespace(command_line="evaluate.py latest --draw <page>.html")
-    write_drawing_page(path, network, images, np.arange(len(images)), test=test, settings=settings)
+    write_drawing_page(path, network, images, labels, np.arange(len(images)), data_name="digits", settings=settings)
 
 
 def test_it_is_whole_and_loads_nothing(tmp_path, digits):
@@ -169,7 +171,11 @@ def test_the_command(tmp_path, capsys):
     assert str(path) in capsys.readouterr().out
     assert 1e6 < path.stat().st_size < 2e6
     exported = json.loads(re.search(r'id="exported">(.*?)</script>', path.read_text(), re.DOTALL)[1])
-    assert (exported["indices"], exported["labels"]) == ([3, 7], imagesets.load("mnist").test_labels[[3, 7]].tolist())
+    data = imagesets.load("mnist")
+    chosen = choose_few("test", len(data.test_labels))[[3, 7]]  # of the images of a dry run
+    assert (exported["indices"], exported["labels"]) == ([3, 7], data.test_labels[chosen].tolist())
+    pictures = np.frombuffer(base64.b64decode(exported["pictures"]), np.uint8).reshape(2, 28, 28)
+    assert np.array_equal(pictures, data.test_images[chosen])
     assert_refuses(evaluate.main, f"{TRAINED} --draw {tmp_path / 'other.html'} --scores", "--scores", capsys)
     majority = TRAINED.with_name("majority2024.safetensors")
     assert_refuses(evaluate.main, f"{majority} --draw {tmp_path / 'other.html'}", "Vote", capsys)
