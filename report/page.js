@@ -2,6 +2,8 @@ const at = { image: 0, stage: 1, part: 0, feature: 0, place: [0, 0], step: run.s
 const format = potential => Number.isInteger(potential) ? potential.toLocaleString("en") : (+potential.toPrecision(4)).toLocaleString("en");
 
 const isPaired = run.inputs.every(channels => channels.length === 2);  // a scale has an on- and an off-centre channel
+// How far each channel of the input sees beyond its pixel: half of the window that the name of its scale states.
+const reaches = run.inputs.flatMap((group, i) => group.map(() => (/(\d+)×\1$/.exec(run.scales[i])?.[1] ?? 1) >> 1));
 const keyOf = (stage, part) => part.label.slice(stage.name.length);  // of a branch
 const potentialsOf = (image, stage, part) => stage.decides && image.potentials[keyOf(stage, part)];
 
@@ -124,7 +126,9 @@ function showNeuron(image, stage, part, f, value) {
   const [row, column] = at.place, packed = part.kernel && run.weights[part.label], below = run.stages[findBelow(stage)];
   const isSpiking = !stage.decides && value < run.steps;
   $("place").textContent = `neuron in row ${row}, column ${column}` + (stage.decides ? "" : isSpiking ? `: spikes at time step ${value}` : ": silent");
-  showField(image.seen ?? image.picture, see(stage, part, row, row), see(stage, part, column, column));
+  const reach = below ? 0 : reaches[f], furthest = highest(reaches), sees = place => see(stage, part, place - reach, place + reach);
+  showField(image.seen ?? image.picture, sees(row), sees(column));
+  $("field-text").textContent = below && furthest ? `The filters of the input see up to ${plural(furthest, "pixel")} further.` : "";
   $("synapses").hidden = !packed;
   $("potential").hidden = !packed;
   $("weights-text").textContent = part.kernel && !packed ? "Its weights are left out of this page."
