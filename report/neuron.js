@@ -51,3 +51,9 @@ function see(stage, part, first, last) {
   const seen = below.parts.filter((_, i) => part.kernel || i === stage.parts.indexOf(part)).map(other => see(below, other, from - other.top, to - other.top));
   return [Math.min(...seen.map(([start]) => start)), Math.max(...seen.map(([, end]) => end))];
 }
+
+// By how much a weight would change: interpolated between weights from one bound to the other.
+function findChange({ changes, bounds: [lower, upper] }, weight, rate) {
+  const table = changes[rate], at = Math.max(0, Math.min(1, (weight - lower) / (upper - lower))) * (table.length - 1), i = Math.min(at | 0, table.length - 2);
+  return table[i] + (at - i) * (table[i + 1] - table[i]);
+}

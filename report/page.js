@@ -151,9 +151,17 @@ function showNeuron(image, stage, part, f, value) {
   const shown = w => toFloat(w).toFixed(2), rounded = packed.floats || !potentialsOf(image, stage, part) ? "" : ` On this page they have 8 bits: with those of the network, its potential is ${format(value)} at the end.`;
   $("weights-text").textContent = (fromEncoder ? `A square for each channel of the input${inPairs ? ": a row for each scale, left on-centre, right off-centre" : ""}. `
     : `A square for each feature of ${below.name}. `) + `Weights: faint ${shown(low)}, strong ${shown(high)}.${rounded}${stage.inputs.length === 1 && !fromEncoder ? " Click one to see its feature." : ""}`;
-  const learns = isSpiking && part.learns;
-  $("learns").hidden = !learns;
-  if (learns) show("growth", i => [tile, paper, [0, 158, 115]][1 + learns[value][times[i]]]);
+  const before = packed.before && packed.before.subarray(f * size, (f + 1) * size);  // it was taught (draw.js)
+  const changes = before ? Array.from(weights, (w, i) => toFloat(w) - toFloat(before[i]))
+    : isSpiking && part.learns && Array.from(weights, (w, i) => findChange(part, toFloat(w), part.learns[value][times[i]]));
+  $("learns").hidden = !changes;
+  if (!changes) return;
+  const most = highest(changes.map(Math.abs)), few = 0.001 * (part.bounds ? part.bounds[1] - part.bounds[0] : packed.high - packed.low);
+  const [all, green, orange] = before ? ["have changed", "have grown", "have shrunk"] : ["would change", "would grow", "would shrink"];
+  $("learns-title").textContent = before ? "what it was taught" : "if it won";
+  $("learns-text").textContent = most < few ? `Its weights ${all} by at most ${+most.toPrecision(2)}.`
+    : `Green weights ${green}, orange ones ${orange}, by up to ${+most.toPrecision(2)}.`;
+  show("growth", i => mix(paper, changes[i] < 0 ? [213, 94, 0] : [0, 158, 115], Math.abs(changes[i]) / Math.max(most, few)));
 }
 
 function showField(picture, [top, bottom], [left, right]) {

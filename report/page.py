@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from engine.layers import Layer
 from engine.progress import COLUMNS, Row
 from engine.stages import INPUT, Region, Stage
 from network_trainer import NetworkTrainer
@@ -35,6 +36,7 @@ from utils import join_words, write_text
 
 PAGE = "index.html"
 MAX_BYTES = 7_000_000  # of the maps (base64), so that the page stays below 20 MB
+LEVELS = 51  # weights between the bounds of a rule, of which the page contains by how much they would change
 CSS_DPI = 96  # of a browser: texts of all figures are of one size
 
 
@@ -271,13 +273,13 @@ def describe_stages(model: NetworkTrainer) -> list[dict]:
 
     ``parts`` contains the parts of its maps (F, H, W), one for each branch, without padding: label, the name of its
     layer, first feature, number of features, top, left, rows, columns, kernel (0: none). ``reads``: side, stride and
-    padding of the windows that its neurons read; none: whole maps. ``learns``, of a rule without labels: for each time
-    step of a neuron's spike, the signs of the changes by inputs of each time step, and by silent inputs.
+    padding of the windows that its neurons read; none: whole maps. Of a layer that learns without labels, see
+    ``describe_learning``.
     """
     regions = find_neurons(model, *model.image_size)
     shapes = model.shapes(*model.image_size)
-    times = np.arange(model.time_steps + 1.0)
-    parts = {INPUT: [describe_part(INPUT, Stage(), regions[INPUT][0], times)]}
+    parts = {INPUT: [describe_part(INPUT, Stage(), regions[INPUT][0])]}
+    layers = dict(model.named_layers())
     facts = {INPUT: {"what": "the spikes of the encoder", "inputs": [], "decides": False}}
     for name, stage in model.declaration.items():
         inputs = model.inputs_of(name)
@@ -285,12 +287,15 @@ def describe_stages(model: NetworkTrainer) -> list[dict]:
         if not labels:
             labels = [name + part["label"].removeprefix(inputs[0]) for part in parts[inputs[0]]]
         kinds = stage.convs or [stage] * len(labels)
-        parts[name] = [describe_part(*part, times) for part in zip(labels, kinds, regions[name], strict=False)]
+        parts[name] = [describe_part(*part) for part in zip(labels, kinds, regions[name], strict=False)]
+        for part in parts[name]:
+            if part["label"] in layers:
+                part |= describe_learning(layers[part["label"]])
         facts[name] = {"what": stage.explain(), "inputs": inputs, "decides": not stage.fires}
     return [{"name": name, **facts[name], "size": shapes[name][1:], "parts": parts[name]} for name in facts]
 
 
-def describe_part(label: str, kind: Stage, region: Region, times: np.ndarray) -> dict:
+def describe_part(label: str, kind: Stage, region: Region) -> dict:
     features, rows, columns = region
     part = {
         "label": label,
@@ -308,7 +313,24 @@ def describe_part(label: str, kind: Stage, region: Region, times: np.ndarray) ->
         part["kernel"] = conv.kernel
         if conv.fires:
             part["threshold"] = conv.threshold
-        if conv.rule and not conv.rule.needs_labels:
-            changes = conv.rule.plasticity().window(times, times[:-1, None], *np.ravel(conv.rule.first_rates()))
-            part["learns"] = np.sign(changes).astype(int).tolist()
     return part
+
+
+def describe_learning(layer: Layer) -> dict:
+    """Return how the weights of a winner would change, with the current rates; nothing for a rule with labels.
+
+    ``learns``: for each time step of the winner's spike, the number of the rate of inputs that spike at each time step,
+    and of silent inputs. ``changes``: for each rate, those of weights from one of the ``bounds`` to the other.
+    """
+    rule = layer.stage.rule
+    if rule is None or rule.needs_labels:
+        return {}
+    plasticity = rule.plasticity()
+    times = np.arange(layer.time_steps + 1.0)
+    window = plasticity.window(times, times[:-1, None], *layer.rates(rule).flatten().tolist())
+    rates, which = np.unique(window, return_inverse=True)
+    bounds = plasticity.lower, plasticity.upper
+    weights = np.linspace(*bounds, LEVELS)
+    after = weights + plasticity.change(weights, rates[:, None])
+    changes = after.clip(*bounds) - weights
+    return {"learns": which.reshape(window.shape).tolist(), "changes": changes.round(7).tolist(), "bounds": bounds}

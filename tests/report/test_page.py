@@ -256,18 +256,33 @@ def test_what_a_neuron_sees_by_hand(tmp_path, read):
     assert found == [[[2, 2]], [[0, 4]], [[2, 7]], [[0, 9]], [[4, 15]], branches, pooled, [[-16, 75]]]
 
 
-def test_what_a_winner_would_learn(read):
-    _, data = read(build_model("mozafari2018"), 1)
+@needs_node
+def test_what_a_winner_would_learn_by_hand(tmp_path, read):
+    """With the stabilizer: ltp · w (1 - w) for inputs that spike until the winner's step 3, else ltd · w (1 - w)."""
+    model = build_model("mozafari2018")
+    model.stages["s2"].stdp_rates.copy_(torch.tensor([0.08, -0.06]))
+    _, data = read(model, 1)
     parts = {stage["name"]: stage["parts"][0] for stage in data["stages"]}
-    assert parts["s2"]["learns"][3] == [1, 1, 1, 1] + [-1] * 12  # it spikes at step 3; the last input is silent
-    assert "learns" not in parts["s3"]
-    assert "learns" not in parts["c1"]
+    assert not [name for name in ("c1", "s3") if "learns" in parts[name]]
+    body = """
+    const { parts: [part] } = run.stages[3];
+    return given.map(([weight, t]) => findChange(part, weight, part.learns[3][t]));
+    """
+    found = compute_in_node(tmp_path / "index.html", body, [[0.5, 3], [0.5, 4], [0.5, 15], [0, 0], [1, 9]])
+    assert found == pytest.approx([0.02, -0.015, -0.015, 0, 0])
 
 
-def test_the_window_of_a_rule_may_be_a_power(read, monkeypatch):
-    monkeypatch.setattr(Additive, "window", lambda self, t_in, t_out, ltp, ltd: 2 ** (t_in - t_out) - 1)
-    _, data = read(build_model("mozafari2018"), 1)
-    assert data["stages"][1]["parts"][0]["learns"][2] == [-1, -1, 0] + [1] * 13
+@pytest.mark.parametrize("name", ["additive", "power"])
+def test_what_a_winner_would_learn_by_other_rules(name, read, monkeypatch):
+    """A weight at its upper bound cannot grow; a window may be a power of the times."""
+    window = {"additive": Additive.window, "power": lambda self, t_in, t_out, ltp, ltd: 2 ** (t_in - t_out) - 1}[name]
+    monkeypatch.setattr(Additive, "window", window)
+    _, data = read(build_model("mozafari2018", overrides={"s1.rule.stabilize": False}), 1)
+    part = data["stages"][1]["parts"][0]
+    at_the_bottom, at_the_top = (np.array(part["changes"])[part["learns"][2], end] for end in (0, -1))
+    grows = {"additive": np.arange(16) <= 2, "power": np.arange(16) > 2}[name]
+    assert ((at_the_bottom > 0) == grows).all()
+    assert (at_the_top <= 0).all()
 
 
 @pytest.mark.parametrize("name", ["majority2024", "multiscale2026"])
