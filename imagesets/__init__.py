@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from inspect import signature
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from errors import InputError, refuse_result
 from imagesets import class_folders, digits, npz, published  # noqa: F401  they register their data sets
 from imagesets.data_set import DATASETS, DataSet, Size, find_reader, list_datasets
 from imagesets.data_set import dataset as dataset  # for users' own files
-from imagesets.duplicates import hash_images, note_copies, note_labels
-from imagesets.pictures import MAX_SIDE, resize_images
+from imagesets.duplicates import find_equal, note_copies, note_labels
+from imagesets.pictures import MAX_SIDE, note_stretch, resize_images
 from imagesets.splits import stratified_split
 from utils import check_memory
 
@@ -109,7 +110,8 @@ def _resize(data: DataSet, image_size: Size) -> DataSet:
     check_memory(f"--image-size for {count:,} images", count * math.prod(image_size) * data.colours)
     train = resize_images(data.train_images, *image_size)
     test = resize_images(images, *image_size)
-    return replace(data, train_images=train, test_images=test)
+    notes = *data.notes, note_stretch({data.image_size})
+    return replace(data, train_images=train, test_images=test, notes=notes)
 
 
 def _note_duplicates(data: DataSet) -> list[str]:
@@ -117,15 +119,15 @@ def _note_duplicates(data: DataSet) -> list[str]:
 
     Of a validation part that a run draws, ``training.data.Splits`` notes the copies.
     """
-    known = hash_images(data.train_images)
     images, of_images = data.test_part
-    tested = hash_images(images)
+    groups = find_equal(chain(data.train_images, images))
+    labels = np.concatenate([data.train_labels, np.full(data.unlabelled, -1), of_images])
     end = len(data.train_labels)
-    count = end - data.val_count
+    validation = {*range(end - data.val_count, end)}
+    known = {*range(len(data.train_images))}
     both = "training or validation" if data.val_count else "training"
-    labels = np.concatenate([data.train_labels, of_images])
     return [
-        *note_copies("validation", known[count:end], np.delete(known, slice(count, end)), "training"),
-        *note_copies("test", tested, known, both),
-        *note_labels(np.concatenate([known[:end], tested]), labels, data.class_names),
+        *note_copies("validation", validation, known - validation, "training", groups, data),
+        *note_copies("test", {*range(len(labels))} - known, known, both, groups, data),
+        *note_labels(labels, groups, data),
     ]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError, make_printable
-from imagesets.data_set import UNLABELLED, DataSet, Size, dataset, number_classes
-from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
+from imagesets.data_set import UNLABELLED, DataSet, Size, dataset, list_first, number_classes
+from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, note_stretch, read_picture, resize_image
 from utils import check_memory
 
 FOLDERS = "train", "val", UNLABELLED, "test"  # in the order of their images
@@ -40,13 +40,14 @@ def read_folder(path: str, data_dir: Path, image_size: Size | None, ground: str 
             files += of_part
             classes[part] = np.array(names)
     numbered = number_classes(path, classes)
-    images = _read_pictures(files, image_size, ground)
+    names = [Path(file).relative_to(path).as_posix() for file in files]
+    images, of_images = _read_pictures(files, names, image_size, ground)
     count = len(numbered["train_labels"]) + len(without_class)
     test_images = images[count:] if "test" in classes else None
     numbered["unlabelled"] = len(without_class)
-    numbered["files"] = [Path(file).relative_to(path).as_posix() for file in files]
+    numbered["files"] = names
     name = make_printable(Path(path).resolve().name)
-    return DataSet(name, images[:count], test_images=test_images, notes=notes, **numbered)
+    return DataSet(name, images[:count], test_images=test_images, notes=(*notes, *of_images), **numbered)
 
 
 def find_parts(path: str) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -118,13 +119,20 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _read_pictures(paths: list[str], image_size: Size | None, ground: str | None) -> np.ndarray:
-    """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3).
+def _read_pictures(
+    paths: list[str], names: list[str], image_size: Size | None, ground: str | None
+) -> tuple[np.ndarray, list[str]]:
+    """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3); and notes on the pictures.
 
-    Raises InputError for pictures that need --image-size or --ground, with both flags if the first pictures show it.
+    names: of the pictures in the notes.
+
+    Raises InputError for pictures that cannot be read, and for those that need --image-size or --ground, with both
+    flags if the first pictures show it.
     """
-    pictures = []
+    pictures: list[np.ndarray] = []
+    sizes = set()
     largest = 0
+    damaged = []
     transparent = []
     other_size = ""
     for path in paths:
@@ -133,6 +141,12 @@ def _read_pictures(paths: list[str], image_size: Size | None, ground: str | None
         except TransparentError:  # all of them are counted
             transparent.append(path)
             pixels = read_picture(path, GROUNDS[0])  # for its size
+        except InputError as error:  # these, too
+            damaged.append(str(error))
+            continue
+        if not pictures:
+            first = path
+        sizes.add(pixels.shape[:2])
         if image_size is not None:
             pixels = resize_image(pixels, *image_size)
         pictures.append(pixels)
@@ -140,19 +154,28 @@ def _read_pictures(paths: list[str], image_size: Size | None, ground: str | None
         rows, columns = pixels.shape[:2]
         if (rows, columns) != (height, width) and not other_size:
             other_size = (
-                f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
+                f"the pictures differ in size: {first} is {height}×{width} (height×width), {path} is "
                 f"{rows}×{columns}; add --image-size H W, the size to which all are stretched"
             )
-        if other_size and not transparent:  # the others are not read, which may take minutes
+        if other_size and not transparent and not damaged:  # the others are not read, which may take minutes
             raise InputError(other_size)
         if pixels.size > largest:  # the first picture, or the first in colour; at the end, all are copied to one array
             largest = pixels.size
             what = f"{len(paths):,} images of {height}×{width} pixels"
             check_memory(what if image_size is None else f"--image-size: {what}", 2 * len(paths) * largest)
+    reasons = []
+    if damaged:
+        reasons.append(f"{len(damaged):,} of {len(paths):,} pictures cannot be used: {list_first(damaged, '; ')}")
     if transparent:
         count = f"{len(transparent):,} of {len(paths):,} pictures are transparent in places, the first {transparent[0]}"
-        reason = f"{count}; add --ground {' or --ground '.join(GROUNDS)}, the colour behind them"
-        raise InputError(f"{reason}; {other_size}" if other_size else reason)
-    if any(pixels.ndim == 3 for pixels in pictures):
+        reasons.append(f"{count}; add --ground {' or --ground '.join(GROUNDS)}, the colour behind them")
+    if reasons:
+        raise InputError("; ".join(filter(None, [*reasons, other_size])))
+    notes = [note_stretch(sizes)] if image_size and sizes != {image_size} else []
+    in_colour = [name for name, pixels in zip(names, pictures, strict=True) if pixels.ndim == 3]
+    if in_colour:
         pictures = [np.broadcast_to(np.atleast_3d(pixels), (height, width, 3)) for pixels in pictures]
-    return np.stack(pictures)
+        if 2 * len(in_colour) < len(paths):
+            count = f"{len(in_colour):,} of {len(paths):,} pictures have colours, so all are read in colour"
+            notes.append(f"{count}; to read all as grey images, make these grey: {list_first(in_colour)}")
+    return np.stack(pictures), notes

@@ -15,7 +15,7 @@ from engine.registry import register
 from errors import InputError, abbreviate, make_printable
 
 UNLABELLED = "unlabelled"  # the part of images without labels in users' own data
-MAX_LISTED = 12  # the largest number of classes in a message
+MAX_LISTED = 12  # the largest number of classes or files in a message
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -105,9 +105,9 @@ class DataSet:
             raise InputError(f"the validation part of {self.name} needs images of more classes than {only!r} alone")
 
 
-def list_classes(names: Sequence[str]) -> str:
-    """Return the first names of classes in a text."""
-    return ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)
+def list_first(names: Sequence[str], separator: str = ", ") -> str:
+    """Return the first names of classes or files in a text."""
+    return separator.join(names[:MAX_LISTED]) + f"{separator}…" * (len(names) > MAX_LISTED)
 
 
 def check_images(what: str, images: np.ndarray) -> None:
@@ -145,7 +145,7 @@ def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str,
     for part, names in labels.items():
         unseen = {*names.tolist()} - {*classes.tolist()}
         if unseen:
-            listed = ", ".join(sorted(map(repr, unseen))[:MAX_LISTED])
+            listed = list_first(sorted(map(repr, unseen)))
             raise InputError(f"the {part} part of {path} has classes without a training image: {listed}")
     numbers = {part: np.searchsorted(classes, names.astype(classes.dtype)) for part, names in labels.items()}
     validation = numbers.get("val", np.empty(0, np.int64))

@@ -1,37 +1,55 @@
 """Equal images of a data set: in several parts, or with different labels."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from imagesets.data_set import DataSet, list_first
 
-def hash_images(images: np.ndarray) -> np.ndarray:
-    """Return 64 bits of each image, int64 (N,), which are the same for equal images in one process."""
-    return np.array([hash(image.tobytes()) for image in images], np.int64)
+Groups = list[list[int]]  # the indices of equal images, for each image that there is more than once
 
 
-def note_copies(part: str, images: np.ndarray, others: np.ndarray, names: str) -> Iterator[str]:
+def find_equal(images: Iterable[np.ndarray]) -> Groups:
+    """Return the groups of equal images, in the order of their first images."""
+    found = defaultdict(list)
+    for index, image in enumerate(images):
+        found[hash(image.tobytes())].append(index)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def note_copies(
+    part: str, images: set[int], others: set[int], names: str, groups: Groups, data: DataSet
+) -> Iterator[str]:
     """Yield a note if images of a part are also among other images.
 
-    images, others: what ``hash_images`` returns. names: what the others are, such as "training".
+    Args:
+        images, others: the indices of both, as in ``DataSet.files``.
+        names: what the others are, such as "training".
+        groups: those of ``find_equal`` for the training and then the test images of ``data``.
     """
-    copies = np.isin(images, others).sum()
-    if copies:
-        yield f"{copies:,} of {len(images):,} {part} images are also {names} images"
+    shared = [group for group in groups if images.intersection(group) and others.intersection(group)]
+    if shared:
+        copies = sum(len(images.intersection(group)) for group in shared)
+        yield f"{copies:,} of {len(images):,} {part} images are also {names} images{_name_files(shared, data)}"
 
 
-def note_labels(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
+def note_labels(labels: np.ndarray, groups: Groups, data: DataSet) -> Iterator[str]:
     """Yield a note if equal images have different labels.
 
-    images: what ``hash_images`` returns. labels: int64 (N,).
+    labels: of all images, -1 for images without a label. groups, data: as in ``note_copies``.
     """
-    order = np.argsort(images, kind="stable")
-    images = images[order]
-    labels = labels[order]
-    is_other = (images[1:] == images[:-1]) & (labels[1:] != labels[:-1])
-    pairs = np.flatnonzero(is_other)
-    if len(pairs):
-        count = len(np.unique(images[pairs]))
-        first = pairs[order[pairs].argmin()]  # in the order of the data set: hashes differ in each process
-        names = [repr(class_names[label]) for label in labels[first : first + 2]]
-        yield f"equal images with different labels: {count:,}, the first as {' and '.join(names)}"
+    several = [group for group in groups if len({*labels[group]} - {-1}) > 1]
+    if several:
+        found = dict.fromkeys(labels[several[0]])
+        names = [repr(data.class_names[label]) for label in found if label >= 0]
+        texts = f"{len(several):,}, the first as {' and '.join(names)}{_name_files(several, data)}"
+        yield f"equal images with different labels: {texts}"
+
+
+def _name_files(groups: Groups, data: DataSet) -> str:
+    """Return the files of equal images, "" if the images are not files."""
+    if not data.files or not isinstance(data.files[0], str):
+        return ""
+    texts = [list_first([str(data.files[index]) for index in group], " = ") for group in groups]
+    return f": {list_first(texts)}"

@@ -112,6 +112,12 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
+def note_stretch(sizes: set[tuple[int, int]]) -> str:
+    """Return a note on images that had these heights and widths before they were stretched."""
+    ends = [f"{height}×{width}" for height, width in sorted(sizes)]
+    return f"before they were stretched, images had {' to '.join(dict.fromkeys([ends[0], ends[-1]]))} pixels"
+
+
 def resize_images(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """Stretch uint8 images (N, H, W) or (N, H, W, 3), one after another."""
     result = np.empty((len(images), height, width, *images.shape[3:]), np.uint8)

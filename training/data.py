@@ -10,7 +10,7 @@ import imagesets
 from errors import InputError
 from imagesets import DataSet
 from imagesets.data_set import find_reader, is_path, split_name
-from imagesets.duplicates import hash_images, note_copies
+from imagesets.duplicates import find_equal, note_copies
 from imagesets.splits import choose_evenly, choose_labelled, stratified_part, stratified_split
 from training.settings import NetworkSettings, TrainSettings
 
@@ -97,9 +97,9 @@ class Splits:
     def note_copies(self) -> Iterator[str]:
         """Yield a note if images of a validation part that was drawn are also training images."""
         if not self.data.val_count:  # otherwise, ``imagesets.load`` has noted them
-            images = hash_images(self.data.train_images)
-            train, validation = (images[self.indices[name]] for name in ("train", "validation"))
-            yield from note_copies("validation", validation, train, "training")
+            train, validation = ({*self.indices[name].tolist()} for name in ("train", "validation"))
+            groups = find_equal(self.data.train_images)
+            yield from note_copies("validation", validation, train, "training", groups, self.data)
 
     def get_split(self, name: str) -> Split:
         """Return a split of ``indices``, or "labelled": the training images whose labels are learned.

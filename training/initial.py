@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.encoder import Encoder
 from errors import InputError
-from imagesets.data_set import list_classes
+from imagesets.data_set import list_first
 from network_trainer import NetworkTrainer
 from run_folder import RunFolder, find_checkpoint, find_run, is_run, list_runs
 from training.checkpoint import RunRecord, StateDict, load_checkpoint
@@ -82,7 +82,7 @@ def _class_notes(
     if settings.spread:
         text = f"{path} may have learned from other labels"
     elif classes and tuple(classes) != splits.data.class_names:
-        text = f"{path} was trained for other classes, {list_classes(classes)}"
+        text = f"{path} was trained for other classes, {list_first(classes)}"
     else:
         return []
     learning = zip(model.phases, settings.epochs, strict=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders import encode_chunks
+from encoders import IMAGES, encode_chunks
 from engine.progress import Progress
 from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
-from imagesets.data_set import list_classes
+from imagesets.data_set import list_first
 from network_trainer import LatencyDataset
 from report.diagnosis import Finding, join_advice
 from training.checkpoint import StateDict, collect_checkpoint, save_checkpoint
@@ -55,10 +55,12 @@ class Run:
         plan = self.plan
         self.log.info(f"{begins}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in plan.splits.count_images().items()]
+        data = plan.splits.data
         self.log.info(f"{'  '.join(counts)} images")
-        names = plan.splits.data.class_names
-        self.log.info(f"{len(names):,} {'class' if len(names) == 1 else 'classes'}: {list_classes(names)}")
-        self.log.info_all([*plan.splits.data.notes, *plan.splits.note_copies(), *plan.notes])
+        names = data.class_names
+        classes = "class" if len(names) == 1 else "classes"
+        self.log.info(f"{IMAGES[data.colours]} in {len(names):,} {classes}: {list_first(names)}")
+        self.log.info_all([*data.notes, *plan.splits.note_copies(), *plan.notes])
         self.log.board.log_network()
 
     def open(self) -> LatencyDataset:

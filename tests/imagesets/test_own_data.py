@@ -1,6 +1,7 @@
 """Users' own images: class folders and .npz files, and the refusal of unusable ones."""
 
 import os
+import re
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -146,6 +147,23 @@ def test_unbalanced_data_are_split_by_default(sizes, loaded):
         validated = np.bincount(data.train_labels[indices["validation"]], minlength=len(sizes))
         assert ((validated > 0) == (of_class > 1)).all()
         assert np.bincount(data.test_labels).all()
+
+
+def test_equal_pictures_are_named_by_their_files(tmp_path):
+    """Test images among the training images, and a picture in two classes."""
+    for number, part in enumerate(("train/a", "train/b", "test/a")):
+        save_pictures(tmp_path / part, pixels(4, 8, 9, seed=number))
+    save_pictures(tmp_path / "train" / "b", pixels(4, 8, 9)[:1], "copy.png")
+    save_pictures(tmp_path / "test" / "a", pixels(4, 8, 9, seed=1)[2:], "leak-{}.png")
+    leaks, labels = load(f"folder:{tmp_path}").notes
+    assert leaks.startswith("2 of 6 test images")
+    assert leaks.endswith(": train/b/2.png = test/a/leak-0.png, train/b/3.png = test/a/leak-1.png")
+    assert ": 3, the first as 'a' and 'b': train/a/0.png = train/b/copy.png, train/b/2.png = test/a" in labels
+    for name in "ab":
+        save_pictures(tmp_path / "both" / name, pixels(8, 8, 9))
+    splits = Splits(TrainSettings(model="mozafari2018"), load(f"folder:{tmp_path / 'both'}"))
+    (note,) = splits.note_copies()
+    assert re.search(r" of 2 validation .*: a/(\d).png = b/\1.png", note)
 
 
 def test_what_is_odd_is_noted(loaded):
@@ -446,10 +464,14 @@ def test_one_picture_in_colour_makes_all_of_them_colour_images(tmp_path):
     assert (np.concatenate([data.train_images, data.test_images]) == grey).all()
     save_pictures(tmp_path / "a", [colours], "z.png")
     data = load(f"folder:{tmp_path}")
+    assert data.notes[0].startswith("1 of 7 pictures")
+    assert data.notes[0].endswith(": a/z.png")
     both = np.concatenate([data.train_images, data.test_images])
     is_colour = (both == colours).all((1, 2, 3))
     assert (data.colours, is_colour.sum()) == (3, 1)
     assert (both[~is_colour] == grey[..., None]).all()
+    save_pictures(tmp_path / "a", [colours] * 9, "more-{}.png")
+    assert "colour" not in "".join(load(f"folder:{tmp_path}").notes)
 
 
 def test_pictures_of_different_sizes(tmp_path):
@@ -458,7 +480,9 @@ def test_pictures_of_different_sizes(tmp_path):
     with refuses("--image-size") as caught:
         load(f"folder:{tmp_path}")
     assert all(text in str(caught.value) for text in ("8×9", "20×30", "large-0.jpg"))
-    assert load(f"folder:{tmp_path}", image_size=(8, 9)).train_images.shape == (6, 8, 9)
+    data = load(f"folder:{tmp_path}", image_size=(8, 9))
+    assert data.train_images.shape == (6, 8, 9)
+    assert "8×9 to 20×30 pixels" in data.notes[0]
 
 
 LINKS = "0.png", "../b", ".."  # itself, another folder, the folder around
@@ -482,6 +506,13 @@ def test_unusable_pictures(tmp_path):
         with refuses(tmp_path / "a" / "0.png"):
             load(f"folder:{tmp_path}")
         (tmp_path / "a" / "0.png").unlink()
+    save_pictures(tmp_path / "a", pixels(6, 8, 9))
+    save_pictures(tmp_path / "a", pixels(1, 9, 9), "9.png")
+    for name, damage in (("1", "truncated"), ("2", "16 bits"), ("3", "transparent")):  # named together
+        SPOILED[damage](tmp_path / "a" / f"{name}.png")
+    with refuses("2 of 13 pictures cannot be used") as caught:
+        load(f"folder:{tmp_path}")
+    assert all(text in str(caught.value) for text in ("1.png cannot", "2.png has more", "1 of 13", "--image-size"))
 
 
 def test_unusable_folders(tmp_path):

@@ -50,6 +50,8 @@ def test_a_folder_in_colour(run, faces):
     assert run.name.startswith("mozafari2018-my-faces-seed0-")
     log = (run / "log.txt").read_text()
     assert "3 of 16 images are held out" in log
+    assert "colour images in 2 classes" in log
+    assert "scaled" not in (run / "methods.md").read_text()
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert (content.in_channels, content.encoding["s1c1"]["colours"], content.num_classes) == (18, 3, 2)
     about = content.record
