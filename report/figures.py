@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from PIL import Image
 
 from engine.progress import Row
@@ -31,6 +31,7 @@ DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1,
 CURVES: list[dict[str, Any]] = [
     {"color": color, "ls": dash} for dash in DASHES for color in PALETTE
 ]  # styles, in their order
+MARKERS = "os^DvP"
 MAX_CURVES = len(CURVES)
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -156,15 +157,16 @@ def _draw_convergence(axes, rows, convergences):
     points = {row.phase: [*convergences.get(row.phase, ())] for row in rows}
     for row in rows:
         points[row.phase].append((row.images * row.epoch, row.convergence))
-    for (name, known), dash in zip(points.items(), cycle(DASHES)):
-        axes.plot(*np.array(known, np.float64).T, marker="o", label=name, color=INK, ls=dash)
+    for (name, known), dash, marker in zip(points.items(), cycle(DASHES), cycle(MARKERS)):
+        axes.plot(*np.array(known, np.float64).T, marker=marker, mfc="white", label=name, color=INK, ls=dash)
     axes.set_xscale("symlog", linthresh=5000, linscale=2)  # the features emerge before
     axes.xaxis.set_major_formatter(lambda images, _: f"{images / 1000:g}")
     axes.set(yscale="log", ylabel="convergence: mean w (1 − w), logarithmic", xlabel="1,000 images, log from 5")
     axes.set_title(f"{_rules(rows)} phases")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(LogFormatter())  # that of the scale writes formulas
     axes.grid(axis="y")
-    axes.legend()
+    axes.legend(handlelength=4)  # as long as a dash and its gap
 
 
 def _draw_outcomes(panels, rows):
@@ -379,13 +381,16 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
 
 
 @use_style()
-def draw_errors(images, indices, labels, predictions, class_names: Sequence[str], title: str, total: int) -> Figure:
-    """Draw images that are not correctly classified: true class → decision, and the index of the image.
+def draw_errors(
+    images, indices, labels, predictions, class_names: Sequence[str], title: str, total: int, files: Sequence = ()
+) -> Figure:
+    """Draw images that are not correctly classified: true class → decision, and the index and file of the image.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
         indices, labels, predictions: int (N,); -1 for silence.
         total: number of all errors.
+        files: of ``DataSet.name_images``; (): only the indices are drawn.
     """
     shown = len(images)
     names = [*shorten(class_names), "silent"]  # a prediction of -1 is the last
@@ -397,12 +402,16 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
     columns = max(1, min(10, shown, int(14 / width)))
     figure, grid = create_panels(shown, columns, width, 1.35 if longest <= 3 else 1.55, title)
     figure.get_layout_engine().set(h_pad=0.05)  # type: ignore[union-attr, call-arg]  # the engine of ``create_figure``
-    for axes, image, index, text, prediction in zip(grid, images, indices, decided, predictions, strict=True):
+    for axes, image, index, file, text, prediction in zip(
+        grid, images, indices, files or indices, decided, predictions, strict=True
+    ):
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
         color = GREY if prediction == SILENT else INK
         axes.set_title(text, color=color, loc="center", pad=3)
         about = f"image {index}"
+        if isinstance(file, str):
+            about += f"\n{Path(file).name[-NAME_LENGTH:]}"
         axes.text(0.5, -0.03, about, transform=axes.transAxes, ha="center", va="top", fontsize=6.5, color=GREY)
     count = f"{total or 'no'} error{'s' * (total != 1)}"
     if shown < total:

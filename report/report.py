@@ -194,8 +194,9 @@ def errors(report, caption):
         missed = np.flatnonzero(predictions != labels)
         by_class = missed[np.argsort(labels[missed], kind="stable")]
         chosen = by_class[choose_evenly(len(missed), SHOWN_ERRORS)]
+        files = [report.names[index] for index in chosen] if report.names else ()
         shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
-        yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed))
+        yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed), files)
 
 
 @figure("Decision time")

@@ -262,7 +262,8 @@ class Settings:
 
     def describe(self, name: str) -> str:
         """Return the flag and the value of a setting, such as "--patience 5"."""
-        return f"{self.declared()[name].flag} {to_text(getattr(self, name))}"
+        setting = self.declared()[name]
+        return setting.flag if setting.type is bool else f"{setting.flag} {to_text(getattr(self, name))}"
 
     def refuse(self, name: str, reason: str) -> NoReturn:
         """Raise an InputError about a setting: its flag and the reason."""

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 from PIL import Image
 from sklearn.metrics import auc
 
@@ -70,9 +71,12 @@ def test_history(stdp, rstdp, panels, tmp_path):
     if stdp:
         assert texts_of(figure.axes[0].get_legend().get_texts()) == ["s1", "s2"]
         assert figure.axes[0].lines[1].get_xdata().tolist() == list(range(1, stdp + 1))  # an image for each epoch
-        assert len({line.get_linestyle() for line in figure.axes[0].lines[:2]}) == 2
+        for get_style in (Line2D.get_linestyle, Line2D.get_marker):
+            assert len({*map(get_style, figure.axes[0].lines[:2])}) == 2
         assert "STDP" in figure.axes[0].get_title(loc="left")
     picture = render(figure, tmp_path)
+    labels = texts_of(label for axes in figure.axes for label in axes.get_yticklabels(minor=True))
+    assert not [label for label in labels if "$" in label]  # the source of a formula
     assert has_color(picture, BLUE, 40) == has_color(picture, ORANGE, 40) == bool(rstdp)
 
 
@@ -259,11 +263,15 @@ def test_errors(count, total, said, tmp_path):
     labels, predictions = np.arange(count) % 10, np.full(count, -1)
     predictions[1:] = 4
     indices = 100 + np.arange(count)
-    figure = figures.draw_errors(images, indices, labels, predictions, string.digits, "title", total)
+    files = [f"test/a/Alexandra_en-us_{index}.png" for index in indices] if total > 1 else ()
+    figure = figures.draw_errors(images, indices, labels, predictions, string.digits, "title", total, files)
     drawn = [axes for axes in figure.axes if axes.images]
     assert figure.get_supxlabel().startswith(f"{said} error")
     assert [axes.get_title() for axes in drawn] == [f"{i % 10} → {'4' if i else 'silent'}" for i in range(count)]
-    assert [axes.texts[0].get_text().split()[-1] for axes in drawn] == [str(index) for index in indices]
+    ends = [f"\nxandra_en-us_{index}.png" if files else "" for index in indices]
+    assert texts_of(axes.texts[0] for axes in drawn) == [
+        f"image {index}{end}" for index, end in zip(indices, ends, strict=True)
+    ]
     for axes, image in zip(drawn, images, strict=True):  # as given: white is drawn white
         np.testing.assert_allclose(axes.images[0].to_rgba(image)[..., 0], image / 255, atol=0.01)
     assert count == 0 or render(figure, tmp_path).std() > 30

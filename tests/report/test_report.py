@@ -99,10 +99,13 @@ def test_the_raster_shows_the_first_image_of_each_class(make_report, latencies, 
 def test_errors_of_all_classes_are_shown_in_proportion(make_report, monkeypatch):
     labels = np.repeat([0, 1, 2], [60, 0, 20])
     evaluation = SimpleNamespace(labels=labels, predictions=np.where(np.arange(80) % 7, 1, -1))
-    monkeypatch.setattr(figures, "draw_errors", lambda images, indices, labels, *_: np.bincount(labels))
+    monkeypatch.setattr(figures, "draw_errors", lambda *drawn: drawn)
     shown = make_report(build_model("mozafari2018"), evaluations={"test": evaluation})
-    ((_, counts),) = report.errors(replace(shown, images=np.zeros((80, 28, 28), np.uint8)), "")
-    assert counts.tolist() == [30, 0, 10]
+    files = [f"{index}.png" for index in range(80)]
+    shown = replace(shown, images=np.zeros((80, 28, 28), np.uint8), names=files)
+    ((_, (_, indices, of_shown, *_, names)),) = report.errors(shown, "")
+    assert np.bincount(of_shown).tolist() == [30, 0, 10]
+    assert names == [files[index] for index in indices]
 
 
 def test_weights_of_whole_maps_are_no_filters(make_report):

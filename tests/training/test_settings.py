@@ -224,7 +224,7 @@ def test_titles_are_wrapped_and_name_the_flags_that_are_not_the_defaults():
         return settings.title("x")
 
     assert title() == title("--no-test", "--threads", "1", "--epochs", "2", "4", "680") == "mozafari2018, x, seed 0"
-    flags = ["--init-from runs/a", "--encoder intensity", "--ratio 0.1", "--labels 0.5", "--epochs 0 2 3"]
+    flags = ["--init-from runs/a", "--encoder intensity", "--ratio 0.1", "--labels 0.5", "--epochs 0 2 3", "--spread"]
     named = title("--augment", "none", *(word for flag in flags for word in flag.split()))
     assert sorted(" ".join(named.splitlines()).split(", ")) == sorted(["mozafari2018", "x", "seed 0", *flags])
     fields = [f"s1.threshold={i}" for i in range(20)]
