@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent
 NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems
 WAITS = 0.1, 0.2, 0.4, 0.8  # seconds between the attempts to replace a file
 DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # of Windows, also with a suffix: nul.txt
-PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboard", "matplotlib"
+PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "scipy", "pillow", "tensorboard", "matplotlib"
 
 
 def set_threads(threads: int | str) -> int:

@@ -359,6 +359,7 @@ class MarginRule(Rule):
 
     name: ClassVar[str] = "margin"
     title: ClassVar[str] = "margin"
+    source = "this program, engine/rules.py"
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("right", "rival")
 

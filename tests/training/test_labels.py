@@ -96,6 +96,9 @@ def test_labels_spread_to_images_in_which_the_same_neurons_spike(tmp_path, learn
     expected = {"given": [1, 1], "spread": [14, 14], "certainty": 1.0, "known": 28, "wrong": 0}
     assert results(run)["spread"] == expected
     assert "28 of 45" in (run / "log.txt").read_text()
+    methods = (run / "methods.md").read_text()
+    assert "shifted by up to 1 pixels" in methods
+    assert "rotated" not in methods
 
 
 def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatch):

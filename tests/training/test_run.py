@@ -293,7 +293,7 @@ def test_the_records_of_a_run_are_documented_and_state_its_methods(trained):
     methods = (trained / "methods.md").read_text()
     for text in (
         found["fingerprint"], "1,318 images", "Alpaydin and Kaynak 1998", "arXiv 1804.00227", "s3 learned by R-STDP",
-        "for 5 epochs", "winners=5", "numba",
+        "for 5 epochs", "winners=5", "numba", "scipy", "pillow", "Test, last",
         "class of the neuron of s3 with the highest potential",
         f"{100 * found['test']['best']['accuracy']:.2f} % (95 % interval",
     ):  # fmt: skip
@@ -310,6 +310,8 @@ def test_nothing_is_held_out(tmp_path, undrawn):
     methods = (folder / "methods.md").read_text()
     assert "Validation: 0" not in methods
     assert "No validation images chose an epoch" in methods
+    assert methods.count("\nTest: accuracy") == 1
+    assert "Test, " not in methods
     assert found["test"]["best"] == found["test"]["last"]
     best, last = (load_checkpoint(folder / "checkpoints" / f"{name}.safetensors").state for name in ("best", "last"))
     assert same(best, last)
