@@ -24,6 +24,7 @@ WRITTEN = (  # what train.py writes in the folder of a run beside figures, as pa
     "metrics.csv", "predictions.csv", "results.json", "summary.txt", "values.json", "**/.*.tmp.*",
     "**/events.out.tfevents.*",
 )  # fmt: skip
+RUNS = "runs.csv"  # of the report on a folder of runs: a row for each run, in the column "run" the name of its folder
 LATEST = "latest"  # in place of a run: the newest, see ``find_run``
 
 # The format of the checkpoints and of args.json that this version reads and writes. A new field whose default means
@@ -120,8 +121,13 @@ def is_run(folder: Path) -> bool:
 
 
 def list_runs(folder: Path) -> list[Path]:
-    """Return the runs in a folder, sorted by name, without those that are not in place yet, see ``claim_folder``."""
-    return sorted(filter(is_run, folder.glob("[!.]*")))
+    """Return the runs in a folder, without those that are not in place yet, see ``claim_folder``.
+
+    Their order is that of the last report on the folder. Runs that it does not contain follow, sorted by name.
+    """
+    places = {row.get("run"): place for place, row in enumerate(read_rows(folder / RUNS))}
+    runs = filter(is_run, folder.glob("[!.]*"))
+    return sorted(runs, key=lambda run: (places.get(run.name, len(places)), run))
 
 
 def find_tests(runs: Iterable[Path]) -> Tests:

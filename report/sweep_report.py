@@ -21,7 +21,7 @@ from errors import InputError
 from report.evaluation import Accuracy, describe_only_decision, measure_balance
 from report.figures import CURVES, create_figure, save, use_style
 from report.page import PAGE, load_template
-from run_folder import RunFolder, Tests, find_tests, read_header, read_json, read_rows
+from run_folder import RUNS, RunFolder, Tests, find_tests, read_header, read_json, read_rows
 from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
@@ -302,7 +302,7 @@ def write_sweep_report(
     write_text(output / "sweep.md", text + "".join(links))
     write_text(output / PAGE, load_template("sweep.html").render(text=text, pictures=pictures))
     _write_table(output / "sweep.csv", table, keys)
-    _write_runs(output / "runs.csv", groups, [key for key in keys if key not in DIFFERENCES])
+    _write_runs(output / RUNS, groups, [key for key in keys if key not in DIFFERENCES])
     return text
 
 

@@ -745,6 +745,18 @@ def test_references_have_a_table(tmp_path):
     assert float(runs[2]["for reference, nearest neighbour, test %"]) == pytest.approx(0.3)
 
 
+def test_rows_keep_the_order_of_the_last_report(tmp_path):
+    """As of a sweep whose names are not in alphabetical order; a run that is new comes last."""
+    names = ["z", "b", "m"]
+    for number, name in enumerate(names):
+        record(make_run(tmp_path / name, 0, number, [0.5, 0.8], {}))
+    assert sweep.main(["--report", *(str(tmp_path / name) for name in names), "--output", str(tmp_path)]) == 0
+    assert sweep.main(["--test", str(tmp_path)]) == 0
+    assert [row["run"] for row in read_csv(tmp_path / "runs.csv")] == names
+    record(make_run(tmp_path / "a", 1, 9, [0.5, 0.8], {}))
+    assert [row["run"] for row in report(tmp_path)[1]] == [*names, "a"]
+
+
 def test_failed_and_dry_runs_are_named(tmp_path):
     make_run(tmp_path / "a", 0, 8, [0.5, 0.8], {})
     text, _ = report(tmp_path)
