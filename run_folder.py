@@ -18,11 +18,10 @@ from errors import InputError
 from SpykeTorch import __version__
 from utils import describe_environment, join_words, write_json, write_text
 
-WRITTEN = (  # what train.py writes in the folder of a run beside figures, as patterns of paths
-    "args.json", "checkpoints/best.safetensors", "checkpoints/last.safetensors", "features/test.npz",
-    "features/train.npz", "features/validation.npz", "index.html", "log.txt", "maps/**/*_label-*", "methods.md",
-    "metrics.csv", "predictions.csv", "results.json", "summary.txt", "values.json", "**/.*.tmp.*",
-    "**/events.out.tfevents.*",
+# What train.py writes in the folder of a run, as patterns of paths, beside figures and the ``files`` of recorders.
+WRITTEN = (
+    "args.json", "features/test.npz", "features/train.npz", "features/validation.npz", "log.txt", "methods.md",
+    "predictions.csv", "results.json", "summary.txt", "**/.*.tmp.*",
 )  # fmt: skip
 RUNS = "runs.csv"  # of the report on a folder of runs: a row for each run, in the column "run" the name of its folder
 LATEST = "latest"  # in place of a run: the newest, see ``find_run``
@@ -82,10 +81,9 @@ class RunFolder:
         """Whether a dry run has saved the last checkpoint. A damaged checkpoint is that of a run."""
         return bool(self.record.get("flags", {}).get("dry_run"))
 
-    def find_others(self, figures: Iterable[str]) -> list[str]:
-        """Return the paths of the files in the folder, at any depth, that a run with these figures does not write."""
-        patterns = [*WRITTEN, *(f"figures/{name}*" for name in figures)]
-        written = set(chain.from_iterable(map(self.path.glob, patterns)))
+    def find_others(self, patterns: Iterable[str]) -> list[str]:
+        """Return the paths of the files in the folder, at any depth, beside ``WRITTEN`` and those of these patterns."""
+        written = set(chain.from_iterable(map(self.path.glob, (*WRITTEN, *patterns))))
         others = [path for path in self.path.rglob("*") if path not in written and not path.is_dir()]
         return sorted(path.relative_to(self.path).as_posix() for path in others)
 

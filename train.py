@@ -7,6 +7,7 @@ engine/torch_backend.py, which ``--backend torch`` runs, and the compiled kernel
 import sys
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from errors import InputError
@@ -33,7 +34,7 @@ from training.recorders.log import Log
 from training.recorders.maps import Maps
 from training.recorders.moments import Moments
 from training.recorders.page import Page
-from training.recorders.recorder import Recorder
+from training.recorders.recorder import RECORDERS, Recorder
 from training.recorders.values import Values
 from training.run import Run
 from training.settings import TrainSettings, apply_changes
@@ -98,7 +99,8 @@ def is_replaced(path: Path) -> bool:
     folder = RunFolder(path)
     if not folder.is_dry_run:
         return False
-    if others := folder.find_others(FIGURES):
+    files = chain.from_iterable(recorder.files for recorder in RECORDERS.values())
+    if others := folder.find_others([*files, *(f"figures/{name}*" for name in FIGURES)]):
         raise InputError(f"the dry run {path} would be replaced, but contains {others[0]}; choose another --name")
     return True
 
@@ -142,6 +144,7 @@ def list_recorders(run: Run, images: LatencyDataset) -> Iterator[Recorder]:
         yield Page(run)  # index.html
     if not settings.dry_run:
         yield Findings(run, images)  # what is wrong, and advice
+    yield from (recorder(run) for recorder in RECORDERS.values() if recorder.every_run)  # of plugins
 
 
 def resume(run: str, settings: TrainSettings) -> None:
@@ -161,6 +164,8 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     checkpoint = load_run(folder.last)
     before = TrainSettings.from_dict(checkpoint.record.flags)
     resumed = apply_changes(before, settings)
+    if missing := checkpoint.kept.keys() - RECORDERS.keys():
+        raise InputError(f"{folder.last} is of a run with {', '.join(missing)}, a recorder that is missing here")
     was_trained = checkpoint.progress.phase == len(resumed.epochs)
     if was_trained and resumed.epochs == before.epochs and folder.is_finished:
         hint = "none of its stages learns"

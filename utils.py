@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errors import InputError
 
@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent
 NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems
 WAITS = 0.1, 0.2, 0.4, 0.8  # seconds between the attempts to replace a file
 DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # of Windows, also with a suffix: nul.txt
+MAX_DEPTH = 100  # of lists and dicts in each other, in JSON of users' own code: Python writes up to about 990
 PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "scipy", "pillow", "tensorboard", "matplotlib"
 
 
@@ -279,6 +280,27 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]], line_end: str = "\r\
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def copy_plain(values: Any) -> Any:
+    """Return values as a JSON file would return them, tuples as lists for instance.
+
+    Raises TypeError, ValueError or RecursionError if they are not plain JSON: dicts with str as keys, lists, str, int,
+    finite float, bool or None, at most ``MAX_DEPTH`` of them in each other.
+    """
+    plain = json.loads(json.dumps(values, allow_nan=False))
+    check_depth(plain)
+    return plain
+
+
+def check_depth(values: Any, depth: int = 0) -> None:
+    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other. depth: of those around."""
+    if not isinstance(values, dict | list):
+        return
+    if depth == MAX_DEPTH:
+        raise InputError(f"at most {MAX_DEPTH} lists and dicts may be in each other")
+    for each in values.values() if isinstance(values, dict) else values:
+        check_depth(each, depth + 1)
 
 
 def get_peak_memory() -> float | None:

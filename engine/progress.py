@@ -106,8 +106,6 @@ class Progress:
         ended_by: the setting that ended the last phase that has ended, see ``engine/lengths.py``.
         seconds: time spent in this epoch before an interruption.
         phase_seconds: {phase: seconds}.
-        moments: weights in the first epoch, for figures, see ``report/emergence.py``. ``steps`` does not use them.
-        convergences: {layer: [(images, convergence)]} at these moments, likewise.
     """
 
     phase: int = 0
@@ -120,8 +118,6 @@ class Progress:
     ended_by: str | None = None
     seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
-    moments: dict[str, dict[int, torch.Tensor]] = field(default_factory=dict)
-    convergences: dict[str, list] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Row]:

@@ -5,7 +5,6 @@ A figure is a function with the decorator ``@figure``. It appears in the folder,
 has computed after each epoch.
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from engine.graph import LatencyMap
 from engine.progress import Row
 from engine.registry import register
 from engine.stages import INPUT
-from errors import InputError, describe_error, drawing
+from errors import describe_error, drawing
 from imagesets.augmentation import MovedCopy
 from imagesets.splits import choose_evenly
 from network_trainer import NetworkTrainer
@@ -32,13 +31,13 @@ from report.channels import describe_features, name_channels, name_scales
 from report.emergence import Emergence, Moments, compute_emergence
 from report.evaluation import TIMED, Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
+from utils import copy_plain
 
 SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images
 MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
 RASTER_IMAGES = 10  # at most, in the raster
-MAX_DEPTH = 100  # of lists and dicts in each other, in the values after an epoch: Python writes JSON up to about 990
 
 FIGURES: dict[str, Any] = {}  # {name of the file: function}, which has a ``caption``
 VALUES: dict[str, Callable] = {}  # {name: function} of the values after each epoch
@@ -63,7 +62,7 @@ class Report:
         history: rows of the run. ``row["values"]`` contains the values of functions with ``@after_epoch``, by their
             names; it is {} if there are none.
         copies: the moved copies of the training images, from which the network learned.
-        moments, convergences: of the first epochs, see ``engine.progress.Progress``.
+        moments, convergences: of the first epochs, see ``training/recorders/moments.py``.
         names: of the images, see ``DataSet.name_images``.
     """
 
@@ -141,12 +140,9 @@ def compute_values(model: NetworkTrainer, row: Row) -> tuple[dict[str, Any], lis
     lost = []
     for name, compute in VALUES.items():
         try:
-            computed = json.loads(json.dumps(compute(model, dict(row)), allow_nan=False))
-            check_depth(computed)
+            values[name] = copy_plain(compute(model, dict(row)))
         except Exception as error:  # of a user's own function, or its values are not plain JSON
             lost.append(f"there are no values {name} of this epoch: {describe_error(error)}")
-            continue
-        values[name] = computed
     return values, lost
 
 
@@ -154,16 +150,6 @@ def list_values(history: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the content of values.json: step, phase, epoch and values of each epoch that has values."""
     names = "step", "phase", "epoch", "values"
     return [{name: row[name] for name in names} for row in history if row.values]
-
-
-def check_depth(values: Any, depth: int = 0) -> None:
-    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other. depth: of those around."""
-    if not isinstance(values, dict | list):
-        return
-    if depth == MAX_DEPTH:
-        raise InputError(f"at most {MAX_DEPTH} lists and dicts may be in each other")
-    for each in values.values() if isinstance(values, dict) else values:
-        check_depth(each, depth + 1)
 
 
 @figure("Training history")

@@ -2,10 +2,14 @@
 
 A checkpoint is a safetensors file. Its tensors are ``state/<name>`` (the network's state dict), ``best/<name>`` (the
 state dict of the best epoch so far), ``wins/<layer>`` (wins of each feature in the current epoch),
-``moments/<layer>/<images>`` (weights in the first epoch) and ``encoder/<name>`` (what the encoder has fitted to the
-training images). The metadata in its header have two entries:
-``checkpoint``, one JSON text with all other fields of ``Checkpoint``, and ``sha256``, a checksum over this text and the
-tensors. What the checksum covers is trusted.
+``kept/<recorder>/<key>`` (what recorders keep, see ``training/recorders/recorder.py``) and ``encoder/<name>`` (what the
+encoder has fitted to the training images). The metadata in its header have two entries: ``checkpoint``, one JSON text
+with all other fields of ``Checkpoint``, and ``sha256``, a checksum over this text and the tensors. What the checksum
+covers is trusted.
+
+Versions 2.0 and 2.1 had ``moments/<layer>/<images>``, which is now what the recorder ``Moments`` keeps. These versions
+refuse a checkpoint with ``kept`` in one line, as every field that they do not know, instead of resuming the run without
+it. Only the last checkpoint of a run has it, so they read the best one. Therefore, the format has the same number.
 """
 
 import hashlib
@@ -32,9 +36,10 @@ from errors import InputError, describe_reason
 from models import build_model
 from network_trainer import NetworkTrainer
 from run_folder import FORMAT, check_format
-from utils import join_words, write_atomically
+from utils import copy_plain, join_words, write_atomically
 
 StateDict = dict[str, torch.Tensor]
+Kept = dict[str, dict[str, Any]]  # {name of a recorder: {key: plain value for JSON, or tensor}}
 
 
 @dataclass
@@ -87,6 +92,7 @@ class Checkpoint:
         record: of the run that trained the network, which is empty if no run did. Its key in the file is "run".
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
+        kept: what the recorders of the run keep.
     """
 
     path: Path
@@ -102,6 +108,7 @@ class Checkpoint:
     record: RunRecord = field(default_factory=RunRecord)
     progress: Progress | None = None
     encoder_state: StateDict = field(default_factory=dict)
+    kept: Kept = field(default_factory=dict)
 
     @property
     def picture_size(self) -> tuple[int, int]:
@@ -128,6 +135,7 @@ def collect_checkpoint(
     record: RunRecord | None = None,
     progress: Progress | None = None,
     state: StateDict | None = None,
+    kept: Kept | None = None,
 ) -> Checkpoint:
     """Return a checkpoint of a network with the weights ``state`` (None: its current weights), see ``Checkpoint``."""
     state = model.state_dict() if state is None else state
@@ -146,6 +154,7 @@ def collect_checkpoint(
         record=record or RunRecord(),
         progress=progress,
         encoder_state=dict(encoder.state),
+        kept=kept or {},
     )
 
 
@@ -243,7 +252,6 @@ GROUPS = {  # of tensors in the file: the field that contains them, {name: tenso
     "state": "state",
     "encoder": "encoder_state",
     "wins": "progress.wins",
-    "moments": "progress.moments",
     "best": "progress.best.state",
 }
 
@@ -260,7 +268,7 @@ def find_groups(values: dict) -> Iterator[tuple[str, dict, str]]:
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """Return the content of a checkpoint's file."""
+    """Return the content of a checkpoint's file. Raises InputError if it cannot contain what a recorder keeps."""
     values = {"format": FORMAT, **vars(checkpoint)}
     del values["path"]
     values["run"] = asdict(values.pop("record"))
@@ -268,16 +276,41 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         values["progress"] = progress = dict(vars(checkpoint.progress))
         progress["history"] = list(map(dict, progress["history"]))
         progress["best"] = progress["best"] and dict(progress["best"])
-        moments: StateDict = {}
-        for layer_name, kept in checkpoint.progress.moments.items():
-            moments |= {f"{layer_name}/{images}": weight for images, weight in kept.items()}
-        progress["moments"] = moments
     tensors = {}
     for group, part, key in find_groups(values):
         for name, tensor in part.pop(key).items():
-            tensors[f"{group}/{name}"] = tensor.detach().cpu().contiguous()
+            tensors[f"{group}/{name}"] = tensor
+    plain, kept = divide_kept(values.pop("kept"))
+    if plain:
+        values["kept"] = plain
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in (tensors | kept).items()}
     text = json.dumps(values)
     return safetensors.torch.save(tensors, {"checkpoint": text, "sha256": compute_checksum(text, tensors)})
+
+
+def divide_kept(kept: Kept) -> tuple[Kept, StateDict]:
+    """Return what recorders keep with None in place of tensors, and the tensors; nothing of a recorder without state.
+
+    Raises InputError for what would be another value after a resume.
+    """
+    plain: Kept = {}
+    tensors: StateDict = {}
+    for recorder, values in kept.items():
+        rest = dict(values)
+        try:
+            for key, value in values.items():
+                if isinstance(value, torch.Tensor):
+                    rest[key] = None
+                    tensors[f"kept/{recorder}/{key}"] = value.clone()
+                    if value.numpy(force=True).dtype.kind == "c":
+                        raise TypeError("a tensor of complex numbers")
+            if copy_plain(rest) != rest:
+                raise TypeError("JSON has no tuples, and only str as keys")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"a checkpoint cannot contain what {recorder} keeps: {describe_reason(error)}") from error
+        if rest:
+            plain[recorder] = rest
+    return plain, tensors
 
 
 def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
@@ -308,13 +341,14 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         values["path"] = path
         values["image_size"] = tuple(values["image_size"])
         if progress := values.get("progress"):
-            kept: dict[str, dict] = defaultdict(dict)
-            progress["moments"] = kept
-            for name, weight in groups["moments"].items():
-                layer_name, _, images = name.rpartition("/")
-                kept[layer_name][int(images)] = weight
+            convergences = progress.pop("convergences", {})
+            if groups["moments"]:  # of 2.0 or 2.1
+                values["kept"] = {"Moments": {"convergences": convergences, **groups["moments"]}}
             progress["history"] = [Row(**row) for row in progress.get("history", ())]
             values["progress"] = Progress(**progress)
+        for name, tensor in groups["kept"].items():
+            recorder, _, key = name.partition("/")
+            values["kept"][recorder][key] = tensor
         run = values.pop("run", None) or {}
         values["record"] = RunRecord(**run)
         return Checkpoint(**values)

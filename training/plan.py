@@ -21,7 +21,7 @@ from network_trainer import NetworkTrainer, Progress
 from report.summary import summarize
 from run_folder import RunFolder
 from training.changes import compare_backends, compare_code
-from training.checkpoint import RunCheckpoint, RunRecord, rebuild_network
+from training.checkpoint import Kept, RunCheckpoint, RunRecord, rebuild_network
 from training.data import Splits, check_unchanged, load_data_of_run
 from training.initial import initialize_from
 from training.parsing import read_pairs, to_text
@@ -38,7 +38,8 @@ class Plan:
         splits: the data set with its splits.
         encoder: fitted to the training images.
         model: the network.
-        record, progress: of the run. As the network, they are those of its beginning, and change while it trains.
+        record, progress, kept: of the run, see ``Checkpoint``. As the network, they are those of its beginning, and
+            change while it trains.
         notes: lines for the log.
         lengths: how many epochs the phases have.
         augmentation: the moved copies.
@@ -52,6 +53,7 @@ class Plan:
     model: NetworkTrainer
     record: RunRecord
     progress: Progress
+    kept: Kept
     notes: list[str]
     lengths: Lengths
     augmentation: Augmentation
@@ -79,7 +81,7 @@ class Plan:
             record.origin["init_from"] = source
         elif encoder.fitted and fits:
             encoder = encoder.with_state(encoder.fit(data.train_images[splits.indices["train"]]))
-        return cls(settings, splits, encoder, model, record, Progress(), notes, **outputs)
+        return cls(settings, splits, encoder, model, record, Progress(), {}, notes, **outputs)
 
     @classmethod
     def resumed(cls, checkpoint: RunCheckpoint, settings: TrainSettings) -> "Plan":
@@ -105,7 +107,7 @@ class Plan:
             progress = continue_last_phase(settings, model, progress, outputs["lengths"])
             if progress.epoch:  # what was wrong after these epochs may not be wrong after more of them
                 record = replace(record, **record.earlier)
-        return cls(settings, splits, encoder, model, record, progress, notes, **outputs)
+        return cls(settings, splits, encoder, model, record, progress, checkpoint.kept, notes, **outputs)
 
     @property
     def title(self) -> str:

@@ -113,9 +113,9 @@ class Run:
     def save(self, name: str = "last.safetensors", state: StateDict | None = None) -> None:
         """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         plan = self.plan
-        progress = plan.progress if name == "last.safetensors" else None
+        of_last = (plan.progress, state, plan.kept) if name == "last.safetensors" else (None, state)
         path = self.folder / "checkpoints" / name
-        save_checkpoint(collect_checkpoint(path, plan.model, plan.encoder, plan.record, progress, state))
+        save_checkpoint(collect_checkpoint(path, plan.model, plan.encoder, plan.record, *of_last))
 
     def log_findings(self, findings: Iterable[Finding]) -> None:
         """Log texts of the diagnosis, and keep them for results.json, and their advice for the end of the run."""

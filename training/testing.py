@@ -26,6 +26,7 @@ from SpykeTorch import __version__
 from training.checkpoint import best_weights, collect_checkpoint
 from training.log import RunLog
 from training.readout import read_features
+from training.recorders.moments import read_moments
 from training.references import compare_with_references, measure_references
 from training.run import Run
 from utils import describe_environment, get_peak_memory, join_words, write_json, write_text
@@ -83,6 +84,7 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
     split = plan.settings.scored_split
     best = run.progress.best
     tested = plan.splits.get_split(split)
+    moments, convergences = read_moments(plan.kept.get("Moments", {}))
     if best is None:
         run.save("best.safetensors")
     facts = {}
@@ -112,8 +114,8 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
         maps=MAPS,
         history=run.progress.history,
         copies=run.make_copies(),
-        moments=run.progress.moments,
-        convergences=run.progress.convergences,
+        moments=moments,
+        convergences=convergences,
     )
 
 

@@ -11,6 +11,7 @@ from engine.stages import STAGES
 from imagesets.data_set import DATASETS
 from models import MODELS
 from report.report import FIGURES, VALUES
+from training.recorders.recorder import RECORDERS
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def forgetting():
     """Forget after the block what is declared and imported in it: a plugin is imported again."""
     known = {*PLUGINS}
     with ExitStack() as stack:
-        for registry in (PLUGINS, MODELS, STAGES, RULES, ENCODERS, DATASETS, FIGURES, VALUES):
+        for registry in (PLUGINS, MODELS, STAGES, RULES, ENCODERS, DATASETS, FIGURES, VALUES, RECORDERS):
             stack.enter_context(mock.patch.dict(registry))
         yield
         for path in {*PLUGINS} - known:

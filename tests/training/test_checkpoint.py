@@ -88,6 +88,27 @@ def test_everything_survives_a_round_trip(**values):
     assert plain(decode_checkpoint(encode_checkpoint(saved), saved.path)) == plain(saved)
 
 
+def test_what_a_recorder_keeps_survives_in_its_order():
+    rows = torch.arange(6.0).reshape(3, 2)
+    kept = {"Mine": {"b": [1, None], "a/b": rows[1:], "": {"c": [0.5]}, "all": rows.T, "none": torch.zeros(0, 2)}}
+    found = decode_checkpoint(encode_checkpoint(replace(LAST, kept={"Idle": {}, **kept})), LAST.path).kept
+    assert plain(found) == plain(kept)
+    assert [*found["Mine"]] == [*kept["Mine"]]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [
+        (1, None), (1, torch.zeros(2)), ("a", (1, 2)), ("a", [{1: 2}]), ("a", math.nan), ("a", rows := {}),
+        ("a", torch.zeros(2).numpy()), ("a", [torch.zeros(2)]), ("a", torch.zeros(2, dtype=torch.complex128)),
+        ("a", torch.zeros(2).bfloat16()), ("a", torch.zeros(2).to_sparse()), ("a", json.loads(101 * "[" + 101 * "]")),
+    ],
+)  # fmt: skip
+def test_what_a_recorder_cannot_keep(key, value):
+    rows["itself"] = rows
+    with refuses("Mine keeps"):
+        encode_checkpoint(replace(LAST, kept={"Mine": {key: value}}))
+
+
 def test_a_network_and_its_run_survive_a_file(tmp_path):
     path, best, network = tmp_path / "last.safetensors", LAST.progress.best["state"], rebuild_network(LAST)
     names = ["zero", "\udcff", "ä\n"]  # of files

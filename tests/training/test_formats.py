@@ -1,17 +1,21 @@
 """Files of other versions are refused in one line that names the version that reads them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from support.command import FEW_DIGITS, TRAINED, contents
+from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import assert_refuses, refuses
 
 import evaluate
 import sweep
 import train
+from report import emergence
 from run_folder import FORMAT, LAST
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.recorders.moments import read_moments
 from training.trained import load_network
 
 
@@ -80,3 +84,22 @@ def test_a_report_names_the_runs_of_older_versions(tmp_path, capsys):
     (line,) = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if LAST in line]
     assert line.startswith("old ")
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 2
+
+
+def test_a_run_of_2_1_is_resumed_with_its_moments(tmp_path, undrawn, monkeypatch):
+    """It was stopped in the first epoch of s2. The first checkpoints of 2.0 had no convergences."""
+    monkeypatch.setattr(emergence, "MOMENTS", (0, 40, 100, 120, 1000))
+    last = tmp_path / "old" / "checkpoints" / "last.safetensors"
+    last.parent.mkdir(parents=True)
+    shutil.copy(GOLDEN / "moments-last-stdp.safetensors", last)
+    with declared():
+        before = load_checkpoint(last).kept["Moments"]
+        assert train.main(["--resume", str(tmp_path / "old")]) == 0
+    features, convergences = read_moments(load_checkpoint(last).kept["Moments"])
+    names = "s1", "s2_3x3", "s2_5x5"
+    expected = {name: [0, 50, 100, 132] for name in names}
+    assert {name: sorted(of_layer) for name, of_layer in features.items()} == expected
+    assert {name: [images for images, _ in of_layer] for name, of_layer in convergences.items()} == expected
+    for name in names:
+        assert convergences[name][:3] == before["convergences"][name][:3]
+        assert all((features[name][images] == before[f"{name}/{images}"]).all() for images in (0, 50, 100))

@@ -21,6 +21,7 @@ from engine.compiled import announcements
 from engine.plugins import PLUGINS, import_plugin
 from engine.progress import COLUMNS
 from imagesets import load
+from models import build_model
 from network_trainer import NetworkTrainer
 from report.report import FIGURES
 from run_folder import FORMAT
@@ -233,6 +234,72 @@ def test_a_state_for_each_feature_is_resumed(tmp_path, undrawn, stop_after):
     whole, stopped = (outcome(tmp_path / name) for name in ("whole", "stopped"))
     assert same(whole, stopped)
     assert whole["last weights"]["phases.0.s1_wins"].sum() > 0
+
+
+def test_a_recorder_is_resumed(tmp_path, undrawn, stop_after, capsys):
+    """That of docs/extending.md, whose file a new dry run replaces."""
+    own, whole, stopped = (tmp_path / name for name in ("changes.py", "whole", "stopped"))
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
+    own.write_text(next(block for block in blocks if "(Recorder" in block))
+    words = f"{SMALL} --epochs 2 1 1 --no-figures --plugin {own}"
+    assert start(f"{words} --name whole", tmp_path) == 0
+    for number, batches in enumerate((1, 3, 2, None)):
+        stop_after(batches)
+        start(f"--resume {stopped} --plugin {own}" if number else f"{words} --name stopped", tmp_path)
+    rows = read_csv(whole / "weight_changes.csv")
+    assert [(row["phase"], row["layer"]) for row in rows] == [(name, name) for name in ("s1", "s2", "s3")]
+    assert rows == read_csv(stopped / "weight_changes.csv")
+    network, first = load_network(whole, plugin=own).model, build_model("mozafari2018", num_classes=10)
+    for name, layer in first.named_layers():
+        change = (network.stages[name].weight - layer.weight).abs().mean()
+        assert float(rows.pop(0)["mean change"]) == pytest.approx(float(change), rel=1e-5)
+    stop_after(None)
+    for _ in range(2):
+        assert start(f"{words} --dry-run --name dry", tmp_path) == 0
+
+
+RECORDER = """
+import torch
+from training.recorders.recorder import Recorder
+
+class Mine(Recorder, every_run=True):
+    def record_batch(self, step):
+        self.kept["sum"] = torch.zeros(2)
+"""
+RECORDERS = {  # a change of a plugin with a recorder: what the line is about
+    "'Log' is declared twice": ("Mine", "Log"),
+    "record_batches": ("record_batch", "record_batches"),
+    "metrics.csv, which Log writes": ("def", "files = ('metrics.csv',)\n    def"),
+    "results.json, which the program writes": ("def", "files = ('results.json',)\n    def"),
+    "must be a tuple": ("def", "files = 'mine.csv'\n    def"),
+    "tuples": ("torch.zeros(2)", "(1, 2)"),
+}
+
+
+@pytest.mark.parametrize("about", RECORDERS)
+def test_a_recorder_that_is_refused(about, tmp_path, undrawn, capsys):
+    """When it is imported, or when the first checkpoint would contain what it keeps."""
+    own = tmp_path / "mine.py"
+    own.write_text(RECORDER.replace(*RECORDERS[about]))
+    assert start(f"{SMALL} --epochs 1 0 0 --plugin {own}", tmp_path / "runs") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search("Mine|Log", line)
+    assert about in line
+    assert (tmp_path / "runs").exists() == (about == "tuples")
+
+
+def test_a_recorder_that_is_missing_at_a_resume(tmp_path, undrawn, stop_after, capsys):
+    own, recorder = tmp_path / "mine.py", tmp_path / "beside.py"
+    own.write_text("import beside")
+    recorder.write_text(RECORDER)
+    stop_after(2)
+    with forgetting():
+        assert start(f"{SMALL} --plugin {own} --name run", tmp_path) == 130
+    sys.modules.pop("beside")
+    recorder.write_text("")
+    capsys.readouterr()
+    assert_refuses(train.main, f"--resume {tmp_path / 'run'} --plugin {own}", "Mine", capsys)
+    sys.modules.pop("beside")
 
 
 def test_a_name_that_exists_is_refused_in_any_case(own, tmp_path, capsys):

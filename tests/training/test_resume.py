@@ -28,6 +28,7 @@ from run_folder import find_run
 from training.checkpoint import load_checkpoint
 from training.recorders.checkpoints import Checkpoints
 from training.recorders.maps import Maps
+from training.recorders.moments import read_moments
 from training.run import Run
 from training.trained import load_network
 from utils import ROOT, lock_folder
@@ -118,8 +119,9 @@ def test_an_interrupted_run_keeps_all_moments_of_its_features(tmp_path, undrawn,
             stop_after(batches)
             start(f"--resume {tmp_path / name}" if number else f"{words} --name {name}", tmp_path)
         checkpoint = load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors")
-        moments.append(checkpoint.progress.moments)
-        convergences.append({name: [*map(tuple, known)] for name, known in checkpoint.progress.convergences.items()})
+        features, of_layers = read_moments(checkpoint.kept["Moments"])
+        moments.append(features)
+        convergences.append(of_layers)
         assert curves(tmp_path / name)["emergence/s1", "filters/s1"] == [0, 50, 100, 138]
     whole, stopped = moments
     assert {layer: sorted(kept) for layer, kept in whole.items()} == {name: [0, 50, 100, 138] for name in ("s1", "s2")}
@@ -132,7 +134,7 @@ def test_an_interrupted_run_keeps_all_moments_of_its_features(tmp_path, undrawn,
     assert not torch.equal(whole["s1"][50], whole["s1"][100])
     stop_after(None)
     assert start(f"{SMALL} --epochs 1 0 0 --no-figures --name plain", tmp_path) == 0
-    assert not load_checkpoint(tmp_path / "plain" / "checkpoints" / "last.safetensors").progress.moments
+    assert not load_checkpoint(tmp_path / "plain" / "checkpoints" / "last.safetensors").kept
 
 
 @pytest.mark.slow

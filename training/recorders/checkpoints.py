@@ -15,6 +15,7 @@ class Checkpoints(Recorder):
     also stops the run if a signal has requested it.
     """
 
+    files = ("checkpoints/best.safetensors", "checkpoints/last.safetensors")
     saved_at = 0.0  # seconds of time.perf_counter; 0: not yet
 
     def record(self, step: Step) -> None:

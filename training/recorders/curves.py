@@ -7,6 +7,8 @@ from training.recorders.recorder import Recorder
 class Curves(Recorder):
     """Logs outcomes of batches, scores of epochs, and weights and winners of layers (``training/tensorboard.py``)."""
 
+    files = ("**/events.out.tfevents.*",)
+
     def record_batch(self, step: BatchStep) -> None:
         outcome = step.learned.outcome
         if outcome:

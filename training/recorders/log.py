@@ -9,6 +9,8 @@ from training.recorders.recorder import Recorder
 class Log(Recorder):
     """Shows the progress with the time that is left, and logs epochs, and why phases end."""
 
+    files = ("metrics.csv",)
+
     def record_phase(self, step: PhaseStep) -> None:
         self.pace = Pace()
         self.log.close_bar()

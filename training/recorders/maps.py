@@ -9,6 +9,8 @@ from training.recorders.recorder import Recorder
 class Maps(Recorder):
     """Saves the maps of all stages that have learned in ``maps/``, every ``--map-every`` epochs, and logs them."""
 
+    files = ("maps/**/*_label-*",)
+
     def record_epoch(self, step: EpochStep) -> None:
         plan = self.plan
         settings = plan.settings

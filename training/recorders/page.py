@@ -14,6 +14,7 @@ PAGE_EVERY = 10.0  # seconds between two pages
 class Page(Recorder):
     """Writes the page after an epoch, if the last page is old."""
 
+    files = (PAGE,)
     written_at = -math.inf
 
     def record_epoch(self, step: EpochStep) -> None:

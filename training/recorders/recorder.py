@@ -1,7 +1,15 @@
 """The base class of what a run records."""
 
+import fnmatch
+from typing import ClassVar
+
 from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Step
+from engine.registry import register
+from errors import InputError
+from run_folder import WRITTEN
 from training.run import Run
+
+RECORDERS: dict[str, type["Recorder"]] = {}  # all by their names, also those that plugins declare
 
 
 class Recorder:
@@ -9,18 +17,46 @@ class Recorder:
 
     A subclass overrides the methods for the kinds of steps that it records. The progress and the network are then as
     after the step. A method ``record_…`` of another name would never be called: TypeError when the class is made.
+
+    With ``every_run``, a subclass records each run, after those that train.py lists, so a plugin can declare one.
+
+    Attributes:
+        files: what it writes in the folder of the run, as patterns of paths. No other recorder may write them.
+        kept: what it needs when the run is resumed, which checkpoints contain: {key: plain value for JSON, or tensor}.
+            It begins empty. After a resume, tensors are on the CPU. The name of its class stands for it in checkpoints.
+
+    Raises InputError when a class is made whose name or files are those of another recorder.
     """
 
-    def __init_subclass__(cls) -> None:
+    files: ClassVar[tuple[str, ...]] = ()
+    every_run: ClassVar[bool]
+
+    def __init_subclass__(cls, every_run: bool = False) -> None:
         for name in vars(cls):
             if name.startswith("record") and not hasattr(Recorder, name):
                 raise TypeError(f"{cls.__name__}.{name} is never called: no kind of step has this name")
+        cls.every_run = every_run
+        cls.check_files()
+        register(RECORDERS, [cls.__name__], cls)
+
+    @classmethod
+    def check_files(cls) -> None:
+        """Raise InputError if the program or another recorder writes one of the files."""
+        if not isinstance(cls.files, tuple):
+            raise InputError(f'{cls.__name__}.files must be a tuple such as ("weights.csv",), not {cls.files!r}')
+        written = {"the program": WRITTEN, **{name: other.files for name, other in RECORDERS.items()}}
+        written.pop(cls.__name__, None)
+        for writer, patterns in written.items():
+            for pattern in patterns:
+                if found := fnmatch.filter(cls.files, pattern):
+                    raise InputError(f"{cls.__name__} cannot write {found[0]}, which {writer} writes: rename it")
 
     def __init__(self, run: Run):
         self.run = run
         self.plan = run.plan
         self.log = run.log
         self.progress = run.plan.progress
+        self.kept = run.plan.kept.setdefault(type(self).__name__, {})
 
     def record(self, step: Step) -> None:
         """Record a step, by the method for its kind."""

@@ -12,6 +12,8 @@ from utils import write_json
 class Values(Recorder):
     """Adds the values to the epoch's row of the history, and writes those of all epochs."""
 
+    files = ("values.json",)
+
     def record_epoch(self, step: EpochStep) -> None:
         history = self.progress.history
         values, lost = compute_values(self.plan.model, step.row)
