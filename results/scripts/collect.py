@@ -97,6 +97,15 @@ SHOWN = (
         OURS,
     ),
 )
+# The README's first table, best network first: a group of SHOWN, its features, what decides, a paper with a number
+FIRST = (
+    ("multiscale2026 with augmentation", "STDP, four layers", "margin rule", ""),
+    ("kheradpisheh2018", "STDP", "linear classifier", "Kheradpisheh et al. 2018"),
+    ("mozafari2018_margin", "STDP", "margin rule", ""),
+    ("mozafari2018", "STDP", "R-STDP", PAPER),
+    ("control2026 with augmentation", "none", "margin rule", ""),
+)
+SPREAD_LOG = HERE / "logs" / "spread.log"  # ten seeds of the command with 100 labels
 SHALLOW = (
     *("`mozafari2018_shallow`", "one R-STDP layer; its first spike decides"),
     *("[paper](https://arxiv.org/abs/1705.09132)", "[photographs](results/README.md#few-epochs) only", ""),
@@ -302,7 +311,6 @@ def make_paper_rows() -> list[tuple[str, ...]]:
     log = WHOLE.with_suffix(".log")
     whole = get_accuracies(read_scores(WHOLE))["last"]
     measured = read_times(log)
-    (paper,) = (row["value"] for row in read_quoted("accuracy, %") if row["network"].startswith(PAPER))
     script = [float(row["value"]) for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
     hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
     return [
@@ -312,7 +320,7 @@ def make_paper_rows() -> list[tuple[str, ...]]:
             f"{whole:.2f} (1)",
             f"{format_time(measured.wall)}, {shorten(measured.model)}",
         ),
-        ("quoted", "from the paper, another program", "", paper, ""),
+        ("quoted", "from the paper, another program", "", read_paper(PAPER), ""),
         (
             *("quoted", "SpykeTorch's script of `mozafari2018`, 60,000 images", "[a][a], [b][b]"),
             *(f"{min(script)} to {max(script)}", f"{min(hours):g} to {max(hours):g} h"),
@@ -325,21 +333,47 @@ def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"|{line}|" for line in lines)
 
 
+def read_paper(name: str) -> str:
+    """Return the accuracy that a paper states for MNIST, in %."""
+    (value,) = (row["value"] for row in read_quoted("accuracy, %") if row["network"].startswith(name))
+    return value
+
+
+def make_first_table() -> str:
+    """Return the README's first table: the networks of FIRST, and labels that spread."""
+    rows = []
+    groups = {group.name: group for group in GROUPS if group[:3] in [shown[:3] for shown in SHOWN]}
+    sources = {name: source for _, name, _, _, source in SHOWN}
+    for name, learned, decides, paper in FIRST:
+        accuracy = f"{statistics.mean(groups[name].tested):.1f}"
+        network = f"`{name.split()[0]}`"
+        if paper:
+            network += f" ({sources[name]})"
+            accuracy += f" (paper {read_paper(paper)})"
+        rows.append((network, learned, decides, accuracy, format_training(groups[name])))
+    rows[0] = tuple(f"**{cell}**" if cell == rows[0][3] else cell for cell in rows[0])
+    log = SPREAD_LOG.read_text(encoding="utf-8")
+    tested = re.findall(r"^test +last +accuracy ([\d.]+) %", log, re.MULTILINE)
+    seconds = re.findall(r"^([\d,]+) s, [\d,]+ MB at most", log, re.MULTILINE)
+    shortest = min(float(number.replace(",", "")) for number in seconds)
+    spread = f"{statistics.mean(map(float, tested)):.1f}"
+    link = "[`multiscale2026 --spread`](docs/learning.md#labels-that-spread)"
+    time = f"{format_time(shortest)}, two threads"
+    rows.append((f"100 labels, ten of each class: {link}", *rows[0][1:3], spread, time))
+    columns = "MNIST, 55,000 images", "features", "decision", "test accuracy, %", "training, one thread"
+    return to_markdown(columns, rows)
+
+
 def make_first_commands() -> str:
-    """Return the README's two commands, a block for each, with the accuracy and the time of the example."""
+    """Return the README's first command, with the accuracy and the time of its log."""
     accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)[1]
     times = read_times(EXAMPLE)
     where = f"{times.wall / 60:.0f} minutes on one thread of an {shorten(times.model)}"
     lines = (
         "```bash",
-        f"# install and train: test accuracy {accuracy} % (seed 0); {where}",
+        f"# in a clone, install and train: test accuracy {accuracy} % (seed 0); {where}",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
         "    && .venv/bin/python train.py --model mozafari2018_margin --save-maps",
-        "```",
-        "",
-        "```bash",
-        "# install and pass the tests (--slow: more tests)",
-        "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && .venv/bin/python -m pytest",
         "```",
     )
     return "\n".join(lines)
@@ -411,7 +445,12 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 
 def make_tables() -> dict[Path, dict[str, str]]:
     """Return {page: {name of a part: its text}}."""
-    readme = {"start": make_first_commands(), "networks": make_network_table()}
+    readme = {
+        "first": make_first_table(),
+        "start": make_first_commands(),
+        "networks": make_network_table(),
+        "features": to_markdown(features.WORTH_COLUMNS, features.make_worth_table()),
+    }
     return {
         HERE.parent / "README.md": readme,
         HERE / "README.md": {
