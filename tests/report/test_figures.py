@@ -114,7 +114,7 @@ def test_raster(tmp_path):
     assert texts_of(classes.get_xticklabels()) == ["one", "two"]
 
 
-@pytest.mark.parametrize("names", [string.digits, string.ascii_lowercase, ("T-shirt/top", "Bag", "Coat")])
+@pytest.mark.parametrize("names", [string.ascii_lowercase, ("T-shirt/top", "Bag", "Coat")])
 def test_confusion(names, tmp_path):
     classes = len(names)
     matrix = np.c_[500 * np.eye(classes, dtype=int), np.zeros(classes, int)]
