@@ -22,6 +22,7 @@ import torch
 from nbclient import NotebookClient
 from PIL import Image
 from support.command import dont_draw, train_here
+from support.pages import EXAMPLE, EXAMPLES, find_example
 from support.registries import forgetting
 
 import evaluate
@@ -44,7 +45,7 @@ CHANGES = ROOT / "CHANGELOG.md"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
-EXTENDING = (ROOT / "docs" / "extending.md").read_text()
+DECLARATIONS = "\n".join(code for code in EXAMPLES if re.search(r"^(class |@)", code, re.MULTILINE))
 
 
 def commands(*programs, text=TEXT):
@@ -66,9 +67,6 @@ def load_few(name):
     return replace(data, **{part: getattr(data, part)[:40] for part in parts})
 
 
-EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
-
-
 def test_the_commands_are_found():
     """The pages train, list, resume, evaluate and predict."""
     words = {word for program, words in COMMANDS for word in (program, *words)}
@@ -80,8 +78,7 @@ def runs(tmp_path_factory):
     """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs."""
     folder = tmp_path_factory.mktemp("runs")
     own = tmp_path_factory.mktemp("own") / "mine.py"  # all that the examples declare
-    examples = EXAMPLE.findall(EXTENDING)
-    own.write_text("\n".join(block for block in examples if re.search(r"^(class |@)", block, re.MULTILINE)))
+    own.write_text(DECLARATIONS)
     with pytest.MonkeyPatch.context() as patch, forgetting():
         patch.chdir(ROOT)
         patch.setattr("training.data.DRY_RUN_IMAGES", FEW)
@@ -115,8 +112,7 @@ def test_every_command_runs(runs):
 def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
     """The commands of docs/extending.md, with a file of all examples of the page."""
     own = tmp_path / "mine.py"
-    blocks = [block for block in EXAMPLE.findall(EXTENDING) if re.search(r"^(class |@)", block, re.MULTILINE)]
-    own.write_text("\n".join(blocks))
+    own.write_text(DECLARATIONS)
     scores = {}
     dont_draw(monkeypatch)
     for command in (words for program, words in COMMANDS if program == "train" and "mine.py" in words):
@@ -137,7 +133,7 @@ def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_spike_times_of_your_own_are_learned(capsys):
     """To the accuracy that the comment of the example names; other processors may round otherwise."""
-    (example,) = [block for block in EXAMPLE.findall(EXTENDING) if "LatencyDataset(times" in block]
+    example = find_example("LatencyDataset(times")
     exec(example, {})
     named = float(re.search(r"# ([\d.]+)$", example.strip())[1])
     assert float(capsys.readouterr().out) == pytest.approx(named, abs=0.1)

@@ -1,12 +1,12 @@
 """The phase that a rule names: in every network, on both backends, and refused wherever another one would train."""
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 import torch
 from support.golden_traces import GOLDEN
+from support.pages import find_example
 from support.pretended_device import DEVICE, pretend
 from support.refusals import refuses
 
@@ -15,7 +15,6 @@ from engine.rules import RSTDP, STDP, Additive, MarginRule
 from engine.stages import Branches, Pool, SpikingConv
 from models import build_model
 from network_trainer import NetworkTrainer
-from utils import ROOT
 
 LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = GOLDEN["label"]
@@ -24,9 +23,7 @@ LABELS = GOLDEN["label"]
 @pytest.fixture
 def documented():
     """Declare the rule with a state for each feature of docs/extending.md, whose name is homeostatic."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
-    (block,) = (block for block in blocks if "add_state" in block)
-    exec(block, {"__name__": "documented"})
+    exec(find_example("add_state"), {"__name__": "documented"})
 
 
 def learn(backend, rule="homeostatic", strength=None, device="cpu"):

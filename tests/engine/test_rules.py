@@ -2,7 +2,6 @@
 
 import ast
 import math
-import re
 from functools import partial
 from unittest import mock
 
@@ -12,6 +11,7 @@ import torch
 from support.golden_traces import GOLDEN
 from support.layers import learn_decisions, learn_features, make_layer
 from support.own_rules import ChosenRule, RecentSTDP, RootSTDP, SoftSTDP
+from support.pages import find_example
 from support.refusals import refuses
 
 from engine.backends import BACKENDS
@@ -140,11 +140,9 @@ def test_a_root_needs_the_size_of_the_distance_to_the_bound(backend):
 
 def documented(name):
     """Declare a rule of the documentation, or of the tutorial."""
-    page, file = ((ROOT / path).read_text() for path in ("docs/extending.md", "tutorial/recent.py"))
-    blocks = [*re.findall(r"```python\n(.*?)```", page, re.DOTALL), file]
-    (block,) = (block for block in blocks if f"class {name}(" in block)
+    code = (ROOT / "tutorial" / "recent.py").read_text() if name == "RecentSTDP" else find_example(f"class {name}(")
     names = {}
-    exec(block, names)
+    exec(code, names)
     return names[name]
 
 

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from support.command import SMALL, dont_draw, read_csv, results, start, start_evaluation
+from support.pages import find_example
 from support.refusals import assert_refuses, refuses
 from support.registries import forgetting
 from support.run_folders import assert_read_alike, outcome, same
@@ -188,10 +188,8 @@ def pairs(network, row):
 
 def test_values_after_each_epoch(tmp_path):
     """The example of docs/extending.md, beside functions that fail."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
-    (example,) = [block for block in blocks if "@after_epoch" in block]
     own = tmp_path / "values.py"
-    own.write_text(example + FAULTY)
+    own.write_text(find_example("@after_epoch") + FAULTY)
     FIGURES.clear()
     words = f"{SMALL} --dry-run --no-test --plugin {own}"
     run = tmp_path / "run"
@@ -222,9 +220,8 @@ def test_values_after_each_epoch(tmp_path):
 
 def test_a_state_for_each_feature_is_resumed(tmp_path, undrawn, stop_after):
     """The rule of docs/extending.md, whose phase keeps how often each feature has won."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
     own = tmp_path / "homeostasis.py"
-    own.write_text(next(block for block in blocks if "add_state" in block))
+    own.write_text(find_example("add_state"))
     words = f"{SMALL} --epochs 2 1 1 --set s1.rule=homeostatic s1.rule.strength=0.5 --plugin {own}"
     assert start(f"{words} --name whole", tmp_path) == 0
     stop_after(4)  # in the second epoch of s1
@@ -239,8 +236,7 @@ def test_a_state_for_each_feature_is_resumed(tmp_path, undrawn, stop_after):
 def test_a_recorder_is_resumed(tmp_path, undrawn, stop_after, capsys):
     """That of docs/extending.md, whose file a new dry run replaces."""
     own, whole, stopped = (tmp_path / name for name in ("changes.py", "whole", "stopped"))
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
-    own.write_text(next(block for block in blocks if "(Recorder" in block))
+    own.write_text(find_example("(Recorder"))
     words = f"{SMALL} --epochs 2 1 1 --no-figures --plugin {own}"
     assert start(f"{words} --name whole", tmp_path) == 0
     for number, batches in enumerate((1, 3, 2, None)):
@@ -283,7 +279,7 @@ def test_a_recorder_that_is_refused(about, tmp_path, undrawn, capsys):
     own.write_text(RECORDER.replace(*RECORDERS[about]))
     assert start(f"{SMALL} --epochs 1 0 0 --plugin {own}", tmp_path / "runs") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.search("Mine|Log", line)
+    assert "Mine" in line or "Log" in line
     assert about in line
     assert (tmp_path / "runs").exists() == (about == "tuples")
 
