@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from matplotlib._pylab_helpers import Gcf
 from support.registries import forgetting
 
@@ -19,6 +20,8 @@ from errors import USER_FILES
 
 # pytest's own, what imports of scikit-learn and torch set, and what matplotlib finds out as the first figure is made
 ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+|TORCHINDUCTOR_\w+)|matplotlib's backend(_fallback)?")
+settings.register_profile("tests", deadline=None)  # a first call compiles, and other processes take time
+settings.load_profile("tests")
 WARM_KERNELS = Path(__file__).resolve().parent / "support" / "warm_kernels.py"
 
 

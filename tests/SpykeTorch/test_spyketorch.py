@@ -72,7 +72,7 @@ def test_mistakes_are_named():
 # waves, latency maps and firing
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(latency=LATENCIES)
 def test_a_wave_and_a_latency_map_hold_the_same(latency):
     wave = sf.latency_to_wave(latency, T)
@@ -84,7 +84,7 @@ def test_a_wave_and_a_latency_map_hold_the_same(latency):
     assert torch.equal(sf.wave_to_latency(waves), batch)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(latency=LATENCIES, dtype=st.sampled_from([torch.uint8, torch.bool, torch.float32, torch.float64]))
 def test_pooling_a_wave_is_a_minimum_of_latencies(latency, dtype):
     pooled = snn.Pooling(2)(wave_of(latency, dtype))
@@ -153,7 +153,7 @@ def test_winners_by_hand():
         sf.get_k_winners(potentials, spikes=potentials[..., :1])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(latency=LATENCIES, kwta=st.integers(0, 4), radius=st.integers(0, 2), seed=st.integers(0, 99))
 def test_winners_against_the_definition(latency, kwta, radius, seed):
     heights = torch.randint(1, 4, latency.shape, generator=torch.Generator().manual_seed(seed))

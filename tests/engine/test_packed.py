@@ -30,7 +30,7 @@ def test_networks_learn_from_packed_maps():
         assert all(map(torch.equal, *ends))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)), st.integers(0, 9), st.integers(0, 2**32 - 1))
 def test_reads_what_spiked_in_memory_and_in_a_file(shape, images, seed):
     """0 where a neuron spiked, whenever; the number of time steps where it did not; and when the first did."""
@@ -46,7 +46,7 @@ def test_reads_what_spiked_in_memory_and_in_a_file(shape, images, seed):
             assert torch.equal(packed[order], expected[order])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40)), st.integers(0, 9), st.integers(1, 254),
     st.sampled_from([0.0, 0.002, 0.1, 1.0]), st.integers(0, 2**32 - 1),

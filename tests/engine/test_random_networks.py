@@ -143,7 +143,7 @@ def assert_equal(one, two):
 
 @pytest.mark.parametrize("every_rule", [False, pytest.param(True, marks=pytest.mark.slow)])
 @seed(SEED)
-@settings(max_examples=EXAMPLES, deadline=None, database=None)
+@settings(max_examples=EXAMPLES, database=None)
 @given(st.integers(0, 2**32 - 1))
 def test_random_networks(every_rule, number):
     """Both backends agree; no number of threads and no interruption changes a bit."""

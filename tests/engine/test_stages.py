@@ -62,7 +62,7 @@ def test_tensors_and_compiled_code_compute_the_same_map(stage, images):
     assert stage.explain()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(0, 999))
 def test_a_stage_of_ones_own(height, width, size, seed):
     """The mean time of the spikes of each window, worked out by fractions."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.augmentation import Augmentation
@@ -104,7 +104,6 @@ LIMITS = {"turn": 180, "shift": 4096, "scale": 0.9, "shear": 1}
 amounts = st.fixed_dictionaries({name: st.floats(0, LIMITS[name]) for name in LIMITS} | {"flip": st.booleans()})
 
 
-@settings(deadline=None)
 @given(copies=st.integers(1, 10_000), amounts=amounts)
 def test_augmentations_are_written_as_they_are_read(copies, amounts):
     augmentation = Augmentation(copies, **amounts) if any(amounts.values()) else Augmentation()

@@ -273,7 +273,7 @@ def draw_by_remainders(labels, count, seed):
     return np.sort(np.concatenate(drawn)), (shares > 0).all() and (shares < sizes).all()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(labels=many_labels, share=st.floats(0.05, 0.95), seed=st.integers(0, 2**40))
 def test_splits_are_exact_disjoint_and_proportional(labels, share, seed):
     count = max(1, int(share * len(labels)))
@@ -311,7 +311,7 @@ def test_rare_classes_are_held_out():
         stratified_split(with_single[:-1], 21, seed=0)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(labels=many_labels, ratio=st.floats(0.01, 1), seed=st.integers(0, 2**40))
 def test_parts_are_proportional(labels, ratio, seed):
     classes, sizes = np.unique(labels, return_counts=True)
@@ -339,7 +339,7 @@ def test_labelled_images_by_hand():
             choose_labelled(labels, refused, seed=3)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(labels=many_labels, counts=st.tuples(st.integers(1, 80), st.integers(1, 80)), seed=st.integers(0, 2**40))
 def test_labelled_images_are_of_all_classes_equally_and_nested(labels, counts, seed):
     _, sizes = np.unique(labels, return_counts=True)

@@ -64,7 +64,7 @@ CLASSES = st.lists(NUMBERS, min_size=2, max_size=5, unique=True) | st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.sampled_from([np.savez, np.savez_compressed]), st.integers(1, 9), st.integers(1, 9),
     st.sampled_from([(), (1,), (3,)]), CLASSES, st.booleans(), st.integers(0, 999),

@@ -252,7 +252,7 @@ def test_two_modules_cannot_declare_one_name():
         declare("models.copy_of_it")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3), st.integers(0, 999))
 def test_pooling_and_inhibition_take_the_spikes_of_a_rank(height, width, size, padding, seed):
     """Lines and columns that do not fill a window are dropped; what is padded is silent."""

@@ -90,4 +90,4 @@ def layers(draw):
 
 
 thresholds = st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])
-random_maps = settings(max_examples=80, deadline=None, derandomize=True)
+random_maps = settings(max_examples=80, derandomize=True)

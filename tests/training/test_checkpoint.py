@@ -78,7 +78,7 @@ RUN = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     declaration=st.dictionaries(st.text(), LISTS), record=RUN, progress=st.none() | PROGRESS,
     state=STATE, encoding=st.dictionaries(st.text(), LISTS), image_size=st.tuples(st.integers(1), st.integers(1)),
@@ -145,7 +145,7 @@ def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(nam
 # Damage
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=st.integers(0, HEADER) | st.integers(0, len(DATA) - 64), new=st.binary(min_size=1, max_size=64))
 @pytest.mark.parametrize("damage", ["flip", "overwrite", "cut", "append", "leave out"])
 def test_damaged_bytes_are_refused(damage, place, new):

@@ -190,7 +190,7 @@ def test_a_value_as_python_writes_it():
     assert list(words.items()) == [("flip", True), ("c", "x"), ("a.b", (2, 3))]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.dictionaries(NAMES, VALUES, max_size=4), st.integers(0, 2**40), st.lists(st.integers(0, 9), min_size=1),
     st.floats(0.01, 1), st.integers(1, 9999), st.booleans(),
