@@ -38,6 +38,8 @@ LONGER = 10  # times the epochs of a phase that has hardly learned, if --converg
 NEVER_WON = 0.05  # of the features: at most 0.4 % in results/runs/*.log, and 1.3 % in s2 of kheradpisheh2018
 FAR_BELOW = 0.03  # of the images; at most 0.013 in results/runs/ on MNIST, Fashion-MNIST and CIFAR-10
 NEAR = 0.1  # of the way from chance to 100 %
+FEWEST_LEFT_OUT = 20  # labels of which it says something how many come back
+NEARLY_ALL = 0.95  # of the spread labels
 
 
 class Finding(NamedTuple):
@@ -158,6 +160,26 @@ def stops_at_bounds(rule: Rule) -> bool:
     plasticity = rule.plasticity()
     weights = np.array([plasticity.lower, plasticity.upper])
     return not any(np.any(plasticity.change(weights, rate)) for rate in (-1.0, 1.0))
+
+
+def diagnose_spread(spread: Mapping[str, Any], class_names: Sequence[str]) -> Iterator[Finding]:
+    """Yield whether labels that were spread are probably wrong. spread: of ``RunRecord``."""
+    if len(class_names) < 2:
+        return
+    remedy = "without --spread, the decision stage learns from the given labels alone; more given labels help both"
+    count = spread["left_out"]
+    if count >= FEWEST_LEFT_OUT:
+        back, nearest = (Accuracy(spread[name] / count, count) for name in ("came_back", "nearest"))
+        text = f"of {count} given labels that were left out, only {spread['came_back']} come back"
+        if back.fraction < 0.5 or is_near_chance(back.fraction, len(class_names)):
+            yield Finding(f"{text}, so the spread labels are probably as wrong; {remedy}")
+        elif nearest.is_above(back):
+            yield Finding(f"{text}, fewer than the {spread['nearest']} of the nearest labelled image; {remedy}")
+    largest = max(spread["spread"])
+    total = sum(spread["spread"])
+    if largest > NEARLY_ALL * total:
+        name = class_names[spread["spread"].index(largest)]
+        yield Finding(f"{largest:,} of {total:,} spread labels are of the class {name!r}; {remedy}")
 
 
 def compare_splits(validation: Accuracy, test: Accuracy) -> Iterator[Finding]:

@@ -120,7 +120,9 @@ def shorten(names: Sequence[str]) -> list[str]:
 
 
 @use_style()
-def draw_history(rows: Sequence[Row], title: str, convergences: Mapping[str, Sequence] = {}) -> Figure:
+def draw_history(
+    rows: Sequence[Row], title: str, convergences: Mapping[str, Sequence] = {}, learned: str = "training"
+) -> Figure:
     """Draw how a network learned: convergence in the phases without labels, accuracy in those with labels.
 
     Loss and silence are drawn if images were silent. Without them, the loss is 100 % minus the accuracy.
@@ -129,6 +131,7 @@ def draw_history(rows: Sequence[Row], title: str, convergences: Mapping[str, Seq
         rows: one for each epoch, in order.
         convergences: those in the first epochs, {layer: [(images, convergence)]}. A phase that trains several layers
             begins with its first epoch.
+        learned: the name of the images whose labels were learned.
     """
     unsupervised = [row for row in rows if not row.has_labels]
     supervised = [row for row in rows if row.has_labels]
@@ -149,7 +152,7 @@ def draw_history(rows: Sequence[Row], title: str, convergences: Mapping[str, Seq
     if unsupervised:
         _draw_convergence(panels.pop("convergence"), unsupervised, convergences)
     if supervised:
-        _draw_outcomes(panels, supervised)
+        _draw_outcomes(panels, supervised, learned)
     return figure
 
 
@@ -169,7 +172,7 @@ def _draw_convergence(axes, rows, convergences):
     axes.legend(handlelength=4)  # as long as a dash and its gap
 
 
-def _draw_outcomes(panels, rows):
+def _draw_outcomes(panels, rows, learned):
     """Draw the parts of the outcomes that have a panel, in each training and validation."""
     phases = " and ".join(dict.fromkeys(row.phase for row in rows))
     titles = {
@@ -186,7 +189,7 @@ def _draw_outcomes(panels, rows):
     best = None if np.isnan(accuracies).all() else np.nanargmax(accuracies)
     for part, axes in panels.items():
         values = _percent(rows, f"train_{part}")
-        axes.plot(epochs, values, color=TRAINING, marker=marker, ms=6, mfc="white", label="training")
+        axes.plot(epochs, values, color=TRAINING, marker=marker, ms=6, mfc="white", label=learned)
         axes.set(title=titles[part], ylabel="% of the images")
         axes.set_xlim(1 - margin, len(rows) + margin)
         axes.tick_params(labelbottom=axes is list(panels.values())[-1])

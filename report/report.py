@@ -155,7 +155,8 @@ def list_values(history: Sequence[Row]) -> list[dict[str, Any]]:
 @figure("Training history")
 def history(report, caption):
     if report.history:
-        yield "", figures.draw_history(report.history, f"{caption}\n{report.title}", report.convergences)
+        learned = "training,\nspread labels" if report.facts.get("spread") else "training"
+        yield "", figures.draw_history(report.history, f"{caption}\n{report.title}", report.convergences, learned)
 
 
 @figure("Confusion matrix")

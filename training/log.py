@@ -121,10 +121,13 @@ class RunLog:
             rest = "is not printed" if self.folder is None else "is in log.txt only"
             warn(f"the output is closed or full ({error.strerror}); the rest {rest}")
 
-    def log_epoch(self, history: list[Row], title: str) -> None:
-        """Log a finished epoch, the last row of ``history``. title: its phase, rule and number."""
+    def log_epoch(self, history: list[Row], title: str, learned: str = "train") -> None:
+        """Log a finished epoch, the last row of ``history``. title: its phase, rule and number.
+
+        learned: the name of the images whose labels were learned.
+        """
         self.close_bar()
-        self.info(f"{title}  {describe_epoch(history[-1])}")
+        self.info(f"{title}  {describe_epoch(history[-1], learned)}")
         if self.folder is not None:
             rows = [[row[name] for name in COLUMNS] for row in history]
             self.write("metrics.csv", partial(write_csv, self.folder / "metrics.csv", [[*COLUMNS], *rows]))
@@ -207,10 +210,10 @@ def estimate_left(progress: Progress, lengths: Lengths, seconds: float | None, c
     return f"at least {text}" if any(lengths.converges[number] for number in numbers) else text
 
 
-def describe_epoch(row: Row) -> str:
-    """Return one line about a row of the history."""
+def describe_epoch(row: Row, learned: str) -> str:
+    """Return one line about a row of the history. learned: as of ``RunLog.log_epoch``."""
     if row.train_accuracy is not None and row.train_silent is not None:
-        text = f"accuracy: train {100 * row.train_accuracy:6.2f} %"
+        text = f"accuracy: {learned} {100 * row.train_accuracy:6.2f} %"
         silent = row.train_silent
         if row.val_accuracy is not None:
             text += f", val {100 * row.val_accuracy:6.2f} %"

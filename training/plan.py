@@ -24,6 +24,7 @@ from training.changes import compare_backends, compare_code
 from training.checkpoint import Kept, RunCheckpoint, RunRecord, rebuild_network
 from training.data import Splits, check_unchanged, load_data_of_run
 from training.initial import initialize_from
+from training.neighbours import check_neighbours
 from training.parsing import read_pairs, to_text
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings
 from utils import check_memory, choose_device, set_threads
@@ -229,6 +230,9 @@ def check_splits(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
         settings.refuse("test", f"tests on the validation images, but {lack}")
     if settings.spread and len(splits.get_split("labelled")) == len(splits.indices["train"]):
         settings.refuse("spread", "needs training images without labels: add --labels N, or a folder 'unlabelled'")
+    if settings.spread and model.decision:
+        below = model.input_name(model.decision)
+        check_neighbours("--spread", len(splits.indices["train"]), count_neurons(model, below))
 
 
 def check_copies(settings: TrainSettings, model: NetworkTrainer) -> Augmentation:

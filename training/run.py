@@ -90,11 +90,15 @@ class Run:
             if not part.start:
                 latencies = model.allocate(INPUT, encoded, count, model.device.type == "cpu")
             latencies[part] = encoded
-            self.log.show(f"encoding the {split} images", part.stop, count)
-            if self.stop.asked:
-                raise Stopped(self.stop.number)
+            self.show(f"encoding the {split} images", part.stop, count)
         self.log.close_bar()
         return LatencyDataset(latencies, chosen.labels, chosen.labelled)
+
+    def show(self, title: str, done: int, total: int) -> None:
+        """Show the progress of what belongs to no batch, as ``RunLog.show``. Raises Stopped after a signal."""
+        self.log.show(title, done, total)
+        if self.stop.asked:
+            raise Stopped(self.stop.number)
 
     def make_copies(self) -> list[MovedCopy]:
         """Return the moved copies of the training images that have labels; of all, if labels are spread."""

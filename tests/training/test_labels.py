@@ -93,8 +93,8 @@ def test_labels_spread_to_images_in_which_the_same_neurons_spike(tmp_path, learn
     assert start(words, tmp_path / "runs") == 0
     run = only_run(tmp_path / "runs")
     assert learned == {"s1": [45], "s2": [45], "s3": [30, 30]}
-    expected = {"given": [1, 1], "spread": [14, 14], "certainty": 1.0, "known": 28, "wrong": 0}
-    assert results(run)["spread"] == expected
+    expected = {"given": [1, 1], "spread": [14, 14], "certainty": 1.0, "known": 28, "wrong": 0, "left_out": 0}
+    assert expected.items() <= results(run)["spread"].items()
     assert "28 of 45" in (run / "log.txt").read_text()
     methods = (run / "methods.md").read_text()
     assert "shifted by up to 1 pixels" in methods

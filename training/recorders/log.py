@@ -35,7 +35,8 @@ class Log(Recorder):
         self.pace.time_epoch(row.seconds)
         count = self.plan.lengths.count(progress.phase, progress.history[-row.epoch :])
         title = f"{phase.name} {phase.main_rule.title:<6} epoch {row.epoch:>3}/{count}"
-        self.log.log_epoch(progress.history, title)
+        learned = "train, spread labels" if self.plan.settings.spread else "train"
+        self.log.log_epoch(progress.history, title, learned)
 
     def record_end(self, step: EndStep) -> None:
         if step.ended_by != "epochs":
