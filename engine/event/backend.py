@@ -5,6 +5,7 @@ the weights of a layer at any time; what takes longer is kept for the next call 
 """
 
 import math
+import threading
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -38,8 +39,20 @@ from engine.threads import run_parts
 IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
 FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; below, one thread is as fast (results/logs/busy.log)
 NO_RATES = np.empty((0, 1, 2))  # a layer decides and does not learn
-# {layer: (what it depends on beside the weights, the ``DecidingLayer`` that has learned last)}
-PREPARED: WeakKeyDictionary = WeakKeyDictionary()
+
+
+class Prepared(threading.local):
+    """What is kept for the next call belongs to one thread, because it contains the memory of a call.
+
+    Attributes:
+        layers: {layer: (what it depends on beside the weights, the ``DecidingLayer`` of the last call)}.
+    """
+
+    def __init__(self):
+        self.layers = WeakKeyDictionary()
+
+
+PREPARED = Prepared()
 
 
 def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Tensor:
@@ -261,11 +274,11 @@ def _prepare_deciding(layer, latency, classes):
     rule = layer.stage.rules[-1]
     geometry = geometry_of(layer, latency, BANK)
     transposed = transpose(array)
-    key = rule, geometry, array.dtype, len(latency)
-    last_key, prepared = PREPARED.get(layer, (None, None))
+    plasticity = make_plasticity(rule, array.dtype)  # of a user's rule, its numbers may differ in each batch
+    key = type(plasticity), plasticity.lower, plasticity.upper, geometry, array.dtype, len(latency)
+    last_key, prepared = PREPARED.layers.get(layer, (None, None))
     if last_key == key and np.array_equal(prepared.weights.transposed, transposed):
-        return prepared._replace(classes=classes)
-    plasticity = make_plasticity(rule, array.dtype)
+        return prepared._replace(plasticity=plasticity, classes=classes, drops=rule.drops)
     is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
     chunk = deciding.LARGE_CHUNK if is_screened or is_dense(geometry) else deciding.EXACT_CHUNK
     images = min(len(latency), chunk)
@@ -277,7 +290,7 @@ def _prepare_deciding(layer, latency, classes):
     found = make_peaks(images, geometry.stride, array.dtype)
     drift = np.zeros(geometry.features)
     prepared = deciding.DecidingLayer(geometry, weights, plasticity, classes, rule.drops, inputs, found, screen, drift)
-    PREPARED[layer] = key, prepared
+    PREPARED.layers[layer] = key, prepared
     return prepared
 
 

@@ -4,12 +4,17 @@ import os
 import subprocess
 import sys
 
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from support.layers import learn_decisions, make_layer
 
 from engine.compiled import compiled
+from engine.event import backend, deciding
 from engine.rules import RSTDP, MarginRule
 from engine.threads import run_parts
 from utils import ROOT
@@ -119,3 +124,47 @@ def test_what_fails_in_a_thread_is_raised():
 
     with pytest.raises(MemoryError, match="part 1"):
         run_parts(fail, 2, threads=2)
+
+
+def random_maps(seed, images=70):
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 40, (images, 8, 6, 5), np.uint8)).clamp(max=15)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_layer_decides_other_images_in_another_thread_in_between(padding, monkeypatch):
+    """The other thread decides all its images between the sums and the decisions of the first chunk."""
+    weight = torch.from_numpy(np.random.default_rng(0).uniform(0.2, 0.8, (40, 8, 3 + 2 * padding, 3 + 2 * padding)))
+    layer = make_layer("event", weight, 15, padding, rule=MarginRule())
+    maps = random_maps(1), random_maps(2)
+    alone = [layer.peaks(latency, only_highest=True) for latency in maps]
+    kernel = deciding.learn_decisions
+    others = []
+
+    def decide_between(*arguments):
+        if not others:
+            others.append(None)
+            with ThreadPoolExecutor(1) as pool:
+                others[0] = pool.submit(layer.peaks, maps[1], only_highest=True).result()
+        return kernel(*arguments)
+
+    monkeypatch.setattr(deciding, "learn_decisions", decide_between)
+    assert torch.equal(layer.peaks(maps[0], only_highest=True), alone[0])
+    assert torch.equal(others[0], alone[1])
+
+
+def test_what_a_thread_keeps_is_freed_when_it_ends(monkeypatch):
+    kept = []
+    make = backend.make_inputs
+    layer = make_layer("event", torch.full((40, 8, 3, 3), 0.5), rule=MarginRule())
+
+    def make_kept(*arguments):
+        inputs = make(*arguments)
+        kept.append(weakref.ref(inputs.sources))
+        return inputs
+
+    monkeypatch.setattr(backend, "make_inputs", make_kept)
+    thread = threading.Thread(target=layer.peaks, args=(random_maps(1), True))
+    thread.start()
+    thread.join()
+    assert kept
+    assert [reference() for reference in kept] == [None]
