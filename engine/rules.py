@@ -389,14 +389,7 @@ class MarginRule(Rule):
 def check_rule(rule: Rule, is_firing: bool) -> None:
     """Raise InputError unless a stage can learn by a rule, also by a user's own. is_firing: it has a threshold."""
     rule.check_name()
-    first_rates = rule.first_rates()
-    rates = cast(first_rates, np.float64)
-    if rates.shape[-1:] != (2,) or rates.ndim > 2 or not rates.size or not (abs(rates) <= MAX_VALUE).all():
-        raise InputError(
-            f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {abbreviate(first_rates)}"
-        )
-    if is_firing and rule.rewards_firing and rates.shape != (2, 2):
-        raise InputError(f"{rule.name!r} rewards a firing stage, so it needs two rows of rates, not {rates.shape}")
+    find_first_rates(rule, is_firing)
     plasticity = rule.plasticity()
     for name, parameters in METHODS.items():
         method = getattr(plasticity, name, None)
@@ -410,12 +403,35 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"window and change of {rule.name!r} cannot be computed from arrays: {reason}") from error
-    winners, radius = rule.competition()
-    has_winners = winners in range(1, MAX_WINNERS + 1)
-    has_radius = radius in range(MAX_WINNERS + 1)
-    competes = is_firing and (rule.rewards_firing or not rule.needs_labels)
-    if competes and not (has_winners and has_radius):
-        raise InputError(f"{rule.name!r} needs winners, from 1 to {MAX_WINNERS}, and radius, from 0 to {MAX_WINNERS}")
+    if is_firing and (rule.rewards_firing or not rule.needs_labels):
+        find_competition(rule)
+
+
+def find_first_rates(rule: Rule, is_firing: bool) -> np.ndarray:
+    """Return the first rates of a rule, float64 (2,) or (rows, 2). Raises InputError for others. is_firing: see above.
+
+    A user's own rule may return others each time, and a kernel reads a row of a reward and a row of a punishment.
+    """
+    found = rule.first_rates()
+    rates = cast(found, np.float64)
+    if rates.shape[-1:] != (2,) or rates.ndim > 2 or not rates.size or not (abs(rates) <= MAX_VALUE).all():
+        raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {abbreviate(found)}")
+    if is_firing and rule.rewards_firing and rates.shape != (2, 2):
+        raise InputError(f"{rule.name!r} rewards a firing stage, so it needs two rows of rates, not {rates.shape}")
+    return rates
+
+
+def find_competition(rule: Rule) -> Competition:
+    """Return the competition of a rule, which is read once for a batch: a user's own rule may return another each time.
+
+    Raises InputError unless they are whole numbers in their ranges. A kernel writes as many winners.
+    """
+    found = rule.competition()
+    numbers = cast(found, np.int64)
+    if numbers.shape != (2,) or not (1 <= numbers[0] <= MAX_WINNERS and 0 <= numbers[1] <= MAX_WINNERS):
+        wanted = f"winners, from 1 to {MAX_WINNERS}, and radius, from 0 to {MAX_WINNERS}"
+        raise InputError(f"{rule.name!r} needs {wanted}, not {abbreviate(found)}")
+    return Competition(*numbers.tolist())
 
 
 @contextmanager

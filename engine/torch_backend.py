@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from engine.backends import LayerState
 from engine.checks import check_learners
 from engine.decision import NO_TARGETS, Result, Targets, allow_rounding, strongest, tolerance
-from engine.rules import Rule, naming
+from engine.rules import Competition, Rule, find_competition, naming
 from engine.stages import pool_latency
 from SpykeTorch import functional as sf
 
@@ -33,13 +33,13 @@ def learn_features(
     targets: Targets = NO_TARGETS,
 ) -> Tensor:
     """Let a firing layer learn, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
-    shape = len(latency), rule.competition().winners, 4
-    result = torch.full(shape, -1, dtype=torch.int32)
+    competition = find_competition(rule)
+    result = torch.full((len(latency), competition.winners, 4), -1, dtype=torch.int32)
     rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
             left_out = targets.left_out[n] if len(targets.left_out) else None
-            winners, _ = _compete(layer, image, rule, left_out)
+            winners, _ = _compete(layer, image, competition, left_out)
             row = 0  # (LTP, LTD), the only row without labels
             if len(winners) and len(targets.labels):  # the first winner decides
                 decided = targets.classes[winners[0, 0]]
@@ -49,7 +49,9 @@ def learn_features(
     return result
 
 
-def _compete(layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+def _compete(
+    layer: LayerState, image: Tensor, competition: Competition, left_out: np.ndarray | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the winners int32 (n, 4) and first spikes uint8 (F, Ho, Wo) of an image. Kernel: ``competition.compete``.
 
     image: (C, H, W). left_out: bool (F,), the features that do not fire.
@@ -65,7 +67,7 @@ def _compete(layer: LayerState, image: Tensor, rule: Rule, left_out: np.ndarray 
     # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
     candidates = sf.pointwise_inhibition(merge_ties(thresholded))
     # 3. The earliest candidates win, of several the strongest. Each inhibits its feature, and all within the radius.
-    winners = sf.get_k_winners(candidates, *rule.competition())
+    winners = sf.get_k_winners(candidates, *competition)
     places = torch.tensor(winners, dtype=torch.long).reshape(-1, 3)
     feature, line, column = places.to(first.device).unbind(1)
     times = first[feature, line, column].cpu()
@@ -236,11 +238,12 @@ def learn_together(
     lower_rates = torch.from_numpy(lower_rates).to(lower.weight)
     if upper_rates is not None:
         upper_rates = torch.from_numpy(upper_rates).to(upper.weight)
-    result = Result.silent(len(latency), upper.weight.dtype, rule.competition().winners)
+    competition = find_competition(rule)
+    result = Result.silent(len(latency), upper.weight.dtype, competition.winners)
     targets = Targets(labels.numpy(), classes, NO_TARGETS.left_out)
     with naming(rule, upper.stage.rules[-1]):
         for n, image in enumerate(latency):
-            winners, first = _compete(lower, image, rule)
+            winners, first = _compete(lower, image, competition)
             result.winners[n, : len(winners)] = winners
             rates_of_image = None if upper_rates is None else upper_rates[n]
             pooled = pool_latency(first, pool)

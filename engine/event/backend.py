@@ -33,7 +33,7 @@ from engine.event.potentials import find_peaks, make_inputs, make_peaks
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
 from engine.event.together import LowerLayer
-from engine.rules import Rule, naming
+from engine.rules import Rule, find_competition, naming
 from engine.threads import run_parts
 
 IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
@@ -121,8 +121,8 @@ def learn_features(
     Returns:
         The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
     """
-    winners = torch.full((len(latency), rule.competition().winners, 4), -1, dtype=torch.int32)
     competitor, weights, plasticity = _prepare_firing(layer, latency, rule)
+    winners = torch.full((len(latency), competitor.max_winners, 4), -1, dtype=torch.int32)
     rates = rates.astype(weights.rows.dtype)
     with naming(rule):
         learning.learn_features(latency.numpy(), targets, competitor, weights, plasticity, rates, winners.numpy())
@@ -200,11 +200,11 @@ def learn_together(
             and of the decision layer; None: the decision layer does not learn.
     """
     rule = lower.stage.rules[-1]
-    result = Result.silent(len(latency), upper.weight.dtype, rule.competition().winners)
     lower_rates, upper_rates = rates
     if upper_rates is None:
         upper_rates = NO_RATES
     competitor, weights, plasticity = _prepare_firing(lower, latency, rule)
+    result = Result.silent(len(latency), upper.weight.dtype, competitor.max_winners)
     geometry = competitor.geometry
     line = np.tile(competitor.start, geometry.out_width)
     indices = np.arange(geometry.features)
@@ -255,7 +255,7 @@ def _prepare_firing(layer, latency, rule):
     plasticity = make_plasticity(rule, array.dtype)
     transposed = transpose(array)
     rows = make_rows(transposed, geometry.stride)
-    winners, radius = rule.competition()
+    winners, radius = find_competition(rule)
     limit = array.dtype.type(allow_rounding(layer.threshold, array.dtype))
     start = np.zeros(geometry.stride, array.dtype)
     radius = min(radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
