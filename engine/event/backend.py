@@ -44,12 +44,11 @@ NO_RATES = np.empty((0, 1, 2))  # a layer decides and does not learn
 class Prepared(threading.local):
     """What is kept for the next call belongs to one thread, because it contains the memory of a call.
 
-    Attributes:
-        layers: {layer: (what it depends on beside the weights, the ``DecidingLayer`` of the last call)}.
+    layers: {layer: (what it depends on beside the weights, the ``DecidingLayer`` of the last call)}.
     """
 
     def __init__(self):
-        self.layers = WeakKeyDictionary()
+        self.layers: WeakKeyDictionary = WeakKeyDictionary()
 
 
 PREPARED = Prepared()

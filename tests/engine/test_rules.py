@@ -17,7 +17,7 @@ from support.refusals import refuses
 from engine.backends import BACKENDS
 from engine.decision import Outcome
 from engine.layers import Layer
-from engine.rules import RSTDP, RULES, STDP, Additive, MarginRule
+from engine.rules import RSTDP, RULES, STDP, Additive, Margin, MarginRule
 from engine.stages import SpikingConv
 from models import build_model
 from utils import ROOT
@@ -279,6 +279,43 @@ def test_an_impossible_verdict_is_refused(backend):
     for verdict in VERDICTS:
         with refuses("rule"):
             learn_chosen(backend, **verdict)
+
+
+def test_numbers_of_a_plasticity_that_change_between_batches_have_an_effect(monkeypatch):
+    """They need not be fields of the rule."""
+    margins = [0.0]
+    monkeypatch.setattr(MarginRule, "plasticity", lambda self, number=float: Margin(*map(number, (0, 1, margins[-1]))))
+    weight = weights(20, 6, 5, 5)
+    layers = [make_layer(backend, weight.clone(), padding=2, rule=MarginRule(rate=0.05)) for backend in BACKENDS]
+    for _ in range(3):
+        for layer in layers:
+            layer.learn_decisions(DIGITS[:20], GOLDEN["label"][:20], np.arange(20) // 2, np.random.default_rng(0))
+        torch.testing.assert_close(layers[0].weight, layers[1].weight, rtol=0, atol=1e-12)
+        margins.append(margins[-1] + 5)
+
+
+def test_a_competition_that_changes_with_each_call_is_read_once_for_a_batch(backend, monkeypatch):
+    """A kernel writes as many winners as there is memory for."""
+    numbers = iter([(2, 1), (5, 0), (1, 30)])  # of the declaration, and of two batches
+    monkeypatch.setattr(STDP, "competition", lambda self: next(numbers))
+    layer = Layer(SpikingConv(8, 5, threshold=10, rule=STDP(winners=1, radius=0)), 6, backend=backend)
+    for winners in (5, 1):
+        assert layer.learn_features(DIGITS[:4], layer.stage.rule).shape == (4, winners, 4)
+
+
+@pytest.mark.parametrize("found", [3, (2,), (2.0, 1.0), (0, 1), (1, -1)])
+def test_a_competition_without_two_whole_numbers_is_refused(found, monkeypatch):
+    monkeypatch.setattr(STDP, "competition", lambda self: found)
+    with refuses("winners"):
+        SpikingConv(8, 5, threshold=10, rule=STDP(winners=1, radius=0))
+
+
+def test_first_rates_that_lose_a_row_are_refused(monkeypatch):
+    """A kernel would read the rates of a punishment outside of their array."""
+    stage = SpikingConv(8, 5, threshold=10, rule=RSTDP())
+    monkeypatch.setattr(RSTDP, "first_rates", lambda self: np.ones(2))
+    with refuses("rates"):
+        Layer(stage, 6)
 
 
 def test_rates_without_a_row_are_refused():
