@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -53,6 +53,25 @@ class Attributes(Declared):
     encoder: Encoder = field(metadata={"form": "an encoder such as S1C1(time_steps=10)"})
     augmentation: Augmentation = field(metadata={"form": "an Augmentation(copies=8, turn=8)"})
     readout: float | None = ranged(0, MAX_VALUE, above=True)
+
+
+class Training(NamedTuple):
+    """What ``NetworkTrainer.steps``, whose arguments these are, trains on and how."""
+
+    train: LatencyDataset
+    validation: LatencyDataset | None
+    batch_size: int
+    seed: int
+    progress: Progress
+    copies: Sequence[Any]
+    folder: Path | None
+    teach: Callable[..., Iterable[Step]] | None
+
+    @property
+    def splits(self) -> list[tuple[LatencyDataset, str]]:
+        """The data sets, and what messages call them."""
+        found = [(self.train, "training")]
+        return found if self.validation is None else [*found, (self.validation, "validation")]
 
 
 class NetworkTrainer(StageGraph):
@@ -314,19 +333,26 @@ class NetworkTrainer(StageGraph):
                 phases without labels; ``patience``, a number of epochs of phases with labels without a better
                 validation accuracy. 0: never.
         """
-        progress = progress or Progress()
+        training = Training(
+            train,
+            validation,
+            check_number("batch_size", batch_size, 1),
+            check_number("seed", seed, 0),
+            progress or Progress(),
+            copies,
+            folder,
+            teach,
+        )
         self.check_epochs(epochs)
-        batch_size = check_number("batch_size", batch_size, 1)
-        seed = check_number("seed", seed, 0)
-        self._check_data(train, validation, copies)
+        self._check_data(training)
         lengths = Lengths(self.phases, epochs, len(train), **early)
+        progress = training.progress
         prepared = None
         try:
             while progress.phase < len(self.phases):
-                number = progress.phase
-                phase = self.phases[number]
+                phase = self.phases[progress.phase]
                 rows = progress.rows
-                ended_by = lengths.find_end(number, rows)
+                ended_by = lengths.find_end(progress.phase, rows)
                 if ended_by:
                     progress.finish_phase(ended_by)
                     if rows:  # it was not skipped
@@ -334,41 +360,48 @@ class NetworkTrainer(StageGraph):
                     continue
                 if phase is not prepared:
                     yield PhaseStep(phase)
-                    train.close_copies()  # of a phase before
-                    yield from self._prepare(phase, train, validation)
-                    if teach and phase.needs_labels:
-                        yield from teach(phase, train)
-                    if copies and phase.needs_labels:
-                        yield from self._prepare_copies(phase, train, copies, folder)
+                    yield from self._prepare(phase, training)
                     prepared = phase
-
-                count = lengths.count(number, rows)
-                title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
-                seeds = seed, number, progress.epoch
-                indices = train.select(phase)
-                images = len(train if indices is None else indices)
-                order = np.random.default_rng(seeds).permutation(images)
-                size = batch_size
-                if not phase.needs_labels and progress.epoch == 0:
-                    size = min(size, MAX_UNLABELLED)
-                batches = torch.from_numpy(order).split(size)
-                while progress.batch < len(batches):
-                    start = time.perf_counter()
-                    rng = np.random.default_rng((*seeds, progress.batch))
-                    below = self.input_name(phase.stages[0])
-                    inputs, labels = train.read(phase, below, batches[progress.batch], rng)
-                    learned = phase.learn(self, inputs.to(self.device), labels, progress.epoch, rng)
-                    progress.add(learned, dict(self.named_layers(phase.stages)))
-                    progress.batch += 1
-                    progress.seconds += time.perf_counter() - start
-                    done = min(progress.batch * size, images)
-                    yield BatchStep(phase, title, done, images, learned, count)
-
-                wins = progress.wins
-                self._finish_epoch(phase, progress, images, validation)
-                yield EpochStep(phase, wins, progress.history[-1])
+                yield from self._learn_epoch(phase, training, lengths.count(progress.phase, rows))
         finally:
             train.close_copies()
+
+    def _prepare(self, phase: Phase, training: Training) -> Iterator[Step]:
+        """Compute the maps that a phase reads, and give it labels and copies."""
+        training.train.close_copies()  # of a phase before
+        yield from self._prepare_maps(phase, training)
+        if training.teach and phase.needs_labels:
+            yield from training.teach(phase, training.train)
+        if training.copies and phase.needs_labels:
+            yield from self._prepare_copies(phase, training)
+
+    def _learn_epoch(self, phase: Phase, training: Training, count: int) -> Iterator[Step]:
+        """Learn the rest of an epoch, batch by batch. count: how many epochs the phase has."""
+        train = training.train
+        progress = training.progress
+        title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
+        seeds = training.seed, progress.phase, progress.epoch
+        indices = train.select(phase)
+        images = len(train if indices is None else indices)
+        order = np.random.default_rng(seeds).permutation(images)
+        size = training.batch_size
+        if not phase.needs_labels and progress.epoch == 0:
+            size = min(size, MAX_UNLABELLED)
+        batches = torch.from_numpy(order).split(size)
+        while progress.batch < len(batches):
+            start = time.perf_counter()
+            rng = np.random.default_rng((*seeds, progress.batch))
+            below = self.input_name(phase.stages[0])
+            inputs, labels = train.read(phase, below, batches[progress.batch], rng)
+            learned = phase.learn(self, inputs.to(self.device), labels, progress.epoch, rng)
+            progress.add(learned, dict(self.named_layers(phase.stages)))
+            progress.batch += 1
+            progress.seconds += time.perf_counter() - start
+            done = min(progress.batch * size, images)
+            yield BatchStep(phase, title, done, images, learned, count)
+        wins = progress.wins
+        self._finish_epoch(phase, progress, images, training.validation)
+        yield EpochStep(phase, wins, progress.history[-1])
 
     @property
     def learns_from_copies(self) -> bool:
@@ -376,11 +409,9 @@ class NetworkTrainer(StageGraph):
         supervised = {phase.stages for phase in self.phases if phase.needs_labels}
         return supervised == {(self.decision,)} and not self.declaration[self.find_decision()].fires
 
-    def _check_data(self, train, validation, copies) -> None:
+    def _check_data(self, training: Training) -> None:
         """Raise InputError if data sets do not fit the network."""
-        for data, split in ((train, "training"), (validation, "validation")):
-            if data is None:
-                continue
+        for data, split in training.splits:
             data.maps = self.check_maps(data.maps)
             count = len(next(iter(data.maps.values())))
             if not count:
@@ -391,10 +422,10 @@ class NetworkTrainer(StageGraph):
                 data.labelled = check_indices(data.labelled, len(data))
                 used = used[data.labelled]
             check_labels(used, len(used), self.num_classes)
-        if copies:
-            self._check_copies(train, copies)
+        if training.copies:
+            self._check_copies(training.train, training.copies)
 
-    def _check_copies(self, train, copies) -> None:
+    def _check_copies(self, train: LatencyDataset, copies: Sequence[Any]) -> None:
         """Raise InputError if moved copies do not fit the network or the labelled images. One image of each is read."""
         if not self.learns_from_copies:
             raise InputError(f"augmented images have no spike times, which {self.name} learns from")
@@ -407,27 +438,26 @@ class NetworkTrainer(StageGraph):
                 wanted = f"{(images, *shape)}, as the images that have labels"
                 raise InputError(f"copy {number} must be {wanted}, not {given}")
 
-    def _prepare_copies(self, phase, train, copies, folder) -> Iterator[Step]:
+    def _prepare_copies(self, phase: Phase, training: Training) -> Iterator[Step]:
         """Compute the maps of moved copies that the phase reads."""
+        copies = training.copies
         target = self.input_name(phase.stages[0])
         neurons = math.prod(self.shapes(*copies[0][:1].shape[2:])[target])
         size = len(copies) * len(copies[0]) * math.ceil(neurons / 8)
         for number, moved in enumerate(copies, start=1):
-            computed: dict[str, LatencyMap] = {}
-            file = open_storage(size, folder)
+            computed: dict[str, Any] = {}  # packed as bits
+            file = open_storage(size, training.folder)
             for done in self.propagate({INPUT: moved}, [target], computed, bits=True, file=file):
                 yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
-            train.copies.append(computed[target])
+            training.train.copies.append(computed[target])
 
-    def _prepare(self, phase, train, validation) -> Iterator[Step]:
+    def _prepare_maps(self, phase: Phase, training: Training) -> Iterator[Step]:
         """Compute the maps that the phase reads. Keep only maps that this or a later phase reads."""
         inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
         first = list(self.phases).index(phase)
         target = inputs[first]
         targets = set(inputs[first:])
-        for data, split in ((train, "training"), (validation, "validation")):
-            if data is None:
-                continue
+        for data, split in training.splits:
             computed = self.between(data.maps, [target])
             learning = set(phase.stages)  # they change the maps that are computed through them
             known = [name for name in (*data.maps, *computed) if learning.isdisjoint(self.between([INPUT], [name]))]
