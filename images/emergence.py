@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw
 from imagesets import load
 from models import build_model
 from network_trainer import LatencyDataset
-from report.emergence import MAX_FEATURES, compute_emergence, copy_features
-from report.sheets import INK, MARGIN, load_font, make_mosaic, shade
+from report.colors import INK
+from report.emergence import SHOWN_FEATURES, compute_emergence, copy_features
+from report.sheets import MARGIN, load_font, make_mosaic, shade
 
 PATH = Path(__file__).with_name("emergence.gif")
 IMAGES = 4000
@@ -34,7 +35,7 @@ def main() -> None:
         if step.kind == "batch":
             moments[step.done] = copy_features(s1)
     images, features = compute_emergence(model, {"s1": moments}, model.encoder.polarity)["s1"]
-    tiles = shade(np.concatenate(features), MAX_FEATURES)
+    tiles = shade(np.concatenate(features), SHOWN_FEATURES)
     tiles = ((tiles / 255 * LEVELS).round() / LEVELS * 255).astype(np.uint8).repeat(ZOOM, 1).repeat(ZOOM, 2)
     frames = []
     for count, shown in zip(images, np.split(tiles, len(features)), strict=False):  # the last moment is the end
@@ -42,8 +43,8 @@ def main() -> None:
         frame = Image.new("L", (mosaic.width + 2 * MARGIN, mosaic.height + TOP + MARGIN), "white")
         frame.paste(mosaic, (MARGIN, TOP))
         brush = ImageDraw.Draw(frame)
-        brush.text((MARGIN, 10), "30 features of s1, by STDP", INK[0], load_font(15, "-Bold"))
-        brush.text((frame.width - MARGIN, 10), f"{count:,} images", INK[0], load_font(15), "ra")
+        brush.text((MARGIN, 10), "30 features of s1, by STDP", INK, load_font(15, "-Bold"))
+        brush.text((frame.width - MARGIN, 10), f"{count:,} images", INK, load_font(15), "ra")
         frames.append(frame)
     durations = [MILLISECONDS] * (len(frames) - 1) + [LAST]
     frames[0].save(PATH, save_all=True, append_images=frames[1:], duration=durations, loop=0)
