@@ -95,6 +95,7 @@ class NetworkTrainer(StageGraph):
         image_size: (height, width) of the input, which every kernel must fit; None: any, and (28, 28) for networks with
             a ``SpikingDense`` stage, which depend on it.
         saved: the stages of a checkpoint, which replace those of the declaration and may have fields without effect.
+            Then there are no ``overrides``.
 
     Raises InputError if the stages do not fit each other or cannot be trained, or if the weights do not fit in memory.
     """
@@ -140,6 +141,8 @@ class NetworkTrainer(StageGraph):
         self.image_size = height, width
         backend = choose_backend(backend, device)
         declaration = check_stages(self.build(num_classes))
+        if saved and overrides:
+            raise InputError("overrides change the declared stages of a network, not those of a checkpoint (saved)")
         if changes := saved or overrides:
             declaration = check_stages(set_fields(declaration, changes))
         if not saved:
