@@ -73,7 +73,7 @@ class Declared:
     def __post_init__(self):
         for item, hint in typed_fields(type(self)):  # type: ignore[arg-type]  # likewise
             value = to_field(getattr(self, item.name))
-            object.__setattr__(self, item.name, value)
+            vars(self)[item.name] = value  # the record is frozen
             if not fits(value, hint):
                 form = item.metadata.get("form") or formatannotation(hint)
                 raise InputError(f"{item.name} must be {form}, not {value!r}")

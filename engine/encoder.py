@@ -122,7 +122,7 @@ class Encoder(Declared):
                 wanted = "a dense tensor of finite numbers, such as torch.from_numpy(array) or torch.tensor(number)"
                 raise InputError(f"{type(self).__name__}.fit must return {wanted} as {name!r}, not {fault}")
         fitted = copy(self)
-        object.__setattr__(fitted, "state", dict(tensors))
+        vars(fitted)["state"] = dict(tensors)  # the record is frozen
         return fitted
 
     def check_images(self, images: np.ndarray | torch.Tensor) -> np.ndarray:

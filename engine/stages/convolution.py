@@ -169,8 +169,7 @@ class Branches(Stage):
     reads_times: ClassVar[bool] = False
 
     def __init__(self, *branches: SpikingConv, inputs: str | Sequence[str] = ()):
-        object.__setattr__(self, "branches", branches)
-        object.__setattr__(self, "inputs", inputs)
+        vars(self).update(branches=branches, inputs=inputs)  # the record is frozen
         self.__post_init__()
 
     def __post_init__(self):

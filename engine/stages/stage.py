@@ -73,7 +73,7 @@ class Stage(Declared):
     def __post_init__(self):
         if isinstance(self.inputs, Iterable):
             inputs = (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs)
-            object.__setattr__(self, "inputs", inputs)
+            vars(self)["inputs"] = inputs  # the record is frozen
         super().__post_init__()
         if len(set(self.inputs)) < len(self.inputs):
             raise InputError(f"inputs are the names of stages, each once; not {self.inputs}")
