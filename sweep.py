@@ -7,8 +7,8 @@ same command continues a sweep that was stopped.
 import sys
 from pathlib import Path
 
-from errors import InputError
-from training.command import command_line, prepare_start, print_output, warn
+from errors import InputError, warn
+from training.command import command_line, prepare_start, print_output
 
 if __name__ == "__main__":
     prepare_start()

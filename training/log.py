@@ -14,8 +14,7 @@ from engine.compiled import announcements, counts
 from engine.decision import Outcome
 from engine.lengths import Lengths
 from engine.progress import COLUMNS, Progress, Row
-from errors import InputError, drawing
-from training.command import discard_output, warn
+from errors import InputError, discard_output, drawing, warn
 from utils import write_csv
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from engine.augmentation import Augmentation
 from engine.encoder import Encoder
 from engine.lengths import EARLY, WITH_LABELS, Lengths
 from engine.plugins import PLUGINS
+from engine.progress import Progress
 from errors import InputError
 from imagesets import DataSet
 from imagesets.data_set import CHARACTERS, find_reader, make_absolute
 from imagesets.pictures import MAX_BLACK, find_border
 from models import model_class
-from network_trainer import NetworkTrainer, Progress
+from network_trainer import NetworkTrainer
 from report.summary import summarize
 from run_folder import RunFolder
 from training.changes import compare_backends, compare_code

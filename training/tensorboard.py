@@ -21,8 +21,9 @@ from torch.utils.tensorboard import SummaryWriter
 from engine.decision import Outcome
 from engine.encoder import Encoder
 from engine.layers import Layer
+from engine.phases import Phase
 from engine.progress import COLUMNS, Row
-from network_trainer import NetworkTrainer, Phase, compute_convergence
+from network_trainer import NetworkTrainer, compute_convergence
 from report.channels import name_scales
 from report.sheets import draw_filters
 from run_folder import read_text
