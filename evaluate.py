@@ -29,7 +29,7 @@ from report.exports.draw import DRAWN, write_drawing_page
 from report.exports.nir import write_nir
 from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
-from report.report import Report, collect_results
+from report.report import Report
 from run_folder import LATEST, RunFolder, read_header, write_start
 from training.changes import digest_code
 from training.checkpoint import Checkpoint, RunRecord
@@ -108,7 +108,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         latencies=latencies,
         class_names=data.class_names,
         title=title,
-        evaluations={"test": evaluation},
+        evaluations={("test", ""): evaluation},
         facts=facts,
         shown=indices,
         names=data.name_images("test", tested.indices),
@@ -132,7 +132,7 @@ def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork])
     evaluation, comparison, lines = compare_networks(networks, tested.images, tested.labels)
     diagnosis = [*evaluation.describe_balance(data.class_names, "test images")]
     facts |= {**comparison, "diagnosis": diagnosis}
-    write_json(folder / "results.json", collect_results({"test": evaluation}, facts))
+    write_json(folder / "results.json", {"test": evaluation.metrics, **facts})
     names = data.name_images("test", tested.indices)
     evaluation.write_predictions(folder / "predictions.csv", data.class_names, names)
     log.info(f"{name} on {data.name}, test images: {evaluation.describe()}")

@@ -184,6 +184,10 @@ class Evaluation:
         write_csv(path, rows)
 
 
+# {(split, weights): evaluation}. weights: "best", "last" or, if evaluate.py tests those of a checkpoint, "".
+Evaluations = Mapping[tuple[str, str], Evaluation]
+
+
 def evaluate_predictions(labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> dict:
     """Compute all metrics of an evaluation, as numbers and lists that ``json`` can write.
 

@@ -29,7 +29,7 @@ from report import figures, sheets
 from report.activation_maps import find_neurons
 from report.channels import describe_features, name_channels, name_scales
 from report.emergence import Emergence, Moments, compute_emergence
-from report.evaluation import TIMED, Evaluation, compute_roc_curves
+from report.evaluation import TIMED, Evaluation, Evaluations, compute_roc_curves
 from report.preferred import compute_preferred_features
 from utils import copy_plain
 
@@ -55,7 +55,7 @@ class Report:
         latencies: the encoded images, uint8 (N, C, H, W): a tensor, or ``PackedLatencies``.
         title: network, data set, seed and epoch of the weights.
         split: the split of the images: "test" or "validation".
-        evaluations: {"test", or "test.best", …: evaluation}; {} if the network has no decision stage.
+        evaluations: see ``Evaluations``; {} if the network has no decision stage.
         facts: what results.json contains beside the scores.
         shown: indices in ``images`` of the images whose activation maps are saved.
         maps: the folder of the activation maps, in the folder of the run.
@@ -74,7 +74,7 @@ class Report:
     class_names: Sequence[str]
     title: str
     split: str = "test"
-    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    evaluations: Evaluations = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     shown: np.ndarray | Sequence[int] = ()
     maps: str = "maps"
@@ -87,7 +87,7 @@ class Report:
     @property
     def evaluation(self) -> Evaluation | None:
         """The evaluation of ``images``; None if the network has no decision stage."""
-        return self.evaluations.get(f"{self.split}.best", self.evaluations.get(self.split))
+        return self.evaluations.get((self.split, "best"), self.evaluations.get((self.split, "")))
 
     @cached_property
     def emergence(self) -> Emergence:
@@ -296,13 +296,12 @@ def draw_figures(folder: Path, report: Report, formats: Sequence[str] = ()) -> l
     return lost
 
 
-def collect_results(evaluations: Mapping[str, Evaluation], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of results.json: the evaluations {"test.best": …} as nested dicts, and ``facts``."""
+def collect_results(evaluations: Evaluations, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of results.json: the scores {"test": {"best": …}, …} or {"test": …}, and ``facts``."""
     content: dict = {}
-    for key, evaluation in evaluations.items():
-        *outer, last = key.split(".")
-        scores = content
-        for name in outer:
-            scores = scores.setdefault(name, {})
-        scores[last] = evaluation.metrics
+    for (split, weights), evaluation in evaluations.items():
+        if weights:
+            content.setdefault(split, {})[weights] = evaluation.metrics
+        else:
+            content[split] = evaluation.metrics
     return {**content, **facts}

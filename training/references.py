@@ -20,7 +20,7 @@ from models import build_model
 from models.control2026 import LEVELS
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.diagnosis import Finding, is_near_chance
-from report.evaluation import Accuracy, Evaluation
+from report.evaluation import Accuracy, Evaluations
 from training.checkpoint import best_weights
 from training.data import Split, Splits
 
@@ -55,7 +55,7 @@ def measure_references(splits: Splits, encoder: Encoder, model: NetworkTrainer, 
 
 
 def compare_with_references(
-    measured: Mapping[str, dict], evaluations: Mapping[str, Evaluation], model: NetworkTrainer, colours: int
+    measured: Mapping[str, dict], evaluations: Evaluations, model: NetworkTrainer, colours: int
 ) -> Iterator[Finding]:
     """Yield the accuracies of the references, and whether the network reaches more than the best of them.
 
@@ -75,10 +75,10 @@ def compare_with_references(
     text += f" of {count:,} {split} images"
     if CONTROL not in accuracies and model.name != CONTROL:
         text += f" ({CONTROL} cannot be trained on images of this size)"
-    if f"{split}.best" not in evaluations:
+    if (split, "best") not in evaluations:
         yield Finding(text)
         return
-    network = evaluations[f"{split}.best"].accuracy
+    network = evaluations[split, "best"].accuracy
     best = max(accuracies.values())
     text += f"; the network reaches {network}"
     if network.count > count:

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.channels import name_channels
 from report.diagnosis import Finding, compare_splits
-from report.evaluation import Evaluation, measure_decision_time
+from report.evaluation import Evaluation, Evaluations, measure_decision_time
 from report.operations import count_operations
 from report.page import PAGE, load_template, write_page
 from report.report import Report, collect_results, draw_figures
@@ -78,7 +78,7 @@ def report_run(run: Run, report: Report) -> None:
         run.log.info("a dry run: accuracies of a few images are no results")
 
 
-def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluation]) -> Report:
+def make_report(run: Run, latencies: LatencyMap, evaluations: Evaluations) -> Report:
     """Return the report on a network that has the best weights, after its diagnosis. latencies: of the scored split."""
     plan = run.plan
     split = plan.settings.scored_split
@@ -119,11 +119,11 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: dict[str, Evaluati
     )
 
 
-def evaluate(run: Run, tested: LatencyDataset) -> dict[str, Evaluation]:
+def evaluate(run: Run, tested: LatencyDataset) -> Evaluations:
     """Evaluate the last weights, which the network has, and the best weights. tested: the split that is scored.
 
-    Returns {"test.last", "test.best" and, if an epoch is the best, "validation.best"}. If the test images are not read:
-    {"validation.last", "validation.best"}. Without a decision stage: {}.
+    Returns those of ("test", "last"), ("test", "best") and, if an epoch is the best, ("validation", "best"). If the
+    test images are not read: of ("validation", "last") and ("validation", "best"). Without a decision stage: {}.
     """
     model = run.plan.model
     if model.decision is None:
@@ -135,20 +135,20 @@ def evaluate(run: Run, tested: LatencyDataset) -> dict[str, Evaluation]:
     below = model.input_name(phase.stages[0])
     maps = {below: model.map_of(tested.maps, below)}  # the same for the last and for the best weights
     last = Evaluation(*model.decide(maps), tested.labels)
-    evaluations = {f"{split}.best": last, f"{split}.last": last}
+    evaluations = {(split, "best"): last, (split, "last"): last}
     if best is None or validation is None:  # no epoch is the best without validation images or epochs with labels
         return evaluations
     with best_weights(model, best):
         if best["phase"] != phase.name:  # a later phase has trained stages below
             maps = tested.maps
             validation = run.encode_split("validation")
-        evaluations[f"{split}.best"] = Evaluation(*model.decide(maps), tested.labels)
+        evaluations[split, "best"] = Evaluation(*model.decide(maps), tested.labels)
         if split == "test":
-            evaluations["validation.best"] = Evaluation(*model.decide(validation.maps), validation.labels)
+            evaluations["validation", "best"] = Evaluation(*model.decide(validation.maps), validation.labels)
     return evaluations
 
 
-def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> dict[str, dict]:
+def diagnose_decisions(run: Run, evaluations: Evaluations) -> dict[str, dict]:
     """Log the comparison of the network with its references, and what its accuracies hide. Returns the references."""
     plan = run.plan
     references = {}
@@ -158,17 +158,16 @@ def diagnose_decisions(run: Run, evaluations: dict[str, Evaluation]) -> dict[str
     else:
         run.log.info("the network is not compared with its references (--no-references)")
     texts: list[str] = []
-    for key, evaluation in evaluations.items():
-        split, _, weights = key.partition(".")
+    for (split, weights), evaluation in evaluations.items():
         if weights == "best":
             texts += evaluation.describe_balance(plan.splits.data.class_names, f"{split} images")
     run.log_findings(map(Finding, texts))
     if texts:
         command = join_words(["python", "-m", "results.scripts.balanced", str(run.folder), *list_plugins()])
         run.log.info(f"a logistic regression on the features, in which classes count equally: {command}")
-    if {"validation.best", "test.best"} <= evaluations.keys():
-        pair = evaluations["validation.best"].balanced_accuracy, evaluations["test.best"].balanced_accuracy
-        run.log_findings(compare_splits(*pair))
+    keys = ("validation", "best"), ("test", "best")
+    if evaluations.keys() >= {*keys}:
+        run.log_findings(compare_splits(*(evaluations[key].balanced_accuracy for key in keys)))
     return references
 
 
@@ -207,7 +206,7 @@ def collect_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def log_scores(run: Run, evaluations: Mapping[str, Evaluation]) -> None:
+def log_scores(run: Run, evaluations: Evaluations) -> None:
     """Log the scores. Those of a dry run, which are of a few images, are not printed."""
     if best := run.progress.best:
         text = f"best on the validation set: epoch {best['epoch']} of {best['phase']}"
@@ -219,9 +218,8 @@ def log_scores(run: Run, evaluations: Mapping[str, Evaluation]) -> None:
         run.log.info(f"no scores: {NO_SCORES}")
     if run.plan.settings.dry_run:
         return
-    for key, evaluation in evaluations.items():
-        split, which = key.split(".")
-        run.log.info(f"{split:<10} {which}  {evaluation.describe()}")
+    for (split, weights), evaluation in evaluations.items():
+        run.log.info(f"{split:<10} {weights}  {evaluation.describe()}")
 
 
 def report_test(
@@ -245,8 +243,7 @@ def report_test(
     if len(shown):
         saved = report.model, report.latencies[shown], report.labels, shown, maps, names
         log.info_all(save_activation_maps(*saved, draw=draw, channels=name_channels(report.encoder)))
-    for key, evaluation in report.evaluations.items():
-        split, _, weights = key.partition(".")
+    for (split, weights), evaluation in report.evaluations.items():
         if weights != "last":
             log.board.log_scores(split, evaluation.metrics, step)
     log.board.log_pictures("maps", maps, step)

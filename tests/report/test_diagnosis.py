@@ -284,7 +284,7 @@ def test_other_proportions_of_the_classes_alone_are_not_another_kind(tested, cou
         decisions = []
         for number, (images, correct) in enumerate(classes.items()):
             decisions += correct * [number] + (images - correct) * [(number + 1) % 4]
-        evaluations[f"{split}.best"] = Evaluation(torch.tensor(decisions), torch.zeros(len(labels), 4), labels)
+        evaluations[split, "best"] = Evaluation(torch.tensor(decisions), torch.zeros(len(labels), 4), labels)
     run = MagicMock()
     run.plan.settings.references = False
     run.log_findings = lambda findings: texts.extend(each.text for each in findings)

@@ -71,7 +71,7 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 20)
     model = build_model("mozafari2018")
     evaluation = Evaluation(*model.decide(latencies), LABELS)
-    report = make_report(model, evaluations={"test": evaluation})
+    report = make_report(model, evaluations={("test", ""): evaluation})
     report_test(report, tmp_path, RunLog(tmp_path), draw=False)
     assert files_in(tmp_path) == {"results.json", "predictions.csv"}
     report_test(replace(report, shown=np.array([3])), tmp_path, RunLog(tmp_path))
@@ -100,7 +100,7 @@ def test_errors_of_all_classes_are_shown_in_proportion(make_report, monkeypatch)
     labels = np.repeat([0, 1, 2], [60, 0, 20])
     evaluation = SimpleNamespace(labels=labels, predictions=np.where(np.arange(80) % 7, 1, -1))
     monkeypatch.setattr(figures, "draw_errors", lambda *drawn: drawn)
-    shown = make_report(build_model("mozafari2018"), evaluations={"test": evaluation})
+    shown = make_report(build_model("mozafari2018"), evaluations={("test", ""): evaluation})
     files = [f"{index}.png" for index in range(80)]
     shown = replace(shown, images=np.zeros((80, 28, 28), np.uint8), names=files)
     ((_, (_, indices, of_shown, *_, names)),) = report.errors(shown, "")

@@ -26,7 +26,7 @@ def measure(plan):
 
 def compare(plan, measured, network):
     """The one finding on the validation images. network: the accuracy of the network, or None."""
-    evaluations = {"validation.best": SimpleNamespace(accuracy=network)} if network else {}
+    evaluations = {("validation", "best"): SimpleNamespace(accuracy=network)} if network else {}
     (found,) = references.compare_with_references(measured, evaluations, plan.model, plan.splits.data.colours)
     return found
 
