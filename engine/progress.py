@@ -1,6 +1,6 @@
 """The progress of a training, the rows of its history, and the steps that ``NetworkTrainer.steps`` yields."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
@@ -30,10 +30,11 @@ def column(*about: Any, default: Any = None) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Mapping):
+class Row:
     """An epoch in the history of a training. A value that does not apply to its phase is None.
 
-    ``row["phase"]`` is ``row.phase``. ``values``: {name: what this function with ``@after_epoch`` has computed}.
+    ``row["phase"]`` is ``row.phase``, and ``dict(row)`` has all of them. ``values``: {name: what this function with
+    ``@after_epoch`` has computed}.
     """
 
     step: int = column("epochs of all phases, from 1", default=MISSING)
@@ -73,7 +74,7 @@ class Row(Mapping):
     ltp_rate: float | None = column("rate of potentiation after the epoch; for R-STDP, of a reward")
     ltd_rate: float | None = column("rate of depression, likewise")
     seconds: float = column("time of the epoch", ("seconds", ".1f"), default=0.0)
-    values: dict[str, Any] = field(default_factory=dict)  # type: ignore[assignment]  # hides Mapping's; checkpoints and plugins name it
+    values: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_labels(self) -> bool:
@@ -83,11 +84,11 @@ class Row(Mapping):
     def __getitem__(self, name: str) -> Any:
         return vars(self)[name]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(vars(self))
+    def get(self, name: str, default: Any = None) -> Any:
+        return vars(self).get(name, default)
 
-    def __len__(self) -> int:
-        return len(vars(self))
+    def keys(self) -> Iterable[str]:
+        return vars(self).keys()
 
 
 COLUMNS = {item.name: item.metadata["column"] for item in fields(Row) if item.metadata}  # in the order of metrics.csv

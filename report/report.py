@@ -59,8 +59,8 @@ class Report:
         facts: what results.json contains beside the scores.
         shown: indices in ``images`` of the images whose activation maps are saved.
         maps: the folder of the activation maps, in the folder of the run.
-        history: rows of the run. ``row["values"]`` contains the values of functions with ``@after_epoch``, by their
-            names; it is {} if there are none.
+        history: rows of the run. ``row.values`` contains the values of functions with ``@after_epoch``, by their names;
+            it is {} if there are none.
         copies: the moved copies of the training images, from which the network learned.
         moments, convergences: of the first epochs, see ``training/recorders/moments.py``.
         names: of the images, see ``DataSet.name_images``.
@@ -123,7 +123,7 @@ def after_epoch(compute: Callable) -> Callable:
 
     The function takes the network, which it must not change, and the epoch's row of the history. It returns plain JSON:
     dicts with str as keys, lists, str, int, finite float, bool or None, at most 100 of them in each other. The history
-    keeps it in ``row["values"]``, also in ``last.safetensors``.
+    keeps it in ``row.values``, also in ``last.safetensors``.
 
     Raises InputError if another function computes values of this name.
     """
@@ -140,7 +140,7 @@ def compute_values(model: NetworkTrainer, row: Row) -> tuple[dict[str, Any], lis
     lost = []
     for name, compute in VALUES.items():
         try:
-            values[name] = copy_plain(compute(model, dict(row)))
+            values[name] = copy_plain(compute(model, row))
         except Exception as error:  # of a user's own function, or its values are not plain JSON
             lost.append(f"there are no values {name} of this epoch: {describe_error(error)}")
     return values, lost
