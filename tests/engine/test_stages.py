@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.golden_traces import GOLDEN
 from support.refusals import assert_refuses, refuses
+from torch.nn import functional as F
 
 import evaluate
 import train
@@ -207,3 +208,39 @@ def test_a_stage_without_a_computation_and_a_convolution_of_ones_own_are_refused
         build_model("mozafari2018", overrides={"c1": Nothing()})
     with refuses("weights"):
         build_model("mozafari2018", overrides={"s1": declare_larger()(30, 5, padding=2, threshold=15)})
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3), st.integers(0, 999))
+def test_pooling_and_inhibition_take_the_spikes_of_a_rank(height, width, size, padding, seed):
+    """Lines and columns that do not fill a window are dropped; what is padded is silent."""
+    assume(2 * padding <= size <= min(height, width) + 2 * padding)
+    rng = np.random.default_rng(seed)
+    rank = 1 if padding else int(rng.integers(size**2)) + 1
+    latency = torch.from_numpy(rng.integers(0, 16, (2, 3, height, width), np.uint8))
+    spikes = F.pad(latency, (padding,) * 4, value=15)
+    expected = spikes.unfold(2, size, size).unfold(3, size, size).flatten(4).sort(4).values[..., rank - 1]
+    stage = Pool(size, padding=padding, rank=rank)
+    for backend in BACKENDS:
+        assert torch.equal(Operation(stage, 3, 15, backend).fire(latency), expected)
+    latency, share = latency % 6, 1 - rng.random()  # six different times: many are equal
+    earlier = (latency[:, None] < latency[:, :, None]).sum(2)  # how many features spike before each spike
+    expected = torch.where(earlier < share * 3, latency, 5)
+    for backend in BACKENDS:
+        assert torch.equal(Operation(Inhibit(share), 3, 5, backend).fire(latency), expected)
+
+
+def test_a_share_of_features_passes_whatever_the_rounding():
+    """The shares of 100 different times that are whole hundredths; 0.07 · 100 is 7.000000000000001 in floats."""
+    latency = torch.arange(100, dtype=torch.uint8).reshape(1, 100, 1, 1)
+    for percent in range(1, 101):
+        passed = Operation(Inhibit(percent / 100), 100, 100).fire(latency)
+        assert int((passed < 100).sum()) == percent
+
+
+def test_a_tiny_share_passes_the_first_spikes():
+    """k = ⌈share · F⌉ is 1 of 3 features, however small the share."""
+    latency = torch.tensor([[3, 5], [1, 5], [2, 4]], dtype=torch.uint8).reshape(1, 3, 1, 2)
+    for backend in BACKENDS:
+        passed = Operation(Inhibit(1e-12), 3, 15, backend).fire(latency)
+        assert passed[0, :, 0].tolist() == [[15, 15], [1, 15], [15, 4]]

@@ -11,7 +11,6 @@ from support.run_folders import files_in
 from models import build_model
 from report.activation_maps import find_neurons, save_activation_maps
 from report.sheets import POTENTIAL_COLORS, SILENCE, draw_decision, draw_maps, make_color_table
-from training.plan import choose_images
 
 DIGITS = "0123456789"
 DARKEST = make_color_table("plasma", 15)[0]
@@ -104,10 +103,3 @@ def test_a_picture_of_potentials():
     assert count_pixels(picture, make_color_table("Oranges", POTENTIAL_COLORS)[0]) == 3 * zoom**2  # the rest of its map
     silent = draw_decision(potentials * 0, "abc", "title")
     assert count_pixels(silent, make_color_table("Oranges", POTENTIAL_COLORS)[0]) == 0
-
-
-def test_choose_images():
-    labels = np.array([2, 0, 2, 0, 2, 1])
-    assert choose_images(labels, 2).tolist() == [1, 3, 5, 0, 2]
-    assert choose_images(torch.from_numpy(labels), 1).tolist() == [1, 5, 0]
-    assert choose_images(labels, 0).tolist() == []

@@ -15,7 +15,9 @@ import sys
 from types import UnionType
 from typing import get_args, get_origin
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.command import DIGITS, FEW_DIGITS, read_csv, start, start_evaluation
@@ -29,7 +31,7 @@ from run_folder import FORMAT
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.data import load_data
 from training.parsing import CODE, LEARNING, ROUNDING, make_parser, read_pairs, read_value, setting, to_words
-from training.plan import resolve
+from training.plan import choose_images, resolve
 from training.settings import EvaluateSettings, SweepSettings, TrainSettings
 from utils import ROOT
 
@@ -344,3 +346,10 @@ def test_the_program_reads_every_setting():
     read = {*find_read_settings(), *EARLY}
     for command in (TrainSettings, EvaluateSettings, SweepSettings):
         assert command.declared().keys() <= read
+
+
+def test_choose_images():
+    labels = np.array([2, 0, 2, 0, 2, 1])
+    assert choose_images(labels, 2).tolist() == [1, 3, 5, 0, 2]
+    assert choose_images(torch.from_numpy(labels), 1).tolist() == [1, 5, 0]
+    assert choose_images(labels, 0).tolist() == []
