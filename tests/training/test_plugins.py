@@ -162,7 +162,6 @@ def raising(network, row):
 
 @after_epoch
 def arrays(network, row):
-    row["phase"] = network.phases[0]
     return np.zeros(2)
 
 
