@@ -245,7 +245,7 @@ class NetworkTrainer(StageGraph):
 
     def predict(self, latencies: LatencyMap | Mapping[str, LatencyMap]) -> torch.Tensor:
         """Return the decided classes, int64 (N,), -1 for silence."""
-        return self.decide(latencies)[0]
+        return self.decide(latencies, needs_scores=False)[0]
 
     def evaluate(self, latencies: LatencyMap | Mapping[str, LatencyMap], labels: Any) -> Outcome:
         """Classify the images and compare the decisions with the labels. The network does not change."""
