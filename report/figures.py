@@ -403,19 +403,27 @@ def draw_errors(
     decided = [f"{names[label]}{arrow}{names[prediction]}" for label, prediction in pairs]
     width = max(1.05, LETTER * (longest + 3))
     columns = max(1, min(10, shown, int(14 / width)))
-    figure, grid = create_panels(shown, columns, width, 1.35 if longest <= 3 else 1.55, title)
-    figure.get_layout_engine().set(h_pad=0.05)  # type: ignore[union-attr, call-arg]  # the engine of ``create_figure``
-    for axes, image, index, file, text, prediction in zip(
-        grid, images, indices, files or indices, decided, predictions, strict=True
-    ):
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axes.set_axis_off()
+    below = 0.26 if files else 0.16  # inches, as width and height
+    height = (1.19 if longest <= 3 else 1.39) + below
+    lines = max(1, math.ceil(shown / columns))
+    figure = create_figure(width * columns + 0.3, height * lines + 0.5, title)
+    axes = figure.add_subplot(aspect="equal")  # one for all images: axes of their own take four times as long
+    axes.set_axis_off()
+    rows = zip(images, indices, files or indices, decided, predictions, strict=True)
+    for number, (image, index, file, text, prediction) in enumerate(rows):
+        tall = len(image) / image.shape[1]
+        side = min(width - 0.08, 0.95 / tall) / 2
+        x = (number % columns + 0.5) * width
+        bottom = (number // columns + 1) * height - below
+        top = bottom - 2 * side * tall
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(x - side, x + side, bottom, top))
         color = GREY if prediction == SILENT else INK
-        axes.set_title(text, color=color, loc="center", pad=3)
+        axes.text(x, top - 0.03, text, color=color, ha="center", va="bottom")
         about = f"image {index}"
         if isinstance(file, str):
             about += f"\n{Path(file).name[-NAME_LENGTH:]}"
-        axes.text(0.5, -0.03, about, transform=axes.transAxes, ha="center", va="top", fontsize=6.5, color=GREY)
+        axes.text(x, bottom + 0.03, about, ha="center", va="top", fontsize=6.5, color=GREY)
+    axes.set(xlim=(0, width * columns), ylim=(height * lines, 0))
     count = f"{total or 'no'} error{'s' * (total != 1)}"
     if shown < total:
         count = f"{shown} of {total:,} errors"
