@@ -1,7 +1,7 @@
 """Activation maps: the first spikes of every stage for some images, as pictures and as arrays."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -58,13 +58,14 @@ def save_activation_maps(
         class_name = class_names[labels[index]]
         label = re.sub(r"[^\w-]", "-", class_name[:FILE_NAME_LENGTH])  # the class "T-shirt/top" becomes "T-shirt-top"
         file = f"{index:05d}_label-{label}"
-        maps = {name: values[0].cpu().numpy() for name, values in model.walk(latency, wanted)}
+        walked = dict(model.walk(latency, wanted))
+        maps = {name: values[0].cpu().numpy() for name, values in walked.items()}
         content: dict = {**maps, "label": labels[index], "index": index, "steps": model.time_steps}
         title = f"image {index}, label {class_name}"
         potentials: Arrays = {}
         if model.decision in wanted:
-            potentials, race = compute_potentials(model, latency)
-            decision = int(model.predict(latency))
+            potentials, race = compute_potentials(model, walked)
+            decision = int(model.predict(walked))
             content |= {**potentials, **race, "decision": decision}
             title += f", decision {[*class_names, 'silent'][decision]}"
         write_atomically(folder / f"{file}.npz", partial(np.savez_compressed, **content))
@@ -93,14 +94,16 @@ def _draw_pictures(model, maps, potentials, class_names, title, channels):
 
 
 @torch.no_grad()
-def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> tuple[Arrays, Arrays]:
-    """Compute the potentials of a decision stage without a threshold for an image (1, C, H, W).
+def compute_potentials(model: NetworkTrainer, maps: Mapping[str, torch.Tensor]) -> tuple[Arrays, Arrays]:
+    """Compute the potentials of a decision stage without a threshold for an image.
+
+    maps: {name: map (1, C, H, W)}, from which the map that this stage reads can be computed.
 
     Returns {"potentials" + branch: float32 (F, H, W), at the last time step}, and {"race" + branch: float32
     (T, classes), the highest of each class after each time step}; both are empty if the stage has a threshold.
     """
     decision = model.find_decision()
-    ((_, below),) = model.walk(latencies, [model.input_name(decision)])
+    ((_, below),) = model.walk(maps, [model.input_name(decision)])
     steps = torch.arange(model.time_steps, device=below.device).view(-1, 1, 1, 1)
     so_far = torch.where(below <= steps, below, model.time_steps)
     last = {}
