@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -189,6 +190,14 @@ def test_a_system_without_figures(monkeypatch):
     assert get_peak_memory() > 10
     monkeypatch.setattr("utils.resource", None)  # as on Windows
     assert get_peak_memory() is None
+
+
+@pytest.mark.parametrize(("platform", "megabytes"), [("linux", 2048), ("darwin", 2)])
+def test_the_unit_of_the_peak_memory(platform, megabytes, monkeypatch):
+    usage = SimpleNamespace(ru_maxrss=2_000_000)
+    monkeypatch.setattr("utils.resource", SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: usage))
+    monkeypatch.setattr("utils.sys.platform", platform)
+    assert get_peak_memory() == megabytes
 
 
 def test_what_does_not_fit_is_named(monkeypatch):

@@ -11,7 +11,7 @@ from support.refusals import refuses
 
 from engine.declaration import to_plain
 from engine.rules import RSTDP, MarginRule
-from engine.stages import read_stages
+from engine.stages import SpikingDense, read_stages
 from models import build_model
 
 
@@ -106,3 +106,7 @@ def test_a_rule_without_a_value_for_a_field():
     assert model.declaration["s3"].rule == Unset(pace=3)
     with refuses("s3.rule.pace"):
         build_model("mozafari2018", overrides={"s3.rule": "unset", "s3.rule.pace": "x"})
+
+
+def test_a_list_becomes_a_tuple():
+    assert SpikingDense(2, levels=[2, 5]) == SpikingDense(2, levels=(2, 5))

@@ -149,6 +149,20 @@ def test_scores_are_a_spike_time_and_a_potential(backend):
     assert spikes.flatten().tolist() == [3, 3, 1, 3]
 
 
+def test_images_are_decided_in_learning_as_otherwise(backend):
+    """While no weight changes."""
+
+    class Constant(NetworkTrainer):
+        def build(self, num_classes):
+            rule = RSTDP(winners=3, reward=(0.0, 0.0), punishment=(0.0, 0.0), bounds=(0.0, 1.0))
+            return {"s1": SpikingConv(2 * num_classes, 1, threshold=0.5, rule=rule)}
+
+    network = Constant(2, 4, backend=backend, dtype=torch.float64, time_steps=5)
+    latencies = np.random.default_rng(0).integers(0, 6, (40, 2, 3, 3), np.uint8)
+    decided = network.predict(latencies)
+    assert network.train_rl(latencies, decided) == (40, 0, 0)
+
+
 def test_a_decision_without_learning_drops_nothing(backend):
     network = make_first(backend)
     latencies = torch.tensor([[[[1]], [[3]]]] * 20, dtype=torch.uint8)

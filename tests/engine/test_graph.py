@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.rules import STDP, MarginRule
+from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer
@@ -170,3 +170,12 @@ def test_levels_can_be_set_and_are_kept_as_bits():
     flat = torch.cat([maps[name].flatten(1) for name in ("p", "b", "c", "q")], 1)
     expected = torch.cat([flat < 3, flat < 6, flat < 8], 1)
     assert torch.equal(model.map_of(LATENCIES, "input of e")[:].flatten(1) < 8, expected)
+
+
+def test_a_margin_rule_above_a_stage_that_learns_from_rewards():
+    class Rewarded(NetworkTrainer):
+        def build(self, num_classes):
+            firing = SpikingConv(4, 3, threshold=3, rule=RSTDP())
+            return {"a": firing, "b": SpikingConv(2 * num_classes, 3, rule=MarginRule())}
+
+    assert sum(Rewarded(2, 3, time_steps=8).train_rl(LATENCIES[:4], LABELS[:4])) == 4

@@ -13,6 +13,7 @@ from support.layers import learn_decisions, learn_features, make_layer
 from support.own_rules import ChosenRule, RecentSTDP, RootSTDP, SoftSTDP
 from support.pages import find_example
 from support.refusals import refuses
+from support.tiers import slow_except
 
 from engine.backends import BACKENDS
 from engine.decision import Outcome
@@ -177,6 +178,15 @@ def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
         np.testing.assert_allclose(weight.ravel(), expected)
 
 
+def test_neurons_that_the_margin_rule_leaves_out_decide(backend):
+    """The stronger of two is left out."""
+    weight = torch.tensor([0.9, 0.5], dtype=torch.float64).reshape(2, 1, 1, 1)
+    latency, rule = torch.zeros(1, 1, 1, 1, dtype=torch.uint8), MarginRule(left_out=0.5)
+    layer = make_layer(backend, weight, rule=rule)
+    found = learn_decisions(layer, latency, [0], np.array([0, 1]), rule.first_rates()[None], np.array([[True, False]]))
+    assert found.decisions.tolist() == [[0, 0, 0]]
+
+
 @pytest.mark.parametrize(
     ("peaks", "label", "expected"),
     [
@@ -274,11 +284,10 @@ VERDICTS = {"count": -1}, {"count": 41}, {"feature": -1}, {"feature": 40}, {"cou
 VERDICTS += {"row": -1}, {"row": 1}, {"count": 2, "step": 0}
 
 
-@pytest.mark.slow
-def test_an_impossible_verdict_is_refused(backend):
-    for verdict in VERDICTS:
-        with refuses("rule"):
-            learn_chosen(backend, **verdict)
+@pytest.mark.parametrize("verdict", slow_except([VERDICTS[-1]], VERDICTS))
+def test_an_impossible_verdict_is_refused(backend, verdict):
+    with refuses("rule"):
+        learn_chosen(backend, **verdict)
 
 
 def test_numbers_of_a_plasticity_that_change_between_batches_have_an_effect(monkeypatch):

@@ -20,7 +20,7 @@ from engine.backends import BACKENDS
 from engine.compiled import compiled
 from engine.layers import LAYERS, Layer, Operation
 from engine.plugins import PLUGINS, import_plugin
-from engine.stages import STAGES, Inhibit, Pool, SpikingConv, Stage
+from engine.stages import STAGES, Branches, Inhibit, Pool, SpikingConv, Stage
 from models import build_model
 from report.exports.draw import write_drawing_page
 from report.exports.nir import write_nir
@@ -244,3 +244,16 @@ def test_a_tiny_share_passes_the_first_spikes():
     for backend in BACKENDS:
         passed = Operation(Inhibit(1e-12), 3, 15, backend).fire(latency)
         assert passed[0, :, 0].tolist() == [[15, 15], [1, 15], [15, 4]]
+
+
+def test_neurons_above_branches_see_what_the_widest_branch_sees():
+    branches = Branches(*(SpikingConv(4, kernel, threshold=1) for kernel in (3, 5)))
+    assert branches.receptive_field(3, 2) == (11, 2)
+
+
+def test_more_weights_than_the_kernels_can_count_are_refused(monkeypatch):
+    """The features are padded by 32 at most."""
+    monkeypatch.setattr("engine.stages.convolution.MAX_WEIGHTS", (7 + 32) * 3 * 9)
+    assert SpikingConv(7, 3, threshold=1).weight_shape(3) == (7, 3, 3, 3)
+    with refuses("out_channels"):
+        SpikingConv(8, 3, threshold=1).weight_shape(3)

@@ -243,6 +243,7 @@ def test_chance_is_named_with_the_usual_encoder(encoder, advice):
     (near,) = diagnosis.diagnose(last, replace(row_of(last), val_accuracy=0.18))
     assert "18 %" in near.text
     assert near.text.endswith(advice or "chance")
+    assert not [*diagnosis.diagnose(last, replace(row_of(last), val_accuracy=0.2))]  # above a tenth of the way up
     (silent,) = diagnosis.diagnose(last, replace(row_of(last), val_accuracy=0.0, val_silent=0.9))
     assert "90 %" in silent.text
 

@@ -80,6 +80,14 @@ def test_history(stdp, rstdp, panels, tmp_path):
     assert has_color(picture, BLUE, 40) == has_color(picture, ORANGE, 40) == bool(rstdp)
 
 
+def test_phases_with_labels_are_named_and_divided():
+    phases = "s3", "s3", "s4"
+    rows = [replace(row, phase=phase) for row, phase in zip(history(0, 3, silent=0.0), phases, strict=True)]
+    (axes,) = figures.draw_history(rows, "title").axes
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [2.5]
+    assert {text.get_text(): text.get_position()[0] for text in axes.texts} == {"s3": 1.5, "s4": 3}
+
+
 def test_histories_of_other_shapes():
     """Without validation; without silence; with convergence far below 1, and of 0, and from the first image on."""
     figure = figures.draw_history(history(0, 3, validated=False), "title")

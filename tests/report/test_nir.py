@@ -81,7 +81,9 @@ def test_a_trained_network_decides_the_same(fires, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["network.nir"]
     latency = network.encoder.encode(imagesets.load("mnist").test_images[:3])
     compare(network.model, latency, path, fires)
-    assert [name.decode() for name in nir.read(path).metadata["classes"]] == list(network.class_names)
+    metadata = nir.read(path).metadata
+    assert [name.decode() for name in metadata["classes"]] == list(network.class_names)
+    assert metadata["dt"] == 1e-4
 
 
 NETWORKS = "kheradpisheh2018", "deepr2024", "inception2024", "multiscale2026"

@@ -59,8 +59,9 @@ def test_a_network_is_compared_with_the_better_classifier(model, network, expect
     assert " of 400 validation images" in found.text
 
 
-def test_a_sample_of_images_whose_classes_take_turns_has_both(monkeypatch):
-    monkeypatch.setattr(references, "MAX_IMAGES", 10)
+@pytest.mark.parametrize("limit", [("MAX_IMAGES", 10), ("MAX_VALUES", 10 * 64 + 63)])  # the images have 64 pixels
+def test_a_sample_of_images_whose_classes_take_turns_has_both(limit, monkeypatch):
+    monkeypatch.setattr(references, *limit)
     classes = np.arange(100) % 2
     images = SimpleNamespace(train_images=np.zeros((100, 8, 8)))
     indices = {"train": classes, "validation": classes}  # of a run with --no-test
