@@ -264,9 +264,9 @@ class Mine(Recorder, every_run=True):
 RECORDERS = {  # a change of a plugin with a recorder: what the line is about
     "'Log' is declared twice": ("Mine", "Log"),
     "record_batches": ("record_batch", "record_batches"),
-    "metrics.csv, which Log writes": ("def", "files = ('metrics.csv',)\n    def"),
-    "results.json, which the program writes": ("def", "files = ('results.json',)\n    def"),
-    "must be a tuple": ("def", "files = 'mine.csv'\n    def"),
+    "('metrics.csv',)": ("def", "files = ('metrics.csv',)\n    def"),
+    "('results.json',)": ("def", "files = ('results.json',)\n    def"),
+    "a tuple": ("def", "files = 'mine.csv'\n    def"),
     "tuples": ("torch.zeros(2)", "(1, 2)"),
 }
 

@@ -1,6 +1,6 @@
 """The base class of what a run records."""
 
-import fnmatch
+from itertools import chain
 from typing import ClassVar
 
 from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep, Step
@@ -36,20 +36,11 @@ class Recorder:
             if name.startswith("record") and not hasattr(Recorder, name):
                 raise TypeError(f"{cls.__name__}.{name} is never called: no kind of step has this name")
         cls.every_run = every_run
-        cls.check_files()
+        others = (other.files for name, other in RECORDERS.items() if name != cls.__name__)
+        if not isinstance(cls.files, tuple) or not {*chain(WRITTEN, *others)}.isdisjoint(cls.files):
+            wanted = 'a tuple such as ("weights.csv",) of files that nothing else writes'
+            raise InputError(f"{cls.__name__}.files must be {wanted}, not {cls.files!r}")
         register(RECORDERS, [cls.__name__], cls)
-
-    @classmethod
-    def check_files(cls) -> None:
-        """Raise InputError if the program or another recorder writes one of the files."""
-        if not isinstance(cls.files, tuple):
-            raise InputError(f'{cls.__name__}.files must be a tuple such as ("weights.csv",), not {cls.files!r}')
-        written = {"the program": WRITTEN, **{name: other.files for name, other in RECORDERS.items()}}
-        written.pop(cls.__name__, None)
-        for writer, patterns in written.items():
-            for pattern in patterns:
-                if found := fnmatch.filter(cls.files, pattern):
-                    raise InputError(f"{cls.__name__} cannot write {found[0]}, which {writer} writes: rename it")
 
     def __init__(self, run: Run):
         self.run = run
