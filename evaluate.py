@@ -27,10 +27,13 @@ from models import model_class
 from report.evaluation import Evaluation, measure_decision_time
 from report.exports.draw import DRAWN, write_drawing_page
 from report.exports.nir import write_nir
+from report.figures import save
 from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report
+from report.sheets import draw_sheet
 from run_folder import LATEST, RunFolder, read_header, write_start
+from training.ask import choose_to_label
 from training.changes import digest_code
 from training.checkpoint import Checkpoint, RunRecord
 from training.comparison import check_alike, compare_networks
@@ -41,9 +44,12 @@ from training.plan import choose_map_images, choose_stage, count_neurons, descri
 from training.readout import save_features
 from training.references import measure_references
 from training.settings import EvaluateSettings, TrainSettings
+from training.sheet import HEADER, name_training_images
 from training.testing import report_test
 from training.trained import TrainedNetwork, compute_maps, load_network
-from utils import check_memory, check_place, claim_folder, put_in_place, to_folder_name, write_json
+from utils import check_memory, check_place, claim_folder, put_in_place, to_folder_name, write_csv, write_json
+
+COLUMNS = 10  # of the picture of --ask
 
 
 @command_line
@@ -65,6 +71,8 @@ def main(words: list[str]) -> int | None:
         if settings.predict:
             return save_features_of_files(settings, network, stage)
         save_features_of_data(settings, network, stage)
+    elif settings.ask:
+        ask(settings, network)
     elif settings.predict:
         return predict(settings, network)
     else:
@@ -150,6 +158,8 @@ def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tup
     data = read_data(settings, network)
     check_classes(settings, network.checkpoint, data)
     count = len(data.test_part[1])
+    if not count:
+        settings.refuse("dataset", f"is missing: {data.name} has no test images, because the run held none out")
     return data, Split(*data.test_part, choose_few("test", count) if settings.dry_run else np.arange(count))
 
 
@@ -278,6 +288,28 @@ def split_data(settings: EvaluateSettings, network: TrainedNetwork) -> Splits:
     return Splits(replace(trained, test=True, dry_run=settings.dry_run), data)
 
 
+def ask(settings: EvaluateSettings, network: TrainedNetwork) -> None:
+    """Write the sheet of the images to label first, and draw them, in a new folder."""
+    data = read_data(settings, network)
+    names = name_training_images(data)
+    log = RunLog()
+    places, sizes = choose_to_label(network, data.train_images, settings.ask, log.show)
+    log.close_bar()
+    tiles = data.train_images[places].reshape(len(places), *data.image_size, -1)
+    tiles = np.broadcast_to(tiles, (*tiles.shape[:3], 3))
+    rows = [f"{first + 1} …" for first in range(0, len(places), COLUMNS)]
+    picture = draw_sheet(tiles, COLUMNS, "Images to label first", "in the order of ask.csv", rows)
+    labels = [(names[place], size, "") for place, size in zip(places, sizes, strict=True)]
+    with claim_folder(settings.output, f"{to_folder_name(data.name)}-ask", settings.name) as claimed:
+        write_csv(claimed / "ask.csv", [HEADER, *labels])
+        save(picture, claimed / "ask.png")
+        folder = put_in_place(claimed)
+    if len(places) < settings.ask:
+        print_output(f"only {len(places)} groups of images differ for the network")
+    print_output(f"fill in the column class of {folder / 'ask.csv'}: {len(places)} of {len(names):,} images")
+    print_output(f"{folder / 'ask.png'} shows them in this order")
+
+
 def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write a page on which images are drawn."""
     network.check_decides()
@@ -320,12 +352,15 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     dataset = settings.dataset or trained.dataset or content.record.dataset
     if not dataset:
         settings.refuse("dataset", f"is missing: {content.path} does not name its training data")
-    image_size = settings.image_size or trained.image_size
-    ground = settings.ground
-    if settings.dataset is None:
-        ground = ground or trained.ground
-    found = replace(settings, dataset=dataset, image_size=image_size, ground=ground)
-    data = load_data(found) if settings.dataset else load_data_of_run(found, content.record.paths)
+    size = settings.image_size or trained.image_size
+    if settings.dataset:
+        data = load_data(replace(settings, image_size=size))
+    else:
+        ground = settings.ground or trained.ground
+        found = replace(trained, dataset=dataset, image_size=size, ground=ground, data_dir=settings.data_dir)
+        if settings.ask:  # among all images, whatever the run has learned with labels
+            found = replace(found, labels=None, test=False, val_split=0)
+        data = load_data_of_run(found, content.record)
     check_equal(content, data, IMAGES[content.build_encoder().colours], IMAGES[data.colours])
     sizes = [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)]
     check_equal(content, data, *sizes)

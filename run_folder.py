@@ -21,7 +21,7 @@ from utils import describe_environment, join_words, write_json, write_text
 # What train.py writes in the folder of a run, as patterns of paths, beside figures and the ``files`` of recorders.
 WRITTEN = (
     "args.json", "features/test.npz", "features/train.npz", "features/validation.npz", "log.txt", "methods.md",
-    "predictions.csv", "results.json", "summary.txt", "**/.*.tmp.*",
+    "predictions.csv", "results.json", "spread.csv", "summary.txt", "**/.*.tmp.*",
 )  # fmt: skip
 RUNS = "runs.csv"  # of the report on a folder of runs: a row for each run, in the column "run" the name of its folder
 LATEST = "latest"  # in place of a run: the newest, see ``find_run``

@@ -34,6 +34,7 @@ def load(
     data_dir: str | Path = DATA_DIR,
     image_size: Size | None = None,
     ground: str | None = None,
+    holds_out: bool = True,
 ) -> DataSet:
     """Load a data set by its name: one of ``DATASETS``, ``folder:PATH``, or ``FILE.npz``.
 
@@ -44,6 +45,7 @@ def load(
         data_dir: folder of the published data sets.
         image_size: height and width to which all images are stretched; required for pictures of different sizes.
         ground: the colour behind transparent parts of pictures, "white" or "black". None: they are refused.
+        holds_out: False: a data set without a test part keeps all its images, and has no test images.
 
     Raises InputError for an unknown name, and for files that are missing, damaged or unusable.
     """
@@ -64,7 +66,7 @@ def load(
     data = read(argument, Path(os.path.expanduser(data_dir)), image_size)
     if not isinstance(data, DataSet):
         refuse_result(DATASETS[registered], "a DataSet", data)
-    if data.test_images is None:
+    if data.test_images is None and holds_out:
         data = _hold_out(data)
     if data.train_images.min() == data.train_images.max():
         raise InputError(f"all pixels of the training images of {name} are {data.train_images.min()}")

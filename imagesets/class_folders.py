@@ -78,15 +78,16 @@ def find_parts(path: str) -> tuple[dict[str, Path], tuple[str, ...]]:
 
 
 def _list_classes(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the files of ``_list_files`` in all class folders, and the class of each."""
+    """Return the files of ``_list_files`` in all class folders, and the class of each.
+
+    A folder without folders is one class.
+    """
     files = []
     classes = []
-    for class_folder in _list_folders(folder):
+    for class_folder in _list_folders(folder) or [folder]:
         of_class = _list_files(class_folder)
         files += of_class
         classes += [class_folder.name] * len(of_class)
-    if not files:
-        raise InputError(f"{folder} does not contain class folders of pictures ({', '.join(sorted(ENDINGS))})")
     return files, classes
 
 

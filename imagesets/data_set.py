@@ -3,8 +3,8 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class DataSet:
     training images that have labels are the validation images; 0: each run draws its own. ``unlabelled`` training
     images have no labels, and follow those that have. ``notes`` are lines about the data for the run log;
     ``source`` is what a paper cites. ``files`` names the training and then the test images; (): by their indices.
+    ``sheet`` contains {image: class} if labels are those of a sheet, see ``training/sheet.py``.
     Raises InputError if the arrays do not fit this description or each other.
     """
 
@@ -42,6 +43,7 @@ class DataSet:
     unlabelled: int = 0
     source: str = ""
     files: Sequence[str | int] = ()
+    sheet: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -54,7 +56,9 @@ class DataSet:
 
     @property
     def test_part(self) -> tuple[np.ndarray, np.ndarray]:
-        """The test images and their labels. Raises InputError if one of them is missing."""
+        """The test images and their labels, none without a test part. Raises InputError if one of them is missing."""
+        if self.test_images is None and self.test_labels is None:
+            return self.train_images[:0], self.train_labels[:0]
         if self.test_images is None or self.test_labels is None:
             raise InputError(f"the test part of {self.name} needs test_images and test_labels")
         return self.test_images, self.test_labels

@@ -55,6 +55,7 @@ class RunRecord:
         origin: which weights ("init_from") are those of another run, as in args.json.
         border: of the training images, see ``find_border``; None if no run trained the network.
         characters: whether the training images are characters in the form of MNIST.
+        sheet: {image: class} of the sheet of --labels; {} without one.
         spread: how many labels were spread, see ``training/spread.py``; {} without ``--spread``.
         test_reads: how often the run has classified the test images.
         diagnosis, advice: what was wrong, and what the user can try, see ``report/diagnosis.py``.
@@ -70,6 +71,7 @@ class RunRecord:
     origin: dict[str, dict] = field(default_factory=dict)
     border: float | None = None
     characters: bool = False
+    sheet: dict[str, str] = field(default_factory=dict)
     spread: dict[str, Any] = field(default_factory=dict)
     test_reads: int = 0
     diagnosis: list[str] = field(default_factory=list)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,9 @@ from imagesets import DataSet
 from imagesets.data_set import find_reader, is_path, split_name
 from imagesets.duplicates import find_equal, note_copies
 from imagesets.splits import choose_evenly, choose_labelled, stratified_part, stratified_split
+from training.checkpoint import RunRecord
 from training.settings import NetworkSettings, TrainSettings
+from training.sheet import label_by_sheet, read_sheet
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
 
@@ -66,7 +67,9 @@ class Splits:
         self.data = data
         labels = data.train_labels
         held_out = settings.val_split
-        if held_out is None:
+        if held_out is None and settings.sheet:
+            held_out = 0
+        elif held_out is None:
             held_out = min(5000, max(len(labels) // 12, data.num_classes))  # of few images, one of each class
         train, validation = np.split(np.arange(len(labels)), [len(labels) - data.val_count])
         if data.val_count and settings.val_split is not None:
@@ -76,10 +79,11 @@ class Splits:
         if settings.ratio != 1:
             train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
         self.indices = {"train": train, "validation": validation}
-        if settings.test:
-            self.indices["test"] = np.arange(len(data.test_part[1]))
+        tested = len(data.test_part[1])
+        if settings.test and tested:
+            self.indices["test"] = np.arange(tested)
         unlabelled = np.arange(len(labels), len(data.train_images))
-        count = settings.labels
+        count = None if isinstance(settings.labels, str) else settings.labels
         if settings.dry_run:
             if count is not None:  # refuse what the run refuses
                 chosen = choose_labelled(labels[train], count, settings.seed)
@@ -93,6 +97,12 @@ class Splits:
         elif len(unlabelled):
             self.labelled = np.arange(len(train))
         self.indices["train"] = np.concatenate([train, unlabelled])
+
+    @property
+    def scored(self) -> str:
+        """The split that is tested and drawn at the end; "labelled", which is only drawn, if no images are held out."""
+        held_out = [name for name in ("test", "validation") if len(self.indices.get(name, ()))]
+        return held_out[0] if held_out else "labelled"
 
     def note_copies(self) -> Iterator[str]:
         """Yield a note if images of a validation part that was drawn are also training images."""
@@ -126,29 +136,34 @@ def choose_few(split: str, count: int) -> np.ndarray:
     return choose_evenly(count, DRY_RUN_IMAGES[split])
 
 
-def load_data(settings: NetworkSettings) -> DataSet:
-    """Load the data set of the settings. Raises InputError."""
+def load_data(settings: NetworkSettings, sheet: Mapping[str, str] | None = None) -> DataSet:
+    """Load the data set of the settings, with the labels of their sheet, if they name one. Raises InputError.
+
+    sheet: the content of the sheet; None: it is read.
+    """
+    if settings.sheet:
+        sheet = sheet or read_sheet(settings.sheet)
     data_dir = settings.data_dir or imagesets.DATA_DIR
     size = None
     if settings.image_size:
         height, width = settings.image_size
         size = height, width
-    return imagesets.load(settings.data_name, data_dir, size, settings.ground)
+    data = imagesets.load(settings.data_name, data_dir, size, settings.ground, settings.holds_out)
+    return label_by_sheet(data, sheet, settings.sheet) if settings.sheet and sheet else data
 
 
-def load_data_of_run(settings: NetworkSettings, paths: Mapping[str, Any]) -> DataSet:
+def load_data_of_run(settings: NetworkSettings, record: RunRecord) -> DataSet:
     """Load the data set of a run. Its path may be relative to another folder, or the images may have been moved since.
 
-    paths: those of the run's record. Raises InputError as ``load_data``; if there are no such files, with the flag that
-    names them.
+    Raises InputError as ``load_data``; if there are no such files, with the flag that names them.
     """
     try:
-        return load_data(settings)
+        return load_data(settings, record.sheet)
     except InputError as error:
         prefix, path = split_name(settings.data_name)
         if not is_path(settings.data_name) or os.path.exists(path):
             raise
-        place = paths.get("dataset", "")
+        place = record.paths.get("dataset", "")
         _, recorded = split_name(place)
         reason = "" if os.path.abspath(path) == recorded else ", relative to another folder"
         if not os.path.exists(recorded):

@@ -1,6 +1,7 @@
 """The plan of a run: encoder, network and epochs, which its settings describe, and the checks of them."""
 
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from training.initial import initialize_from
 from training.neighbours import check_neighbours
 from training.parsing import read_pairs, to_text
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings
+from training.sheet import read_sheet
 from utils import check_memory, choose_device, set_threads
 
 
@@ -97,7 +99,10 @@ class Plan:
         before = TrainSettings.from_dict(record.flags)
         model = rebuild_network(checkpoint, device, settings.backend)
         encoder = checkpoint.build_encoder()
-        data = load_data_of_run(settings, record.paths)
+        data = load_data_of_run(settings, record)
+        sheet = settings.sheet
+        if sheet and os.path.isfile(sheet) and read_sheet(sheet) != record.sheet:
+            settings.refuse("labels", f"{sheet} has changed since the run began; restore it, or begin another run")
         place = record.paths.get("dataset", "PATH")
         check_unchanged(record.fingerprint, data, f"restore the images, or add --dataset {place}, where they were")
         splits = Splits(settings, data)
@@ -121,7 +126,7 @@ def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
     """Return {field of ``Plan``: value} of what the settings request. Raises InputError if they do not fit."""
     check_splits(settings, splits, model)
     augmentation = check_copies(settings, model)
-    split = settings.scored_split
+    split = splits.scored
     feature_stage = None
     if settings.save_features:
         feature_stage = choose_stage(model, settings.save_features, max(splits.count_images().values()))
@@ -145,6 +150,7 @@ def describe_run(settings: TrainSettings, splits: Splits, record: RunRecord) -> 
         class_names=list(data.class_names),
         image_size=list(data.image_size),
         fingerprint=data.fingerprint,
+        sheet=dict(data.sheet),
         border=find_border(data.train_images),
         characters=check_characters(settings, data),
     )
@@ -227,7 +233,7 @@ def check_splits(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
     for name in WITH_LABELS:
         if getattr(settings, name) and not is_validated:
             settings.refuse(name, f"needs a validation accuracy, but {lack}")
-    if not settings.test and not is_validated and not (has_validation and model.readout):
+    if model.readout and splits.scored == "labelled":
         settings.refuse("test", f"tests on the validation images, but {lack}")
     if settings.spread and len(splits.get_split("labelled")) == len(splits.indices["train"]):
         settings.refuse("spread", "needs training images without labels: add --labels N, or a folder 'unlabelled'")

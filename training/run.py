@@ -60,6 +60,8 @@ class Run:
         names = data.class_names
         classes = "class" if len(names) == 1 else "classes"
         self.log.info(f"{IMAGES[data.colours]} in {len(names):,} {classes}: {list_first(names)}")
+        if plan.splits.scored == "labelled":
+            self.log.info("no image is held out, so nothing is tested")
         self.log.info_all([*data.notes, *plan.splits.note_copies(), *plan.notes])
         self.log.board.log_network()
 

@@ -126,6 +126,16 @@ class NetworkSettings(Settings):
     )
 
     @property
+    def sheet(self) -> str | None:
+        """The sheet with the labels, see ``training/sheet.py``."""
+        return None
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether images of a data set without a test part are held out for the test."""
+        return True
+
+    @property
     def data_name(self) -> str:
         """The name of the data set, by default MNIST."""
         return self.dataset or "mnist"
@@ -193,10 +203,11 @@ class TrainSettings(NetworkSettings):
         "images one of each class); not for data with a validation part",
         "N",
     )
-    labels: int | float | None = of_data(
+    labels: int | float | str | None = of_data(
         None,
         "phases with labels learn from N of the training images, the same number of each class, or from a fraction of "
-        "them; phases without labels learn from all (default: all)",
+        "them, or from those that have a class in a sheet of evaluate.py --ask; phases without labels learn from all "
+        "(default: all)",
         "N",
     )
     spread: bool = of_data(
@@ -204,8 +215,11 @@ class TrainSettings(NetworkSettings):
         "spread the labels of few images over all training images, by what the stages below the decision stage have "
         "learned; the decision stage learns from all of them",
     )
-    test: bool = of_data(True, "do not classify the test images; report the validation images instead")
-
+    test: bool = of_data(
+        True,
+        "do not classify the test images; report the validation images instead; with --val-split 0, no image is held "
+        "out and nothing is tested",
+    )
     epochs: tuple[int, ...] = of_training(
         (),
         "the number of epochs of each phase, for deep2024: 2 4 4 10; 0 skips a phase (default: see --list-models)",
@@ -241,9 +255,13 @@ class TrainSettings(NetworkSettings):
         return {name: getattr(self, name) for name in EARLY}
 
     @property
-    def scored_split(self) -> str:
-        """The split that is tested and drawn at the end: "test", or "validation" if the test images are not read."""
-        return "test" if self.test else "validation"
+    def sheet(self) -> str | None:
+        return self.labels if isinstance(self.labels, str) else None
+
+    @property
+    def holds_out(self) -> bool:
+        """A run that cannot be one of version 2.1 keeps all images."""
+        return not self.sheet and (self.test or self.val_split != 0)
 
     def title(self, dataset: str) -> str:
         """Return the first part of the titles of figures, with the flags that differ from the network's defaults.
@@ -285,6 +303,7 @@ class EvaluateSettings(NetworkSettings):
     program = "evaluate.py"
     usage = (
         "python evaluate.py RUN … [flags]\n       python evaluate.py RUN --predict FILE …\n"
+        "       python evaluate.py RUN --ask N\n"
         "       python evaluate.py RUN --nir FILE\n"
         "       python evaluate.py RUN --draw FILE\n"
         "       python evaluate.py RUN --save-features STAGE [--predict FILE …]\n\n"
@@ -305,6 +324,12 @@ class EvaluateSettings(NetworkSettings):
     raw: bool = of_prediction(False, "only resize pictures of characters; do not centre the ink")
     scores: bool = of_prediction(False, "also print the scores of all classes")
     json: bool = of_prediction(False, "print the classes and scores of all images as one JSON list")
+    ask: int = of_output(
+        0,
+        "name the N training images that should be labelled first, for train.py --labels ask.csv --spread: a sheet and "
+        "a picture in a new folder",
+        "N",
+    )
     nir: str | None = of_output(None, "export the network as a NIR graph, for other simulators and hardware", "FILE")
     draw: str | None = of_output(
         None,
@@ -323,6 +348,8 @@ class EvaluateSettings(NetworkSettings):
                 self._refuse_groups(("data",), "has no effect beside --predict")
                 used |= {"predict", "raw"}
             self._refuse_groups(("prediction", "output"), "has no effect beside --save-features", used)
+        elif self.ask:
+            self._refuse_groups(("prediction", "output"), "has no effect beside --ask", {"ask", "name"})
         elif self.predict:
             self._refuse_groups(("data", "output"), "has no effect beside --predict")
         elif self.nir:

@@ -14,9 +14,10 @@ from engine.phases import Phase
 from engine.progress import Step
 from network_trainer import LatencyDataset
 from report.diagnosis import diagnose_spread
-from report.evaluation import Accuracy
+from report.evaluation import Accuracy, quote
 from training.neighbours import ALPHA, COMPONENTS, NEIGHBOURS, compare_images, join_nearest, leave_out, spread_over
 from training.run import Run
+from utils import write_csv
 
 
 def spread(run: Run, phase: Phase, train: LatencyDataset) -> Iterable[Step]:
@@ -59,6 +60,11 @@ def spread(run: Run, phase: Phase, train: LatencyDataset) -> Iterable[Step]:
         known = plan.record.diagnosis  # of this run before it was resumed
         findings = diagnose_spread(record, plan.splits.data.class_names)
         run.log_findings(finding for finding in findings if finding.text not in known)
+    names = [quote(str(name)) for name in plan.splits.data.name_images("train", split.indices)]
+    class_names = [*map(quote, plan.splits.data.class_names), ""]
+    sources = np.select([given >= 0, labels >= 0], ["given", "spread"], "")
+    rows = zip(names, (class_names[label] for label in labels), certainty.round(4), sources, strict=True)
+    write_csv(run.folder / "spread.csv", [("image", "class", "certainty", "label"), *rows])
     train.labels = torch.from_numpy(labels)
     train.labelled = torch.from_numpy(np.flatnonzero(labels >= 0))
     return ()

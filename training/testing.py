@@ -25,19 +25,19 @@ from run_folder import list_plugins
 from SpykeTorch import __version__
 from training.checkpoint import best_weights, collect_checkpoint
 from training.log import RunLog
+from training.plan import Plan
 from training.readout import read_features
 from training.recorders.moments import read_moments
 from training.references import compare_with_references, measure_references
 from training.run import Run
 from utils import describe_environment, get_peak_memory, join_words, write_json, write_text
 
-NO_SCORES = "no stage of this network decides; see its convergence"
 MAPS = "maps/end"  # in the folder of a run, the activation maps at its end
 
 
 def finish(run: Run) -> None:
     """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
-    split = run.plan.settings.scored_split
+    split = run.plan.splits.scored
     run.plan.record.test_reads += split == "test"
     run.save()
     tested = run.encode_split(split)
@@ -81,7 +81,7 @@ def report_run(run: Run, report: Report) -> None:
 def make_report(run: Run, latencies: LatencyMap, evaluations: Evaluations) -> Report:
     """Return the report on a network that has the best weights, after its diagnosis. latencies: of the scored split."""
     plan = run.plan
-    split = plan.settings.scored_split
+    split = plan.splits.scored
     best = run.progress.best
     tested = plan.splits.get_split(split)
     moments, convergences = read_moments(plan.kept.get("Moments", {}))
@@ -106,7 +106,7 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: Evaluations) -> Re
         facts={
             "diagnosis": plan.record.diagnosis,
             "operations": count_operations(plan.model, latencies),
-            "decision_time": measure_decision_time(plan.model, latencies, tested.labels),
+            "decision_time": measure_decision_time(plan.model, latencies, tested.labels) if evaluations else {},
             **facts,
             **collect_facts(run),
         },
@@ -119,16 +119,23 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: Evaluations) -> Re
     )
 
 
+def explain_no_scores(plan: Plan) -> str:
+    """Return why a run has no scores; "" if it has."""
+    if plan.model.decision is None:
+        return "no stage of this network decides; see its convergence"
+    return "nothing is tested, because no image is held out" if plan.splits.scored == "labelled" else ""
+
+
 def evaluate(run: Run, tested: LatencyDataset) -> Evaluations:
     """Evaluate the last weights, which the network has, and the best weights. tested: the split that is scored.
 
     Returns those of ("test", "last"), ("test", "best") and, if an epoch is the best, ("validation", "best"). If the
-    test images are not read: of ("validation", "last") and ("validation", "best"). Without a decision stage: {}.
+    test images are not read: of ("validation", "last") and ("validation", "best"). Without scores: {}.
     """
     model = run.plan.model
-    if model.decision is None:
+    if explain_no_scores(run.plan):
         return {}
-    split = run.plan.settings.scored_split
+    split = run.plan.splits.scored
     best = run.progress.best
     validation = run.validation
     phase = model.phases[-1]
@@ -152,6 +159,8 @@ def diagnose_decisions(run: Run, evaluations: Evaluations) -> dict[str, dict]:
     """Log the comparison of the network with its references, and what its accuracies hide. Returns the references."""
     plan = run.plan
     references = {}
+    if plan.splits.scored == "labelled":
+        return {}
     if plan.settings.references:
         references = measure_references(plan.splits, plan.encoder, plan.model, plan.settings.seed)
         run.log_findings(compare_with_references(references, evaluations, plan.model, plan.splits.data.colours))
@@ -174,14 +183,15 @@ def diagnose_decisions(run: Run, evaluations: Evaluations) -> dict[str, dict]:
 def collect_facts(run: Run) -> dict[str, Any]:
     """Return what results.json contains beside the scores."""
     plan = run.plan
-    if plan.model.decision is None:
-        scored = {"scores": NO_SCORES}
+    scored: dict[str, Any]
+    if reason := explain_no_scores(plan):
+        scored = {"scores": reason}
     else:
         best = dict(run.progress.best or {})
         best.pop("state", None)
         scored = {"best_epoch": best or None, "test_reads": plan.record.test_reads}
-        if plan.record.spread:
-            scored["spread"] = plan.record.spread
+    if plan.record.spread:
+        scored["spread"] = plan.record.spread
     run.seconds |= {f"phase {name}": value for name, value in run.progress.phase_seconds.items()}
     content = collect_checkpoint(run.folder, plan.model, plan.encoder)
     per_class = {}
@@ -215,7 +225,7 @@ def log_scores(run: Run, evaluations: Evaluations) -> None:
             text += f", the first of {len(equal)} with this accuracy"
         run.log.info(text)
     if not evaluations:
-        run.log.info(f"no scores: {NO_SCORES}")
+        run.log.info(f"no scores: {explain_no_scores(run.plan)}")
     if run.plan.settings.dry_run:
         return
     for (split, weights), evaluation in evaluations.items():

@@ -31,7 +31,7 @@ def main(words: list[str]) -> None:
     network = load_networks(settings)[0]
     network.check_decides()
     splits = split_data(settings, network)
-    split = read_settings(network.checkpoint).scored_split
+    split = "test" if read_settings(network.checkpoint).test else "validation"
     train, tested = splits.get_split("labelled"), splits.get_split(split)
     x, y = read_inputs(network, train), read_inputs(network, tested)
     for weight in (None, "balanced"):

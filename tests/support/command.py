@@ -41,7 +41,7 @@ def train_here(run, start, resume, here, threads, is_stopped=None):
 
 
 def read_csv(path):
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 

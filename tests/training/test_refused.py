@@ -161,7 +161,6 @@ TRAIN = {  # what the line names: command lines
     "no stage": [NEW + "--init-from {run} --set s1.kernel=7 s2.kernel=5 s3.kernel=3"],
     "s9": [NEW + "--save-features s9"], "s1, c1, s2, c2": [NEW + "--save-features s3"],
     # no decision from images that are held out
-    "--val-split": [NEW + "--no-test --val-split 0"],
     "--map-index": [NEW + "--no-test --map-index 100000"],
     # labels that spread
     "unlabelled": [NEW + "--spread"], "--labels 5": [NEW + "--spread --labels 5"],

@@ -19,7 +19,7 @@ class Maps(Recorder):
             return
         stages = list(plan.model.declaration)
         learned = stages[: 1 + max(map(stages.index, step.phase.stages))]
-        scored = plan.splits.get_split(settings.scored_split)
+        scored = plan.splits.get_split(plan.splits.scored)
         indices = plan.map_images
         latencies = self.run.encode(scored[indices].images)
         folder = self.run.folder / "maps" / f"{row.step:04}-{row.phase}-epoch{row.epoch}"

@@ -1,0 +1,136 @@
+"""The images to label first: which they are, the sheet with their labels, and the run that learns from it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import DIGITS, FEW_DIGITS, MACHINE, NO_REFERENCES, read_csv, results, start, start_evaluation
+from support.refusals import assert_refuses, refuses
+
+import evaluate
+import sweep
+import train
+from errors import InputError
+from imagesets import load
+from training.checkpoint import load_checkpoint
+from training.sheet import label_by_sheet, read_sheet
+
+LEARN = f"--model mozafari2018 {MACHINE} {NO_REFERENCES}"
+SIZES = [12, 15, 18]  # of three groups of equal images
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A folder with pictures of three groups, a run without labels, a sheet of three of them; and {image: group}."""
+    output = tmp_path_factory.mktemp("asked")
+    (output / "all").mkdir()
+    groups = np.repeat([0, 1, 2], SIZES)
+    for number, group in enumerate(groups):
+        pixels = np.zeros((28, 28), np.uint8)
+        pixels[4:24, 9 * group : 9 * group + 3] = 255
+        Image.fromarray(pixels).save(output / "all" / f"{number:02}é.png")
+    words = f"{LEARN} --dataset folder:{output / 'all'} --no-test --val-split 0 --epochs 1 1 0 --name look --no-figures"
+    assert start(words, output) == 0
+    assert start_evaluation("look --ask 3 --name ask", output) == 0
+    return output, {f"{number:02}é.png": group for number, group in enumerate(groups)}
+
+
+def fill(sheet, groups, target):
+    """Fill in a sheet and save it as Excel does."""
+    names = ["cat", "dog", "owl"]
+    rows = [f'"{row["image"]}";1;{names[groups[row["image"]]]} ' for row in read_csv(sheet)]
+    target.write_text("\r\n".join(["image;images alike;class", *rows, ""]), "utf-8-sig")
+    return target
+
+
+def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path, undrawn, stop_after, capsys):
+    output, groups = asked
+    rows = read_csv(output / "ask" / "ask.csv")
+    named = [(groups[row["image"]], row["images alike"], row["class"]) for row in rows]
+    assert named == [(2, "18", ""), (1, "15", ""), (0, "12", "")]
+    assert (output / "ask" / "ask.png").is_file()
+    assert_refuses(evaluate.main, f"look --ask 3 --name ask --output {output}", "exists", capsys)
+    sheet = fill(output / "ask" / "ask.csv", groups, tmp_path / "sheet.csv")
+    words = f"{LEARN} --dataset folder:{output / 'all'} --init-from {output / 'look'} --labels {sheet} --spread"
+    words += " --epochs 0 0 2 --batch-size 20 --name run"
+    stop_after(1)
+    assert start(words, tmp_path) == 130
+    capsys.readouterr()
+    text = sheet.read_text()
+    sheet.write_text(text.replace("owl", "bat"))
+    assert_refuses(train.main, f"--resume {tmp_path / 'run'}", "sheet.csv has changed", capsys)
+    sheet.unlink()
+    stop_after(None)
+    assert train.main(["--resume", str(tmp_path / "run")]) == 0
+    spread = read_csv(tmp_path / "run" / "spread.csv")
+    named = ["cat", "dog", "owl"]
+    assert {row["image"]: row["class"] for row in spread} == {image: named[group] for image, group in groups.items()}
+    assert [row["label"] for row in spread] == ["given"] * 3 + ["spread"] * 42
+    assert results(tmp_path / "run")["scores"].startswith("nothing is tested")
+    assert "no image is held out" in (tmp_path / "run" / "log.txt").read_text()
+    capsys.readouterr()
+    assert_refuses(evaluate.main, f"{tmp_path / 'run'} --output {tmp_path}", "has no test images", capsys)
+    sheet.write_text(text)
+    start(words.replace("--name run", "--name whole"), tmp_path)
+    states = [load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors").state for name in ("run", "whole")]
+    assert all(states[0][key].equal(states[1][key]) for key in states[0])
+
+
+def test_no_more_images_are_named_than_differ(asked, tmp_path, capsys):
+    output, _ = asked
+    for count, word in ((45, "45 of 45 images have a spike"), (-1, "--ask")):
+        assert_refuses(evaluate.main, f"look --ask {count} --output {output}", word, capsys)
+    assert start_evaluation(f"{output / 'look'} --ask 20 --name few", tmp_path) == 0
+    assert "only 3 groups" in capsys.readouterr().out
+    assert len(read_csv(tmp_path / "few" / "ask.csv")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("image,kind\na,1", "columns image and class"),
+        ("image,class\na,1\na,2", "twice"),
+        ("image,class\na,Cat\nb,cat\nc,dog", "two ways: 'Cat' and 'cat'"),
+        ("image,class\na,cat\nb,", "two classes"),
+        ("image,class\na,silent\nb,dog", "silent"),
+        ("image,class\na,\nb,", "no class"),
+        ("", "columns"),
+        (b"image,class\n\xe9,1", "UTF-8"),
+    ],
+)
+def test_sheets_that_cannot_be_used_are_refused(text, word, tmp_path):
+    path = tmp_path / "ask.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with refuses(word):
+        read_sheet(str(path))
+
+
+def test_a_sheet_of_arrays_keeps_the_test_part_if_it_has_their_classes(tmp_path):
+    data = load(str(FEW_DIGITS))
+    names = [f"{data.fingerprint}:{index}" for index in (7, 3, 5)]
+    sheet = dict(zip(names, ("4", "0", ""), strict=True))
+    labelled = label_by_sheet(data, sheet, "ask.csv")
+    assert labelled.train_labels.tolist() == [0, 4]
+    assert labelled.class_names == data.class_names
+    assert np.array_equal(labelled.train_images[:2], data.train_images[[3, 7]])
+    assert (labelled.unlabelled, len(labelled.test_part[1])) == (148, 40)
+    assert labelled.name_images("train", np.arange(3)) == [3, 7, 0]
+    again = label_by_sheet(data, dict(reversed(sheet.items())), "ask.csv")
+    assert again.fingerprint == labelled.fingerprint
+    others = label_by_sheet(data, {names[0]: "round", names[1]: "straight"}, "ask.csv")
+    assert (others.class_names, len(others.test_part[1])) == (("round", "straight"), 0)
+    with pytest.raises(InputError, match="no training image"):
+        label_by_sheet(data, {"0123456789abcdef:1": "4"}, "ask.csv")
+
+
+def test_a_sweep_refuses_a_sheet_in_one_line(tmp_path, capsys):
+    words = f"--model mozafari2018 --dataset {FEW_DIGITS} --labels ask.csv --output {tmp_path / 'runs'}"
+    assert_refuses(sweep.main, words, "--labels", capsys)
+    assert_refuses(train.main, f"{LEARN} --dataset {FEW_DIGITS} --labels none.csv", "no file none.csv", capsys)
+
+
+def test_a_decision_stage_that_learned_from_spread_labels_is_not_copied_without_a_word(tmp_path, undrawn, capsys):
+    words = f"--model mozafari2018 {DIGITS} --val-split 0 --labels 20 --no-figures"
+    assert start(f"{words} --spread --epochs 0 0 1 --name spread", tmp_path) == 0
+    capsys.readouterr()
+    assert start(f"{words} --epochs 0 0 0 --init-from {tmp_path / 'spread'}", tmp_path) == 0
+    assert "which is copied, has learned from labels that were spread" in capsys.readouterr().out
