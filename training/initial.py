@@ -42,6 +42,8 @@ def initialize_from(
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
     if model.decision in copied and not checkpoint.record.class_names:
         notes.append(f"{path} does not name its classes; {model.decision} is copied as if they were these")
+    if model.decision in copied and checkpoint.record.spread:
+        notes.append(f"{model.decision} of {path}, which is copied, has learned from labels that were spread")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     source = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     weights = f"weights: {' '.join(copied)} from {path}"
