@@ -1,6 +1,7 @@
 """Both backends against a slow, obvious reference, on digits and random maps, and numbers by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -16,8 +17,10 @@ from support.reference import layers, random_maps, thresholds
 from support.tiers import slow_except
 
 from engine.decision import deciding_features
+from engine.declaration import MAX_VALUE
 from engine.event.deciding import LARGE_CHUNK
 from engine.event.potentials import DENSE_ROWS
+from engine.event.screening import can_screen
 from engine.rules import RSTDP, STDP, MarginRule
 
 DIGITS = GOLDEN["encoding"][:100]
@@ -332,6 +335,13 @@ def test_decision_learning_equals_the_reference(backend, kernel, pad, features, 
         rates = RATES[0 if classes[expected[0]] == labels[n] else 1]
         weight = reference.update(image, weight, [(*expected, 14)], 15, pad, rates, REWARDED)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
+
+
+def test_weights_whose_codes_do_not_fit_are_not_screened():
+    """Sums of 32 bits, of nine million codes; and weights above the largest value."""
+    verdict = SimpleNamespace(reads_strongest=True)
+    for weights in (np.broadcast_to(np.float32(0.5), (1, 9, 2**20)), np.full((1, 9, 2), 2 * MAX_VALUE)):
+        assert not can_screen(None, weights, verdict)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
