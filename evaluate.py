@@ -258,7 +258,10 @@ def write_features(
     splits: dict[str, Split],
     **more: np.ndarray,
 ) -> None:
-    """Compute and save the features of some splits. title: of the folder. more: arrays that are saved beside them."""
+    """Compute and save the features of some splits.
+
+    title: a part of the name of the folder. more: arrays that are saved beside them.
+    """
     model = network.model
     choose_stage(model, stage, max(map(len, splits.values())))
     command = {

@@ -172,7 +172,7 @@ class ChunkStep(NamedTuple):
 class BatchStep(NamedTuple):
     """A batch was learned: ``done`` of ``total`` images of the epoch ``title``.
 
-    learned: of ``Phase.learn``. length: the number of epochs of the phase, see ``Lengths.count``.
+    learned: what ``Phase.learn`` has returned. length: the number of epochs of the phase, see ``Lengths.count``.
     """
 
     phase: Phase

@@ -163,7 +163,7 @@ def stops_at_bounds(rule: Rule) -> bool:
 
 
 def diagnose_spread(spread: Mapping[str, Any], class_names: Sequence[str]) -> Iterator[Finding]:
-    """Yield whether labels that were spread are probably wrong. spread: of ``RunRecord``."""
+    """Yield whether labels that were spread are probably wrong. spread: the field of ``RunRecord``."""
     if len(class_names) < 2:
         return
     remedy = "without --spread, the decision stage learns from the given labels alone; more given labels help both"

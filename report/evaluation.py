@@ -173,7 +173,7 @@ class Evaluation:
     def write_predictions(self, path: Path, class_names: Sequence[str], images: Sequence[str | int]) -> None:
         """Write one row per image: index, label, prediction (or "silent"), score of the prediction, and the image.
 
-        images: of ``DataSet.name_images``.
+        images: their names, by ``DataSet.name_images``.
         """
         names = [*class_names, "silent"]  # a prediction of -1 is the last
         rows: list[Sequence[object]] = [("index", "label", "prediction", "score", "image")]
@@ -229,7 +229,7 @@ def quote(text: str) -> str:
 def measure_balance(metrics: Metrics) -> float | None:
     """Return the balanced accuracy if the classes are unequal.
 
-    metrics: of ``evaluate_predictions``. Returns None if the classes have about the same number of images.
+    metrics: what ``evaluate_predictions`` returns. Returns None if the classes have about the same number of images.
     """
     balanced = compute_balanced_accuracy(metrics)
     support = np.array([each.count for each in balanced.classes])
@@ -260,7 +260,7 @@ def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: 
 def describe_only_decision(metrics: Metrics, class_names: Sequence[str]) -> str:
     """Return a sentence if all decisions are for one class although the images are of several classes, else "".
 
-    metrics: of ``evaluate_predictions``.
+    metrics: what ``evaluate_predictions`` returns.
     """
     matrix = np.array(metrics["confusion_matrix"])
     images = matrix.sum(1)
@@ -274,7 +274,7 @@ def describe_only_decision(metrics: Metrics, class_names: Sequence[str]) -> str:
 def compute_balanced_accuracy(metrics: Metrics) -> Accuracy:
     """Return the balanced accuracy: the mean recall of the classes that have images. It depends on no proportions.
 
-    metrics: of ``evaluate_predictions``.
+    metrics: what ``evaluate_predictions`` returns.
     """
     per_class = metrics["per_class"]
     pairs = zip(per_class["recall"], per_class["support"], strict=True)

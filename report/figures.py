@@ -393,7 +393,7 @@ def draw_errors(
         images: uint8 (N, H, W) or (N, H, W, 3).
         indices, labels, predictions: int (N,); -1 for silence.
         total: number of all errors.
-        files: of ``DataSet.name_images``; (): only the indices are drawn.
+        files: their names, by ``DataSet.name_images``; (): only the indices are drawn.
     """
     shown = len(images)
     names = [*shorten(class_names), "silent"]  # a prediction of -1 is the last

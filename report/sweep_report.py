@@ -129,7 +129,7 @@ class SweptRun:
         if self.damage:
             return f"{self.folder.name} is not read: {self.damage}"
         keys = [key for key in ("validation", "accuracy", "loss", "silent", "readout") if key in self.scores]
-        texts = [f"{SCORE_COLUMNS[key][:-2]} {_format(key, self.scores[key])} %" for key in keys]
+        texts = [f"{SCORE_COLUMNS[key].removesuffix(' %')} {_format(key, self.scores[key])} %" for key in keys]
         return f"{self.folder.name}: {', '.join(filter(None, [*texts, self.only])) or 'finished'}"
 
 

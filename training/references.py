@@ -62,7 +62,7 @@ def compare_with_references(
     They are compared on the validation images, without these on the test images. Nothing is claimed within two standard
     errors, or of a network without an epoch that is the best, which has learned no decisions.
 
-    measured: of ``measure_references``. evaluations: as ``testing.evaluate`` returns them.
+    measured: what ``measure_references`` returns. evaluations: as ``testing.evaluate`` returns them.
     """
     if not measured:
         return
@@ -127,7 +127,7 @@ def measure_pixels(parts: Mapping[str, Split]) -> Accuracies:
     The nearest neighbour is the training image with the smallest Euclidean distance. The linear classifier is a
     logistic regression.
 
-    parts: of ``choose_images``. Returns {split: {name: accuracy}}.
+    parts: what ``choose_images`` returns. Returns {split: {name: accuracy}}.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

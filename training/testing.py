@@ -239,7 +239,8 @@ def report_test(
 
     They are results.json, predictions.csv if the network decides, figures and activation maps.
 
-    draw: whether to draw figures and pictures of the maps. step: the step in TensorBoard. formats: of ``draw_figures``.
+    draw: whether to draw figures and pictures of the maps. step: the step in TensorBoard. formats: as
+    ``draw_figures`` takes them.
     """
     # first: no figure can cost the scores
     write_json(folder / "results.json", collect_results(report.evaluations, report.facts))
