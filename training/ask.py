@@ -5,7 +5,6 @@ are spread first, as labels are, which moves the images of a group together; k-m
 each group, the image nearest to the mean is chosen.
 """
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,9 +64,7 @@ def choose_middles(moved: np.ndarray, count: int, seed: int = 0) -> tuple[np.nda
     """Return the image nearest to the mean of each of ``count`` groups of k-means, and the sizes of the groups."""
     from sklearn.cluster import KMeans
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of fewer groups, if images are alike
-        groups = KMeans(count, random_state=seed).fit(moved)
+    groups = KMeans(count, random_state=seed).fit(moved)
     sizes = np.bincount(groups.labels_, minlength=count)
     distances = groups.transform(moved)
     distances[groups.labels_[:, None] != np.arange(count)] = np.inf

@@ -50,31 +50,22 @@ def compare_images(maps: LatencyMap, time_steps: int, show: Show) -> np.ndarray:
 
     maps: latencies uint8 (N, C, H, W), of which ``time_steps`` means silence.
     """
-    project = fit_components(maps, time_steps)
-    parts = []
-    size = max(1, min(CHUNK, FITTED // math.prod(maps.shape[1:])))
-    for places in np.split(np.arange(len(maps)), range(size, len(maps), size)):
-        parts.append(project(places))
-        show("components of the training images", places[-1] + 1, len(maps))
-    return np.concatenate(parts)
-
-
-def fit_components(maps: LatencyMap, time_steps: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function: places of images, int64 (n,) → their components, as of ``compare_images``."""
     from sklearn.decomposition import PCA
 
-    chosen = choose_evenly(len(maps), max(COMPONENTS, FITTED // math.prod(maps.shape[1:])))
-    fitted = read_vectors(maps, chosen, time_steps)
+    count = len(maps)
+    at_once = max(1, FITTED // math.prod(maps.shape[1:]))
+    fitted = read_vectors(maps, choose_evenly(count, max(COMPONENTS, at_once)), time_steps)
     pca = PCA(min(COMPONENTS, *fitted.shape), svd_solver="randomized", random_state=0, copy=False)
     with np.errstate(all="ignore"):  # of equal images, the variance is 0
         pca.fit(fitted)
-
-    def project(places):
+    parts = []
+    size = min(CHUNK, at_once)
+    for places in np.split(np.arange(count), range(size, count, size)):
         vectors = read_vectors(maps, places, time_steps)
         has_spikes = vectors.any(1, keepdims=True)
-        return np.where(has_spikes, pca.transform(vectors), np.float32(np.nan))
-
-    return project
+        parts.append(np.where(has_spikes, pca.transform(vectors), np.float32(np.nan)))
+        show("components of the training images", places[-1] + 1, count)
+    return np.concatenate(parts)
 
 
 def read_vectors(maps: LatencyMap, places: np.ndarray, time_steps: int) -> np.ndarray:
