@@ -25,7 +25,7 @@ from imagesets.pictures import images_at
 from imagesets.splits import choose_evenly
 from models import model_class
 from report.evaluation import Evaluation, measure_decision_time
-from report.exports.draw import DRAWN, write_drawing_page
+from report.exports.draw import DRAWN, REHEARSED, TESTED, write_drawing_page
 from report.exports.nir import write_nir
 from report.figures import save
 from report.operations import count_operations, describe_operations
@@ -40,7 +40,7 @@ from training.comparison import check_alike, compare_networks
 from training.data import Split, Splits, choose_few, load_data, load_data_of_run
 from training.log import RunLog
 from training.parsing import to_text
-from training.plan import choose_map_images, choose_stage, count_neurons, describe, prepare_machine
+from training.plan import choose_images, choose_map_images, choose_stage, count_neurons, describe, prepare_machine
 from training.readout import save_features
 from training.references import measure_references
 from training.settings import EvaluateSettings, TrainSettings
@@ -320,7 +320,13 @@ def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> Non
     chosen = choose_map_images(settings, tested.labels)
     if not len(chosen):
         chosen = choose_evenly(len(tested), DRAWN)
-    write_drawing_page(path, network, tested.images, tested.labels, chosen, data_name=data.name, settings=settings)
+    examples = {}
+    labelled = split_data(settings, network).get_split("labelled")  # no validation images
+    for name, split, per_class in (("rehearsed", labelled, REHEARSED), ("tested", tested, TESTED)):
+        some = split[choose_images(split.labels, per_class)]
+        examples[name] = some.images, some.labels
+    more = {"data_name": data.name, "settings": settings}
+    write_drawing_page(path, network, tested.images, tested.labels, chosen, examples, **more)
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 

@@ -3,7 +3,7 @@
 
 const exported = JSON.parse($("exported").textContent), network = exported.description;
 const shapes = Object.fromEntries(run.stages.map(({ name, size, parts: [{ count }] }) => [name, [count, ...size]]));
-const layers = network.stages.map(prepare);
+const layers = network.stages.map(prepare), decider = layers.find(layer => layer.decides);
 const [height, width] = run.stages[0].size, blank = new Uint8Array(height * width), pictures = unpack(exported.pictures);
 run.images = exported.labels.map((label, i) => ({
   label, index: exported.indices[i], decision: exported.decisions[i],
@@ -11,7 +11,7 @@ run.images = exported.labels.map((label, i) => ({
 }));
 run.images.unshift({ picture: { shape: [height, width], bytes: blank } });  // the drawing
 
-// Add to a stage the shapes of its maps and, as the kernels do, weights as rows (C, k, k) of F whole numbers.
+// Add to a stage the shapes of its maps, and its weights, whole numbers.
 function prepare({ name, inputs, ...stage }) {
   const layer = { ...stage, name, inputs, below: shapes[inputs[0]], shape: shapes[name], decides: name === network.decision };
   if (!stage.label) return layer;
@@ -22,9 +22,14 @@ function prepare({ name, inputs, ...stage }) {
     const low = Math.min(0, lowest(whole) * unit), high = Math.max(1, highest(whole) * unit);
     run.weights[stage.label] = { shape: [features, channels, kernel], floats: whole, unit, low, high };
   }
-  layer.weights = whole.map((_, i) => whole[i % features * synapses + (i / features | 0)]);
   layer.unit = unit;
-  return layer;
+  return arrange(layer, whole);
+}
+
+// Give a layer its weights (F, C, k, k), also as rows (C, k, k) of F numbers.
+function arrange(layer, whole) {
+  const synapses = whole.length / layer.shape[0], features = layer.shape[0];
+  return Object.assign(layer, { whole, synapses, weights: whole.map((_, i) => whole[i % features * synapses + (i / features | 0)]) });
 }
 
 // The spikes of S1C1, see s1c1.py. All sums are whole numbers below 2^53, so they are exact in any order.
@@ -118,7 +123,8 @@ function vote(potentials) {
 // Noise with a standard deviation of 1, the same for all pictures; the uniform numbers are those of Park and Miller (1988).
 let noise = 0, state = 1;  // noise: its standard deviation, where 1 is the range of a pixel
 const uniform = () => (state = state * 48271 % 2147483647) / 2147483647;
-const normal = Float64Array.from(blank, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
+const gauss = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+const normal = Float64Array.from(blank, gauss);
 const addNoise = ({ shape, bytes: image }) => ({ shape, bytes: image.map((v, i) => Math.max(0, Math.min(255, Math.round(v + 255 * noise * normal[i])))) });
 
 // What remains of the input: the spikes before ``steps``, except those of a share of the inputs, ``silenced``, the same for all pictures.
@@ -137,14 +143,110 @@ function setThreshold(layer, threshold) {
 // Compute the maps, the potentials and the decision of a picture.
 function answer(picture) {
   const seen = noise ? addNoise(picture) : picture, maps = { input: listen(encode(seen)) };
-  let sums, race, unit;
+  let sums, race, unit, inputs;
   for (const layer of layers) {
     const below = layer.inputs.map(name => maps[name]), latency = layer.levels && layer.kind === "SpikingDense" ? join(below, layer.levels) : below[0];
-    if (layer.decides) [sums, race] = addAll(latency, layer), unit = layer.unit;
+    if (layer.decides) [sums, race] = addAll(inputs = latency, layer), unit = layer.unit;
     else maps[layer.name] = { SpikingConv: fire, SpikingDense: fire, Inhibit: inhibit, Pool: pool }[layer.kind](latency, layer);
   }
   const inFloats = values => ({ "": { floats: values.map(sum => sum * unit) } });
-  return { picture, seen, maps, potentials: inFloats(sums), race: inFloats(race), decision: vote(sums) };
+  return { picture, seen, maps, inputs, potentials: inFloats(sums), race: inFloats(race), decision: vote(sums) };
+}
+
+// ---- Learning: the decision stage learns by its rule (engine/rules.py) in whole numbers, to the bit as the program.
+
+// What it learns from: its inputs, and the class, or ``not``, a class that is wrong. places: for each position of a neuron, the synapses whose inputs spike.
+function makeLesson(inputs, target, { below: [channels, rows, columns], kernel, padding, shape: [, height, width] } = decider) {
+  const places = Array.from({ length: height * width }, (_, p) => {
+    const top = (p / width | 0) - padding, left = p % width - padding, synapses = [];
+    for (let i = 0, c = 0; c < channels; c++)
+      for (let y = top; y < top + kernel; y++)
+        for (let x = left; x < left + kernel; x++, i++)
+          if (y >= 0 && y < rows && x >= 0 && x < columns && inputs[(c * rows + y) * columns + x] < run.steps) synapses.push(i);
+    return Int32Array.from(synapses);
+  });
+  return { ...target, places, peaks: [], positions: [], seen: 0 };
+}
+
+// Lessons from maps in which a bit tells whether a neuron spikes.
+function unpackLessons({ labels, bits: text }) {
+  const bits = unpack(text), size = decider.below.reduce((a, b) => a * b), spikes = at => bits[at >> 3] >> 7 - at % 8 & 1;
+  return labels.map((label, n) => makeLesson(Uint8Array.from({ length: size }, (_, i) => spikes(n * size + i) ? 0 : run.steps), { label }));
+}
+
+const changed = [];  // features, in the order in which they have learned
+const classOf = f => f * run.classes.length / decider.shape[0] | 0;
+const rowOf = f => decider.whole.subarray(f * decider.synapses, (f + 1) * decider.synapses);
+
+// Find again the highest potential, and the first position that has it, of the features that have changed since the last call.
+function refresh(lesson) {
+  const stale = lesson.seen ? new Set(changed.slice(lesson.seen - 1)) : Array(decider.shape[0]).keys();
+  for (const f of stale) {
+    const weights = rowOf(f), sums = lesson.places.map(synapses => {
+      let sum = 0;
+      for (let i = 0; i < synapses.length; i++) sum += weights[synapses[i]];  // twice as fast as for (… of …)
+      return sum;
+    });
+    lesson.peaks[f] = highest(sums);
+    lesson.positions[f] = sums.indexOf(lesson.peaks[f]);
+  }
+  lesson.seen = changed.length + 1;
+}
+
+// The first feature of those with the highest potential among some; -1 if none is above 0.
+const findBest = ({ peaks }, isOne = () => true) => peaks.reduce((best, peak, f) => peak > (peaks[best] ?? 0) && isOne(f) ? f : best, -1);
+
+// The decision on a lesson, and whether it is right.
+function decide(lesson) {
+  refresh(lesson);
+  const best = findBest(lesson);
+  return best < 0 ? -1 : classOf(best);
+}
+const isRight = (lesson, decision = decide(lesson)) => lesson.not === undefined ? decision === lesson.label : decision >= 0 && decision !== lesson.not;
+
+// The neurons that learn from a lesson, [feature, row of the rates]: by the margin rule that of the true class and its rival, by R-STDP the one that decides.
+function chooseLearners(lesson, { margin } = exported.rule) {
+  const { label, peaks } = lesson, decision = decide(lesson);
+  if (margin === null) return decision < 0 || label === undefined && isRight(lesson, decision) ? [] : [[findBest(lesson), isRight(lesson, decision) ? 0 : 1]];
+  const own = findBest(lesson, f => classOf(f) === label), other = findBest(lesson, f => classOf(f) !== label);
+  return own < 0 || other < 0 || peaks[own] >= (1 + margin) * peaks[other] * (1 - 64 * Number.EPSILON) ? [] : [[own, 0], [other, 1]];
+}
+
+// Let the neurons learn from a lesson; return them.
+function learn(lesson, { rates, bounds: [lower, upper] } = exported.rule) {
+  const learners = chooseLearners(lesson);
+  for (const [f, row] of learners) {
+    const [ltp, ltd] = rates[row], weights = rowOf(f), spiking = new Set(lesson.places[lesson.positions[f]]);
+    weights.forEach((w, i) => weights[i] = Math.max(lower, Math.min(upper, w + (spiking.has(i) ? ltp : ltd))));
+    changed.push(f);
+  }
+  return learners;
+}
+
+// Present images that are rehearsed, then lessons, round after round, until no neuron is punished for a lesson.
+// Return for each lesson the neurons that have learned from it, in each round in which some have.
+function practise(lessons, rehearsed, rounds = 50) {
+  const learned = lessons.map(() => []);
+  for (let isDone = false; !isDone && rounds; rounds--) {
+    rehearsed.forEach(each => learn(each));
+    isDone = true;
+    lessons.forEach((lesson, n) => {
+      const learners = learn(lesson);
+      if (learners.length) learned[n].push(learners);
+      isDone &&= !learners.some(([, row]) => row);
+    });
+  }
+  return learned;
+}
+
+// Add a class with as many neurons as each other one, and first weights as before the training.
+function addClass(name, { bounds: [lower, upper], first: [mean, deviation] } = exported.rule) {
+  const [features, ...size] = decider.shape, more = features / run.classes.length, whole = new Float64Array(decider.whole.length + more * decider.synapses);
+  whole.set(decider.whole);
+  for (let i = decider.whole.length; i < whole.length; i++) whole[i] = Math.max(lower, Math.min(upper, Math.round(mean + deviation * gauss())));
+  for (let f = features; f < features + more; f++) changed.push(f);
+  Object.assign(decider, { whole, shape: [features + more, ...size] });
+  return run.classes.push(name) - 1;
 }
 
 // ---- From the drawing to the image: the steps of imagesets/image_files.py, which evaluate.py --predict applies.
@@ -320,13 +422,17 @@ function move(x, y, draws) {
 // ---- What can be changed: the thresholds of the stages that fire, how many time steps and which inputs remain, and noise on the network's image.
 
 const sliders = [], listChanges = () => sliders.filter(({ value, original }) => value !== original);
+function showChanges() {
+  $("changed").hidden = !listChanges().length;
+  $("changes").textContent = `The network is changed: ${listChanges().map(each => `${each.name} ${each.value} instead of ${each.original}`).join(", ")}. `
+    + "The row of test images has the decisions of the unchanged network.";
+}
+
 function addSlider(name, original, end, change, step = end / 90) {
   const label = document.createElement("label"), input = document.createElement("input"), output = document.createElement("output");
   const slider = { name, original, set(value) {
     change(slider.value = output.textContent = value);
-    $("changed").hidden = !listChanges().length;
-    $("changes").textContent = `The network is changed: ${listChanges().map(each => `${each.name} ${each.value} instead of ${each.original}`).join(", ")}. `
-      + "The row of test images has the decisions of the unchanged network.";
+    showChanges();
     later();
   } };
   Object.assign(input, { type: "range", min: 0, max: end, step, value: original });
@@ -336,6 +442,74 @@ function addSlider(name, original, end, change, step = end / 90) {
   $("sliders").append(label);
   sliders.push(slider);
   output.textContent = slider.value = original;
+}
+
+// ---- Teaching: the user names the class of a drawing or, of R-STDP, answers whether the decision is right.
+
+const deciding = run.stages.findIndex(({ name }) => name === decider.name), [part] = run.stages[deciding].parts;
+const origin = { classes: run.classes.length, shape: decider.shape, whole: decider.whole.slice(), feature: run.features[part.label] };
+const lessons = [], taught = { name: "taught drawings", value: 0, original: 0, restore: () => lessons.length && forget() };
+let first = origin.whole, rehearsed = [], tested = [];  // first: the weights before anything was taught, also of new classes
+
+// target: the class that is shown, { label }, or { name } if it is new; of R-STDP also the class that is not, { not }.
+function teach(target) {
+  const { inputs, decision } = run.images[at.image];
+  if (decision < 0) return showLessons("The network is silent: no potential is above 0, so no neuron learns.");
+  if (!tested.length) {
+    [rehearsed, tested] = [exported.examples.rehearsed, exported.examples.tested].map(unpackLessons);
+    tested.forEach(each => each.wasRight = isRight(each));
+  }
+  if (target.name) {
+    target = { label: addClass(target.name) };
+    const before = decider.whole.slice();
+    before.set(first);
+    first = before;
+  }
+  const lesson = makeLesson(inputs, target), isReward = exported.rule.margin === null;
+  lesson.wasRight = isRight(lesson);
+  lessons.push(lesson);
+  const learned = practise(lessons, $("rehearse").checked ? rehearsed : []).pop(), feature = learned[0]?.[0][0] ?? -1;
+  const times = learned.length === 1 ? "once" : `${learned.length} times`, name = run.classes[target.label], now = run.classes[decide(lesson)] ?? "silent";
+  renew(decider.whole);
+  update();
+  if (feature >= 0) set({ stage: deciding, feature, place: [lesson.positions[feature] / decider.shape[2] | 0, lesson.positions[feature] % decider.shape[2]] });
+  showLessons(isReward ? `${target.not === undefined ? "Rewarded" : "Punished"} ${times}. Its decision is now: ${now}.`
+    : feature < 0 ? `${name} led by the margin: the drawing changed nothing.`
+    : chooseLearners(lesson).length ? `Presented ${times}, but ${name} does not lead by the margin. Has a similar drawing another name?`
+    : `${name} leads by the margin, after the drawing was presented ${times}.`);
+}
+
+function showLessons(text) {
+  const isTaught = lessons.length > 0, nameOf = c => run.classes[c] ?? "silent";
+  if (exported.rule.margin !== null && $("answers").children.length !== run.classes.length) buttons("answers", run.classes, label => teach({ label }));
+  $("lesson").textContent = text;
+  $("taught").hidden = !isTaught;
+  $("lessons").textContent = `your drawings (${lessons.length})`;
+  $("taught").querySelectorAll("td").forEach((cell, i) => cell.textContent = [lessons, tested][i >> 1].filter(each => i % 2 ? isRight(each) : each.wasRight).length);
+  const lost = tested.filter(each => each.wasRight && !isRight(each)).map(each => `${nameOf(each.label)} → ${nameOf(decide(each))}`);
+  $("lost").textContent = lost.length ? `Test images that are no longer right: ${lost.join(", ")}.` : "";
+  $("look").hidden = !isTaught || !run.weights[part.label];
+  taught.value = lessons.length;
+  showChanges();
+}
+
+// Give the decision stage weights, and show them beside those before it was taught.
+function renew(whole) {
+  const [features] = decider.shape, weights = run.weights[part.label], isTaught = lessons.length > 0;
+  arrange(decider, whole);
+  part.count = features;
+  run.features[part.label] = isTaught ? undefined : origin.feature;
+  if (weights) Object.assign(weights, { shape: [features, ...weights.shape.slice(1)], floats: whole, before: isTaught && first });
+}
+
+function forget() {
+  decider.shape = origin.shape;
+  run.classes.length = origin.classes;
+  lessons.length = tested.length = changed.length = 0;
+  first = origin.whole;
+  renew(origin.whole.slice());
+  update();
+  showLessons("Forgotten: the network is as it was.");
 }
 
 const point = event => [event.offsetX * paper.width / paper.clientWidth, event.offsetY * paper.height / paper.clientHeight];
@@ -371,6 +545,19 @@ for (const layer of layers) {
 addSlider("time steps", run.steps, run.steps, value => steps = value, 1);
 addSlider("silent inputs", 0, 0.9, value => silenced = value);
 addSlider("noise", 0, 0.9, value => noise = value);
+if (exported.rule) {
+  const name = $("name"), add = () => {
+    const text = name.value.trim(), label = run.classes.indexOf(text);
+    name.value = "";
+    if (text) teach(label < 0 ? { name: text } : { label });
+  };
+  sliders.push(taught);
+  if (exported.rule.margin === null) buttons("answers", ["right", "wrong"], i => teach({ [i ? "not" : "label"]: run.images[at.image].decision }));
+  showLessons("");
+  $("forget").onclick = forget;
+  $("add").onclick = add;
+  name.onkeydown = event => { if (event.key === "Enter") add(); };
+}
 $("original").onclick = () => sliders.forEach(slider => slider.restore());
 listImages();
 [...$("images").children].forEach((button, number) => button.onclick = () => { remember(), number ? start(number) : restore(drawing); });

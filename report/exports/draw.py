@@ -5,10 +5,15 @@ lower + q · (upper - lower) / 255, where q is a whole number from 0 to 255, and
 stage's rule. Without a rule, they are its smallest and its largest weight. All these weights are whole multiples of a
 unit. For example, weights of 0.2 to 0.8 are 85 to 340 units of 0.6 / 255. A sum of whole numbers exceeds
 threshold / unit if and only if it exceeds the next lower whole number.
+
+The decision stage also learns on the page. Its unit is ``PARTS`` times smaller, and its rates are rounded to whole
+units, so that each weight remains a whole number. For example, the rates 0.01 and 0.0005 are 5,100 and 255 units of
+1 / 510,000.
 """
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +25,7 @@ from torch import nn
 
 from engine.declaration import MAX_VALUE, to_plain
 from engine.layers import Layer
+from engine.rules import RSTDP, Margin, MarginRule, Rewarded, Rule
 from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import NetworkTrainer
@@ -29,7 +35,11 @@ from utils import write_text
 
 COMPUTED = SpikingConv, SpikingDense, Inhibit, Pool  # the kinds of stages in ``answer`` of draw.js
 DRAWN = 20  # images of the page
+REHEARSED = 5  # training images of each class that are presented in between while the decision stage learns on the page
+TESTED = 10  # test images of each class that are decided then
 WEIGHT_LEVELS = 255  # spacings between the bounds
+PARTS = 2000  # of a spacing, to which the rates of a decision stage are rounded; 255 · 2000 is a multiple of 1 / 0.0005
+LEARNED = {(MarginRule, Margin), (RSTDP, Rewarded)}  # the rules, and their plasticities, in ``learn`` of draw.js
 MAX_DENOMINATOR = 64  # lower / spacing is rounded to such a fraction: it changes by at most 1/64 of a spacing
 EXACT = 2**24  # float32 represents all whole numbers below it
 
@@ -50,8 +60,8 @@ class WholeWeights(NamedTuple):
     threshold: float
 
 
-def to_whole_weights(layer: Layer) -> WholeWeights:
-    """Return the nearest weights of 8 bits."""
+def to_whole_weights(layer: Layer, parts: int = 1) -> WholeWeights:
+    """Return the nearest weights of 8 bits. parts: of a spacing, which are whole numbers, too."""
     weight = layer.weight.numpy(force=True).astype(np.float64)
     lower, upper = float(weight.min()), float(weight.max())
     if layer.stage.rule is not None:
@@ -62,9 +72,10 @@ def to_whole_weights(layer: Layer) -> WholeWeights:
     spacing = (upper - lower) / WEIGHT_LEVELS
     steps = ((weight - lower) / spacing).round().clip(0, WEIGHT_LEVELS).astype(np.uint8)
     ratio = Fraction(lower / spacing).limit_denominator(MAX_DENOMINATOR)
-    unit = spacing / ratio.denominator
+    scale = ratio.denominator * parts
+    unit = spacing / scale
     threshold = float(np.floor(layer.threshold / unit * (1 + 1e-12)))  # division may round below a whole number
-    return WholeWeights(steps, ratio.numerator, ratio.denominator, unit, threshold)
+    return WholeWeights(steps, ratio.numerator * parts, scale, unit, threshold)
 
 
 def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeights]]:
@@ -75,7 +86,8 @@ def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeig
     network = copy.deepcopy(model)
     whole_weights = {}
     for layer_name, layer in network.named_layers():
-        whole = whole_weights[layer_name] = to_whole_weights(layer)
+        learns = layer_name == model.decision and find_rule(layer)
+        whole = whole_weights[layer_name] = to_whole_weights(layer, PARTS if learns else 1)
         if MAX_VALUE < whole.threshold < math.inf:
             largest = f"the threshold of {layer_name} must be at most {MAX_VALUE * whole.unit:g}"
             raise InputError(f"the page of --draw computes with whole numbers: {largest}, not {layer.threshold:g}")
@@ -86,8 +98,32 @@ def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeig
     return network, whole_weights
 
 
+def find_rule(layer: Layer) -> Rule | None:
+    """Return the rule of a decision layer; None if it is not one by which the page learns."""
+    rule = layer.stage.rule
+    return rule if rule and (type(rule), type(rule.plasticity())) in LEARNED else None
+
+
+def describe_rule(layer: Layer, whole: WholeWeights) -> dict | None:
+    """Describe ``find_rule`` for the page's script: its numbers in whole units, without dropout."""
+    rule = find_rule(layer)
+    if rule is None:
+        return None
+    plasticity = rule.plasticity()
+    rates = np.rint(rule.first_rates() / whole.unit)
+    bounds = [whole.lowest, whole.lowest + WEIGHT_LEVELS * whole.scale]
+    first = [value / whole.unit for value in layer.stage.first_weights]
+    return {"rates": rates.tolist(), "bounds": bounds, "first": first, "margin": getattr(plasticity, "margin", None)}
+
+
 def write_drawing_page(
-    path: Path, network: Any, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, **more: object
+    path: Path,
+    network: Any,
+    images: np.ndarray,
+    labels: np.ndarray,
+    indices: np.ndarray,
+    examples: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    **more: object,
 ) -> None:
     """Write a page on which images are drawn. The network answers in the browser, by ``draw.js``.
 
@@ -96,6 +132,7 @@ def write_drawing_page(
         images: test images, uint8 (N, H, W). The page contains how many of them are decided as with the floats.
         labels: their labels, int64 (N,).
         indices: of the images that the page shows.
+        examples: images and labels: "rehearsed" while the decision stage learns on the page, and "tested" then.
         more: what the template ``draw.html`` also reads: ``data_name``, of the data set; ``settings``: those of the
             command.
 
@@ -122,6 +159,7 @@ def write_drawing_page(
             "bytes": encode(whole.steps),
         }
     (encoder_fields,) = to_plain(encoder).values()
+    rule = describe_rule(model.stages[model.decision], whole_weights[model.decision])
     expected, _ = network.classify(images)
     decisions, _ = replace(network, model=computed).classify(images)
     page = load_template("exports/draw.html").render(
@@ -129,6 +167,8 @@ def write_drawing_page(
         network=network,
         weights=weights,
         description={"decision": model.decision, "encoder": encoder_fields, "stages": describe_stages(computed)},
+        rule=rule,
+        examples={name: pack_examples(computed, encoder, *each) for name, each in examples.items()} if rule else {},
         indices=indices,
         labels=labels[indices].tolist(),
         pictures=encode(images[indices]),
@@ -138,6 +178,12 @@ def write_drawing_page(
         **more,
     )
     write_text(path, page)
+
+
+def pack_examples(model: NetworkTrainer, encoder: S1C1, images: np.ndarray, labels: np.ndarray) -> dict:
+    """Return labels, and as bits which inputs of the decision stage spike, (N, C, H, W)."""
+    maps = model.map_of(encoder.encode(images), model.input_name(model.find_decision()))[:]
+    return {"labels": labels.tolist(), "bits": encode(np.packbits((maps < model.time_steps).numpy()))}
 
 
 def describe_stages(model: NetworkTrainer) -> list[dict]:

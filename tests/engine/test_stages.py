@@ -129,7 +129,7 @@ def test_exports_refuse_it(mean_pool, tmp_path):
         write_nir(tmp_path / "network.nir", model, tuple("0123456789"))
     network = type("Network", (), {"model": model, "encoder": S1C1()})
     with refuses("MeanPool"):
-        write_drawing_page(tmp_path / "page.html", network, DIGITS, np.zeros(len(DIGITS), int), np.arange(2))
+        write_drawing_page(tmp_path / "page.html", network, DIGITS, np.zeros(len(DIGITS), int), np.arange(2), {})
 
 
 @compiled

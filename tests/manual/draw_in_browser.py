@@ -2,8 +2,9 @@
 
 RUN is the folder of a run on MNIST, or a checkpoint. In headless Chromium, the page decides test images. Its decisions,
 first spikes, potentials and the network's images of drawings are compared with those of Python with weights of 8 bits.
-Then the page is drawn on with the mouse, the keyboard and a finger, which needs playwright (pip). ``--screenshots DIR``
-saves pictures: a digit, a wrong decision, silence, dark, on a phone.
+Then the page is drawn on with the mouse, the keyboard and a finger, which needs playwright (pip), and learns signs:
+three drawings of each; other drawings of them, and the page's test images, are counted. ``--screenshots DIR`` saves
+pictures: a digit, a wrong decision, silence, what it was taught, dark, on a phone.
 """
 
 import argparse
@@ -29,6 +30,12 @@ from training.trained import load_network  # noqa: E402
 COMPARED = 20  # images of which all first spikes are compared
 DRAWINGS = 100
 FIRST_WRONG = 10  # the page's images: ten that the network may decide, then wrong decisions
+TAUGHT = 3  # drawings of each sign; as many others are tested
+SIGNS = {
+    "A": [[(0.25, 0.85), (0.5, 0.15), (0.75, 0.85)], [(0.36, 0.6), (0.64, 0.6)]],
+    "T": [[(0.2, 0.2), (0.8, 0.2)], [(0.5, 0.2), (0.5, 0.85)]],
+    "X": [[(0.25, 0.2), (0.75, 0.85)], [(0.75, 0.2), (0.25, 0.85)]],
+}
 TWO = [(0.3, 0.3), (0.45, 0.2), (0.65, 0.25), (0.68, 0.4), (0.5, 0.6), (0.3, 0.78), (0.75, 0.78)]
 
 
@@ -149,6 +156,8 @@ def operate(path, screenshots):
             check(read(page, "#decision") == "1", "a 1 can be drawn with the keyboard")
             check(page.locator("#step").input_value() == step, "the keys of the paper do not change the time step")
             save("keyboard")
+            if page.locator("#rehearse").count():
+                learn(page, name, "has_touch" in screen, save)
             is_narrow = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             check(is_narrow, "nothing is wider than the screen")
             unnamed = page.evaluate("""[...document.querySelectorAll("button, input, [tabindex]")].filter(element =>
@@ -158,6 +167,47 @@ def operate(path, screenshots):
             check(not [address for address in asked if not address.startswith(("data:", path.as_uri()))], "no requests")
             print(f"{name}: works")
             context.close()
+
+
+def learn(page, name, by_finger, save):
+    """Teach the page signs, or punish its decision if it is only told what is right; then let it forget them."""
+    page.locator("#centred").check()
+    rng = np.random.default_rng(0)
+    draw_sign(page, "A", rng, by_finger)
+    before = read(page, "#decision")
+    if not page.locator("#add").is_visible():  # R-STDP
+        page.get_by_role("button", name="wrong", exact=True).click()
+        check(read(page, "#decision") != before, "a punished decision is another one")
+        print(f"{name}: an A was a {before}: {read(page, '#lesson')}")
+    else:
+        for sign in SIGNS:
+            for _ in range(TAUGHT):
+                draw_sign(page, sign, rng, by_finger)
+                page.locator("#name").fill(sign)
+                page.locator("#name").press("Enter")
+        save("taught")
+        right = 0
+        for sign in SIGNS:
+            for _ in range(TAUGHT):
+                draw_sign(page, sign, rng, by_finger)
+                right += read(page, "#decision") == sign
+        print(f"{name}: {right} of {TAUGHT * len(SIGNS)} other drawings of {', '.join(SIGNS)} are right")
+        check(read(page, "#learns-title") == "what it was taught", "the neuron that learned shows what it was taught")
+    print(f"{name}: {read(page, '#taught')!r}")
+    draw_sign(page, "A", np.random.default_rng(0), by_finger)
+    page.locator("#forget").click()
+    check(read(page, "#decision") == before, "a network that forgets decides as before")
+    check(page.locator("#answers button").count() in (2, 10), "and has its classes")
+    check(not page.locator("#changed").is_visible(), "and is not changed")
+
+
+def draw_sign(page, sign, rng, by_finger):
+    page.locator("#clear").click()
+    turn, width, height = rng.uniform(-0.15, 0.15), *rng.uniform(0.7, 1, 2)
+    for line in SIGNS[sign]:
+        x, y = ((np.array(line) - 0.5) * (width, height) + rng.normal(0, 0.02, (len(line), 2))).T
+        points = np.column_stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)]) + 0.5
+        stroke(page, points.tolist(), by_finger)
 
 
 def read(page, selector):

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,9 +28,11 @@ from torch.nn import functional as F
 
 import evaluate
 import imagesets
+from engine.decision import class_of_features
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Inhibit, SpikingConv
 from imagesets.image_files import read_image
+from imagesets.splits import stratified_split
 from models import build_model
 from network_trainer import NetworkTrainer
 from report.exports.draw import quantize, to_whole_weights, write_drawing_page
@@ -123,13 +126,15 @@ def write(path, model, encoder, images):
     network = TrainedNetwork(checkpoint, model, encoder)
     labels = np.arange(len(images)) % 10
     settings = SimpleNamespace(command_line="evaluate.py latest --draw <page>.html")
-    write_drawing_page(path, network, images, labels, np.arange(len(images)), data_name="digits", settings=settings)
+    examples = {"rehearsed": (images[2:5], labels[2:5]), "tested": (images[:2], labels[:2])}
+    more = {"data_name": "digits", "settings": settings}
+    write_drawing_page(path, network, images, labels, np.arange(len(images)), examples, **more)
 
 
 def test_it_is_whole_and_loads_nothing(tmp_path, digits):
     write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:5])
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert not re.findall(r"<(?:link|img|iframe)|(?:src|href)=|@import|fetch\(|https?:", text)
+    assert not re.findall(r"<(?:link|img|iframe)|(?:src|href)=(?!.#)|@import|fetch\(|https?:", text)
     assert text.count("<script") == text.count("</script>") == 3
     data = json.loads(re.search(r'id="data">(.*)</script>', text)[1])
     assert data["classes"] == list(NAMES)
@@ -180,6 +185,21 @@ def test_the_command(tmp_path, capsys):
     majority = TRAINED.with_name("majority2024.safetensors")
     assert_refuses(evaluate.main, f"{majority} --draw {tmp_path / 'other.html'}", "Vote", capsys)
     assert not (tmp_path / "other.html").exists()
+
+
+def test_training_images_are_rehearsed(tmp_path, monkeypatch):
+    """Not those that the run has validated with."""
+    examples = {}
+    monkeypatch.setattr(evaluate, "write_drawing_page", lambda *arguments, **more: examples.update(arguments[5]))
+    assert evaluate.main([str(TRAINED), "--draw", str(tmp_path / "page.html"), "--threads", "1", "--dry-run"]) == 0
+    data = imagesets.load("mnist")
+    (images, labels), (_, tested) = examples["rehearsed"], examples["tested"]
+    assert np.bincount(labels).tolist() == [5] * 10
+    assert 80 <= len(tested) <= 100
+    train, validation = stratified_split(data.train_labels, 5000, seed=2)
+    for split, is_there in ((train, True), (validation, False)):
+        among = {image.tobytes() for image in data.train_images[split]}
+        assert {image.tobytes() in among for image in images} == {is_there}
 
 
 def test_the_page_of_the_documentation():
@@ -257,6 +277,76 @@ def test_a_threshold_of_the_slider_is_that_of_the_program(tmp_path, digits):
     original, expected = answer("")
     assert restored.tolist() == original.tolist()
     assert all(np.array_equal(found["s2"], each["s2"]) for found, each in zip(details, expected, strict=True))
+
+
+LEARN = """
+const pixels = unpack(given.pixels), area = height * width, rehearsed = unpackLessons(exported.examples.rehearsed);
+const reply = i => answer({ shape: [height, width], bytes: pixels.subarray(i * area, (i + 1) * area) });
+if (given.name) addClass(given.name);
+const first = [...decider.whole], lessons = given.labels.map((label, i) => makeLesson(reply(i).inputs, { label }));
+practise(lessons, rehearsed, 3);
+const last = [...decider.whole], decisions = lessons.map(lesson => decide(lesson));
+arrange(decider, decider.whole);
+const answers = given.labels.map((_, i) => reply(i).decision);
+practise([lessons[0]], []);
+return { first, last, decisions, answers, end: decide(lessons[0]), rule: exported.rule };
+"""
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["mozafari2018_margin", "mozafari2018"])
+def test_the_page_learns_as_the_program_to_the_bit(name, tmp_path, digits):
+    """Digits with others in between, three times. By the margin rule, some belong to a new class."""
+    model = build_model(name, seed=1)
+    write(tmp_path / "page.html", model, S1C1(), digits[:5])
+    names = ["A"] * hasattr(model.declaration["s3"].rule, "margin")
+    labels = (np.arange(8) % 3 + 7 + len(names)).tolist()  # the new class is 10
+    given = {"pixels": base64.b64encode(digits[5:13].tobytes()).decode(), "labels": labels, "name": "".join(names)}
+    found = compute_in_node(tmp_path / "page.html", LEARN, given)
+    network, _ = quantize(model)
+    first, last = (torch.tensor(found[each], dtype=torch.float64).view(-1, 250, 5, 5) for each in ("first", "last"))
+    assert len(first) == 200 + 20 * len(names)
+    assert torch.equal(first[:200], network.stages["s3"].weight)
+    rates, bounds = found["rule"]["rates"], tuple(found["rule"]["bounds"])
+    changes = {"rate": rates[0][0]} if names else {"reward": tuple(rates[0]), "punishment": tuple(rates[1])}
+    layer = make_layer(
+        "event", first.clone(), padding=2, rule=replace(model.declaration["s3"].rule, bounds=bounds, **changes)
+    )
+    maps = network.map_of(S1C1().encode(digits[2:13]), "c2")
+    classes = class_of_features(len(first), 10 + len(names))
+    for _ in range(3):
+        layer.learn_decisions(maps, torch.tensor([2, 3, 4, *labels]), classes, np.random.default_rng(0))
+    assert torch.equal(layer.weight, last)
+    assert (first != last).any()
+    assert found["decisions"] == found["answers"] == classes[layer.peaks(maps[3:]).argmax(1)].tolist()
+    assert found["end"] == labels[0]
+
+
+@needs_node
+def test_a_wrong_decision_is_punished_until_another_class_decides(tmp_path, digits):
+    """R-STDP is not told the class. A right decision is rewarded once."""
+    write(tmp_path / "page.html", build_model("mozafari2018", seed=1), S1C1(), digits[:5])
+    body = """
+    const { inputs, decision } = answer({ shape: [height, width], bytes: pictures.subarray(0, blank.length) });
+    const wrong = makeLesson(inputs, { not: decision }), learned = practise([wrong], [])[0], second = decide(wrong);
+    const again = practise([wrong], []), rewarded = practise([makeLesson(inputs, { label: second })], []);
+    return { decision, learned, second, again, rewarded };
+    """
+    found = compute_in_node(tmp_path / "page.html", body, None)
+    assert found["second"] not in (-1, found["decision"])
+    assert {(feature // 20, row) for ((feature, row),) in found["learned"]} == {(found["decision"], 1)}
+    assert found["again"] == [[]]
+    (((feature, row),),) = found["rewarded"][0]
+    assert (feature // 20, row) == (found["second"], 0)
+
+
+def test_rules_by_which_the_page_does_not_learn(tmp_path, digits):
+    """They are those whose changes are not whole numbers, or of a user's own."""
+    for changes, rule in (({}, True), ({"s3.rule.stabilize": True}, False)):
+        write(tmp_path / "page.html", build_model("mozafari2018", overrides=changes), S1C1(), digits[:5])
+        text = (tmp_path / "page.html").read_text(encoding="utf-8")
+        exported = json.loads(re.search(r'id="exported">(.*?)</script>', text, re.DOTALL)[1])
+        assert bool(exported["rule"]) == bool(exported["examples"]) == ('id="forget"' in text) == rule
 
 
 @needs_node
