@@ -5,7 +5,8 @@ const isPaired = run.inputs.every(channels => channels.length === 2);  // a scal
 // How far each channel of the input sees beyond its pixel: half of the window that the name of its scale states.
 const reaches = run.inputs.flatMap((group, i) => group.map(() => (/(\d+)×\1$/.exec(run.scales[i])?.[1] ?? 1) >> 1));
 const keyOf = (stage, part) => part.label.slice(stage.name.length);  // of a branch
-const potentialsOf = (image, stage, part) => stage.decides && image.potentials[keyOf(stage, part)];
+// Of a decision stage, the potentials at the end; if the page has them (draw.js), those after the chosen time step.
+const potentialsOf = (image, stage, part) => stage.decides && (image.after?.[at.step] ?? image.potentials)[keyOf(stage, part)];
 
 // The highest potential of each class after a time step.
 const peaksOf = (image, key, step) => bytes(image.race[key]).slice(step * run.classes.length, (step + 1) * run.classes.length);
@@ -53,11 +54,11 @@ function show() {
   const all = part.count * part.rows * part.columns, spiked = counts.slice(0, at.step + 1).reduce((a, b) => a + b, 0);
   const said = image.decision === -2 ? "" : `, decision ${run.classes[image.decision] ?? "silent"}`;
   const which = "index" in image ? `Image ${image.index}, label ${run.classes[image.label]}` : "Your drawing";
-  const best = potentials ? strongest(values, part) : -1;
+  const atEnd = potentials && bytes(image.potentials[keyOf(stage, part)]), best = potentials ? strongest(atEnd, part) : -1;
   $("what").textContent = `${stage.name}${part.label && part.label !== stage.name ? ` (${part.label})` : ""}: `
     + `${part.count} × ${part.rows}×${part.columns} neurons, ${stage.what}`;
   $("now").textContent = `${which}${said}. Up to time step ${at.step}: ` + (potentials
-    ? `${describeLead(peaks)}.` + (highest(values) > 0 ? ` At the end, a neuron of feature ${best}, of class ${run.classes[best / perClass | 0]}, has the highest potential${
+    ? `${describeLead(peaks)}.` + (highest(atEnd) > 0 ? ` At the end, a neuron of feature ${best}, of class ${run.classes[best / perClass | 0]}, has the highest potential${
       stage.parts.length > 1 ? ": so this branch votes" : " and decides"}.` : "")
     : `${spiked.toLocaleString("en")} of ${plural(all, "neuron")} (${(100 * spiked / all).toFixed(1)} %) have spiked, ${plural(counts[at.step], "neuron")} in this step.`);
   draw($("all"), { count: part.count, rows: part.rows, columns: part.columns, across, colour, chosen: at.feature,
@@ -71,9 +72,12 @@ function show() {
   for (let y = 0; y < part.rows; y++) for (let x = 0; x < part.columns; x++) times.push(value(f, y, x));
   const fired = times.filter(t => t < run.steps);
   $("one-text").textContent = potentials
-    ? `potentials at the end, ${format(Math.min(...times))} to ${format(Math.max(...times))}; colours: their third power`
+    ? `potentials ${image.after ? `after time step ${at.step}` : "at the end"}, ${format(Math.min(...times))} to ${format(Math.max(...times))}; colours: their third power`
     : `${fired.filter(t => t <= at.step).length} of ${plural(times.length, "neuron")} so far`
       + (fired.length ? `; first spike at ${Math.min(...fired)}` : "; silent for this image");
+  const isOther = potentials && !image.after && at.step < run.steps - 1;  // the maps are not those of this step
+  for (const id of ["all", "one"]) $(id).style.opacity = isOther ? 0.4 : 1;
+  if (isOther) $("now").textContent += " The maps contain the potentials at the end.";
   showFeature(part, f);
   showNeuron(image, stage, part, f, value(f, ...at.place));
   showPeaks(image, peaks);

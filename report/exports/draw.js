@@ -102,16 +102,17 @@ function join(maps, levels) {
   return Uint8Array.from([...levels.flatMap(level => [...all.map(t => t < level ? t : run.steps)]), ...all]);
 }
 
-// The potentials (F, Ho, Wo) at the last time step, and the highest of each class after each step.
+// After each time step, the potentials (F, Ho, Wo), and the highest of each class.
 function addAll(latency, layer) {
-  const { shape: [features, height, width] } = layer, area = height * width, rows = new Float64Array(features * area);
+  const { shape: [features, height, width] } = layer, area = height * width, rows = new Float64Array(features * area), moments = [];
   const race = sortByTime(latency, layer.below).flatMap(spikes => {
     addWeights(rows, spikes, layer);
+    moments.push(rows.map((_, i) => rows[i % area * features + (i / area | 0)]));
     const peaks = Array(run.classes.length).fill(-Infinity);
     rows.forEach((sum, i) => { const c = i % features * peaks.length / features | 0; peaks[c] = Math.max(peaks[c], sum); });
     return peaks;
   });
-  return [rows.map((_, i) => rows[i % area * features + (i / area | 0)]), race];
+  return [moments, race];
 }
 
 // The class of the first feature with the highest potential; -1, silence, if none is above 0.
@@ -143,14 +144,15 @@ function setThreshold(layer, threshold) {
 // Compute the maps, the potentials and the decision of a picture.
 function answer(picture) {
   const seen = noise ? addNoise(picture) : picture, maps = { input: listen(encode(seen)) };
-  let sums, race, unit, inputs;
+  let moments, race, unit, inputs;
   for (const layer of layers) {
     const below = layer.inputs.map(name => maps[name]), latency = layer.levels && layer.kind === "SpikingDense" ? join(below, layer.levels) : below[0];
-    if (layer.decides) [sums, race] = addAll(inputs = latency, layer), unit = layer.unit;
+    if (layer.decides) [moments, race] = addAll(inputs = latency, layer), unit = layer.unit;
     else maps[layer.name] = { SpikingConv: fire, SpikingDense: fire, Inhibit: inhibit, Pool: pool }[layer.kind](latency, layer);
   }
   const inFloats = values => ({ "": { floats: values.map(sum => sum * unit) } });
-  return { picture, seen, maps, inputs, potentials: inFloats(sums), race: inFloats(race), decision: vote(sums) };
+  const sums = moments.at(-1), after = moments.map(inFloats);
+  return { picture, seen, maps, inputs, potentials: after.at(-1), after, race: inFloats(race), decision: vote(sums) };
 }
 
 // ---- Learning: the decision stage learns by its rule (engine/rules.py) in whole numbers, to the bit as the program.
