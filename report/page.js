@@ -154,7 +154,8 @@ function showNeuron(image, stage, part, f, value) {
   show("weights", (i, c) => mix(mix(paper, ink, 0.06), fromEncoder && run.polar ? run.tints[signs[c]] : ink, (weights[i] - low) / (high - low || 1)));
   const shown = w => toFloat(w).toFixed(2), rounded = packed.floats || !potentialsOf(image, stage, part) ? "" : ` On this page they have 8 bits: with those of the network, its potential is ${format(value)} at the end.`;
   $("weights-text").textContent = (fromEncoder ? `A square for each channel of the input${inPairs ? ": a row for each scale, left on-centre, right off-centre" : ""}. `
-    : `A square for each feature of ${below.name}. `) + `Weights: faint ${shown(low)}, strong ${shown(high)}.${rounded}${stage.inputs.length === 1 && !fromEncoder ? " Click one to see its feature." : ""}`;
+    : `A square for each feature of ${below.name}. `) + `Weights: faint ${shown(low)}, strong ${shown(high)}.${rounded}${leadsTo(stage) > 0 ? " Click one to see its feature." : ""}`;
+  for (const id of ["weights", "times", "growth"]) $(id).classList.toggle("click", leadsTo(stage) > 0);
   const before = packed.before && packed.before.subarray(f * size, (f + 1) * size);  // it was taught (draw.js)
   const changes = before ? Array.from(weights, (w, i) => toFloat(w) - toFloat(before[i]))
     : isSpiking && part.learns && Array.from(weights, (w, i) => findChange(part, toFloat(w), part.learns[value][times[i]]));
@@ -257,10 +258,15 @@ function set(change) {
   show();
 }
 
-// A feature of a stage by its number among all branches.
+// Go to a feature of a stage, by its number among all branches, and offer the way back.
 function go(stage, feature) {
   const part = run.stages[stage].parts.findIndex(p => feature >= p.first && feature < p.first + p.count);
-  if (part >= 0) set({ stage, part, feature: feature - run.stages[stage].parts[part].first });
+  if (part < 0) return;
+  const { step, image, ...from } = at, back = $("back");
+  back.textContent = `← back to ${run.stages[at.stage].name}, ${$("one-title").textContent}`;
+  back.hidden = false;
+  back.onclick = () => { back.hidden = true; set(from); };
+  set({ stage, part, feature: feature - run.stages[stage].parts[part].first });
 }
 
 let playing = null;
@@ -271,7 +277,7 @@ function play() {
   $("play").textContent = playing ? "❚❚" : "▶";
 }
 
-buttons("stages", run.stages.map(s => s.name), stage => set({ stage }));
+buttons("stages", run.stages.map(s => s.name), stage => { $("back").hidden = true; set({ stage }); });
 // The buttons of the images.
 const nameLabel = image => "index" in image ? run.classes[image.label] : "drawing";
 function listImages() {
@@ -297,9 +303,11 @@ $("one").onkeydown = event => {
   event.stopPropagation();  // elsewhere, these keys change the time step and the feature
   set({ place: [(place[0] + rows) % rows, (place[1] + columns) % columns] });
 };
+// The stage whose features are the squares of a neuron's weights; 0 or less: none.
+const leadsTo = stage => stage.inputs.length === 1 ? findBelow(stage) : -1;
 for (const id of ["weights", "times", "growth"]) $(id).onclick = event => {
-  const c = $(id).hit(event), stage = run.stages[at.stage], below = findBelow(stage);
-  if (c >= 0 && below > 0 && stage.inputs.length === 1) go(below, c);
+  const c = $(id).hit(event), below = leadsTo(run.stages[at.stage]);
+  if (c >= 0 && below > 0) go(below, c);
 };
 addEventListener("keydown", event => {
   const move = { ArrowLeft: { step: at.step - 1 }, ArrowRight: { step: at.step + 1 },
