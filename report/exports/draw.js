@@ -370,7 +370,7 @@ function update() {
   if ($("decision").textContent !== decision) $("decision").textContent = decision;  // readers announce only changes
   $("label").textContent = number ? `label ${run.classes[found.label]}` : "";
   $("note").textContent = (number ? `test image ${found.index}` : note) + (listChanges().length ? "; the network is changed" : "");
-  $("lead").textContent = describeLead(peaks);
+  $("lead").textContent = describeLead(peaks) + (found.decision < 0 ? "" : " (of the potentials, not a probability)");
   $("seen").replaceChildren(paint(found.seen));
   $("votes").replaceChildren(tabulatePeaks(found, peaks));
   if (!number) {
