@@ -236,11 +236,23 @@ def measure_balance(metrics: Metrics) -> float | None:
     return balanced.fraction if are_unequal(support) else None
 
 
-def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: np.ndarray) -> dict[str, list[float]]:
-    """Classify images by the spikes up to a time step t, for each t.
+def decide_early(model: NetworkTrainer, latencies: LatencyMap) -> Iterator[torch.Tensor]:
+    """Yield for each time step t the decisions, int64 (N,), by the spikes up to t.
 
     Later spikes of the maps that the decision stage reads are dropped, also of those of which a ``SpikingDense`` reads
     only whether a neuron has spiked. Earlier spikes do not depend on them, so this is as if the image ended there.
+
+    latencies: of encoded images, uint8 (N, C, H, W). Nothing is yielded without a decision stage.
+    """
+    if model.decision is None:
+        return
+    maps = dict(model.walk(latencies, model.inputs_of(model.decision)))
+    for t in range(model.time_steps):
+        yield model.predict({name: times.where(times <= t, model.time_steps) for name, times in maps.items()}).cpu()
+
+
+def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: np.ndarray) -> dict[str, list[float]]:
+    """Measure how many decisions are correct by the spikes up to each time step, see ``decide_early``.
 
     latencies, labels: of encoded images, uint8 (N, C, H, W) and int (N,), of which at most ``TIMED`` are classified.
 
@@ -249,11 +261,8 @@ def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: 
     if model.decision is None:
         return {}
     chosen = choose_evenly(len(labels), TIMED)
-    maps = dict(model.walk(latencies[chosen], model.inputs_of(model.decision)))
-    scores = []
-    for t in range(model.time_steps):
-        so_far = {name: times.where(times <= t, model.time_steps) for name, times in maps.items()}
-        scores.append(model.evaluate(so_far, labels[chosen]).scores())
+    of_chosen = torch.as_tensor(labels[chosen])
+    scores = [Outcome.of(decisions, of_chosen).scores() for decisions in decide_early(model, latencies[chosen])]
     return {name: [at_time[name] for at_time in scores] for name in ("accuracy", "silent")}
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from engine.progress import Row
 from engine.rules import RULES
 from engine.stages import INPUT
-from report.colors import BLUE, GREY, INK, PALE, PALETTE, POLARITY_COLORS, TRAINING, VALIDATION, YELLOW
+from report.colors import BLUE, GREY, INK, ORANGE, PALE, PALETTE, POLARITY_COLORS, TRAINING, VALIDATION, YELLOW
 from report.evaluation import SILENT
 from utils import write_atomically
 
@@ -267,7 +267,9 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
 def draw_decision_time(measured: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Draw how early decisions are correct. measured: the result of ``evaluation.measure_decision_time``."""
     figure = create_figure(6, 3.4, title)
-    axes = figure.add_subplot(xlabel="last time step of the input", ylabel="% of the images")
+    axes = figure.add_subplot(
+        xlabel="last time step of the input: if the network had to decide then", ylabel="% of the images"
+    )
     for part, color in (("accuracy", BLUE), ("silent", GREY)):
         axes.plot(100 * np.array(measured[part]), ".-", label=part, color=color)
     axes.grid(axis="y")
@@ -296,25 +298,30 @@ def draw_spike_times(histograms: Mapping[str, np.ndarray], title: str) -> Figure
 def draw_raster(
     maps: Mapping[str, np.ndarray],
     steps: int,
-    names: Sequence[str],
+    classes: tuple[Sequence[str], Sequence[int]],
+    decisions: Sequence[Sequence[int]],
     polarity: Sequence[int],
     channels: Sequence[str],
     title: str,
 ) -> Figure:
     """Draw the spikes of images as dots, neurons against time steps: a panel for each layer, the images side by side.
 
-    The row of a feature contains its neurons, one below the other.
+    The row of a feature contains its neurons, one below the other. The last panel contains the decision by the spikes
+    so far.
 
     Args:
         maps: {layer: uint8 (N, F, H, W)}; ``steps`` for silence.
-        names: of the classes of the images.
+        classes: the names of all classes, and the class of each image.
+        decisions: the class of each image after each time step, (T, N), -1 for silence; empty without decisions.
         polarity, channels: of the maps "input", as in ``sheets.draw_filters``, and their names. They are drawn in its
             colours.
     """
-    figure = create_figure(max(4, 1.1 * len(names)), 1.5 * len(maps) + 0.5, title)
-    panels = figure.subplots(len(maps), sharex=True, squeeze=False)[:, 0]
-    starts = np.arange(len(names)) * (steps + 1)  # of the images: an empty step is between them
-    for axes, (layer_name, latencies) in zip(panels, maps.items(), strict=True):
+    names, labels = shorten(classes[0]), np.array(classes[1])
+    lines = len(maps) + bool(decisions)
+    figure = create_figure(max(4, 2.6 * len(labels)), 1.5 * lines + 0.5, title)
+    panels = figure.subplots(lines, sharex=True, squeeze=False)[:, 0]
+    starts = np.arange(len(labels)) * (steps + 1)  # of the images: an empty step is between them
+    for axes, (layer_name, latencies) in zip(panels, maps.items(), strict=False):
         _, count, height, width = latencies.shape
         colors = np.array([POLARITY_COLORS[sign] for sign in polarity] if layer_name == INPUT else [INK] * count)
         images, features, rows, columns = np.nonzero(latencies < steps)
@@ -323,12 +330,11 @@ def draw_raster(
         for color in np.unique(colors):
             part = colors[features] == color
             axes.plot(times[part], y[part], ".", ms=4, mew=0, alpha=0.5, color=color, rasterized=True)
-        for image, start in enumerate(starts):
+        for image in range(len(labels)):
             of_image = times[images == image]
             if len(of_image):
                 early = np.quantile(of_image, EARLY_SHARE, method="lower")
-                axes.vlines(early, -0.5, count - 0.5, color=YELLOW, lw=4, zorder=1)
-            axes.axvspan(start - 1.5, start - 0.5, color=PALE, lw=0)
+                axes.vlines(early + 0.5, -0.5, count - 0.5, color=YELLOW, lw=2, zorder=1)
         axes.set(ylabel=f"{layer_name}\nfeature", ylim=(count - 0.5, -0.5))
         if layer_name == INPUT:
             every = math.ceil(count / 8)
@@ -336,13 +342,26 @@ def draw_raster(
             axes.set_ylabel(layer_name)
         else:
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    ticks = [0, 2 * steps // 3]
+    axes = panels[-1]
+    if decisions:
+        times, decided = np.add.outer(np.arange(steps), starts), np.array(decisions)
+        for part, color in ((decided == labels, BLUE), ((decided != labels) & (decided >= 0), ORANGE)):
+            axes.plot(times[part], decided[part], "o", ms=4, color=color)
+        every = math.ceil(len(names) / 10)
+        axes.set(ylabel="decision", ylim=(len(names) - 0.5, -0.5))
+        axes.set_yticks(range(0, len(names), every), names[::every])
+    for panel in panels:
+        for start in starts:
+            panel.axvspan(start - 1.5, start - 0.5, color=PALE, lw=0)
+    ticks = list(range(0, steps, max(5, steps // 5)))
     axes.set(xlim=(-0.5, starts[-1] + steps - 0.5), xticks=np.add.outer(starts, ticks).ravel())
-    axes.set_xticklabels(ticks * len(names))
-    classes = panels[0].secondary_xaxis("top")
-    classes.set_xticks(starts + steps / 2, shorten(names))
-    classes.set_xlabel("class")
-    label = f"time step of the spike; yellow: {100 * EARLY_SHARE:.0f} % of the layer's spikes have come"
+    axes.set_xticklabels(ticks * len(labels))
+    top = panels[0].secondary_xaxis("top")
+    top.set_xticks(starts + steps / 2, [names[label] for label in labels])
+    top.set_xlabel("class")
+    label = f"time step of the spike; until the yellow line, {100 * EARLY_SHARE:.0f} % of the layer's spikes have come"
+    if decisions:
+        label += "\ndecision by the spikes so far: blue: correct, orange: wrong"
     figure.supxlabel(label, fontsize=10)
     return figure
 

@@ -1,8 +1,8 @@
 """The report of a run: its data, the figures that are drawn of them, and its files.
 
 A figure is a function with the decorator ``@figure``. It appears in the folder, on the page and in TensorBoard.
-``FIGURES`` contains all figures in their order. A figure can draw what a function with the decorator ``@after_epoch``
-has computed after each epoch.
+``FIGURES`` contains all figures in the order of the signal: from the filters to the decisions. A figure can draw what a
+function with the decorator ``@after_epoch`` has computed after each epoch.
 """
 
 import math
@@ -29,7 +29,7 @@ from report import figures, sheets
 from report.activation_maps import find_neurons
 from report.channels import describe_features, name_channels, name_scales
 from report.emergence import Emergence, Moments, compute_emergence
-from report.evaluation import TIMED, Evaluation, Evaluations, compute_roc_curves
+from report.evaluation import TIMED, Evaluation, Evaluations, compute_roc_curves, decide_early
 from report.preferred import compute_preferred_features
 from utils import copy_plain
 
@@ -37,7 +37,7 @@ SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images
 MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
-RASTER_IMAGES = 10  # at most, in the raster
+RASTER_IMAGES = 4  # at most, in the raster
 
 FIGURES: dict[str, Any] = {}  # {name of the file: function}, which has a ``caption``
 VALUES: dict[str, Callable] = {}  # {name: function} of the values after each epoch
@@ -159,65 +159,16 @@ def history(report, caption):
         yield "", figures.draw_history(report.history, f"{caption}\n{report.title}", report.convergences, learned)
 
 
-@figure("Confusion matrix")
-def confusion_matrix(report, caption):
-    if report.evaluation:
-        matrix = report.evaluation.metrics["confusion_matrix"]
-        yield "", figures.draw_confusion(matrix, report.class_names, report.format_title(caption))
-
-
-@figure("ROC curves")
-def roc_curves(report, caption):
-    if report.evaluation:
-        curves = compute_roc_curves(report.evaluation.labels, report.evaluation.relative_scores)
-        yield "", figures.draw_roc(curves, report.class_names, report.format_title(f"{caption} of the relative scores"))
-
-
-@figure("Errors")
-def errors(report, caption):
-    if report.evaluation:
-        labels = report.evaluation.labels
-        predictions = report.evaluation.predictions
-        missed = np.flatnonzero(predictions != labels)
-        by_class = missed[np.argsort(labels[missed], kind="stable")]
-        chosen = by_class[choose_evenly(len(missed), SHOWN_ERRORS)]
-        files = [report.names[index] for index in chosen] if report.names else ()
-        shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
-        yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed), files)
-
-
-@figure("Decision time")
-def decision_time(report, caption):
-    if measured := report.facts.get("decision_time"):
-        yield "", figures.draw_decision_time(measured, report.format_title(caption, min(TIMED, len(report.images))))
-
-
-@figure("First spikes")
-def spike_times(report, caption):
-    times = count_spike_times(report.model, report.latencies)
-    yield "", figures.draw_spike_times(times, report.format_title(caption, min(TIMED_IMAGES, len(report.images))))
-
-
-@figure("Raster")
-def raster(report, caption):
-    present, first = np.unique(report.labels, return_index=True)
-    shown = first[:RASTER_IMAGES]
-    model = report.model
-    layers = [name for name, stage in model.declaration.items() if stage.convs and stage.fires]
-    maps = {}
-    for name, latencies in model.walk(report.latencies[shown], [INPUT, *layers]):
-        maps[name] = latencies.cpu().numpy()
-    names = [report.class_names[label] for label in present[:RASTER_IMAGES]]
-    title = report.format_title(f"{caption} of the first image of each class", len(shown))
-    encoder = report.encoder
-    yield "", figures.draw_raster(maps, model.time_steps, names, encoder.polarity, name_channels(encoder), title)
-
-
-@figure("The spike wave of an image")
-def spike_wave(report, caption):
-    latency = report.latencies[:1][0].cpu().numpy()
-    title = f"{caption}\n{report.title}, {report.split} image 0"
-    yield "", sheets.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
+@figure("Moved images")
+def moved_images(report, caption):
+    copies = report.copies
+    if copies:
+        images = copies[0].images
+        rows = []
+        for place in range(0, len(images), math.ceil(len(images) / MOVED_IMAGES)):
+            part = slice(place, place + 1)  # a movement is drawn from the position of the image
+            rows.append([images[place], *(copy.move(part)[0] for copy in copies[:MOVED_COPIES])])
+        yield "", sheets.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies[0].augmentation}")
 
 
 @figure("Filters of")
@@ -229,6 +180,13 @@ def filters(report, caption):
     title = f"{caption} {layer_name}\n{report.title}"
     encoder = report.encoder
     yield layer_name, sheets.draw_filters(weight, title, encoder.polarity, name_scales(encoder))
+
+
+@figure("The spike wave of an image")
+def spike_wave(report, caption):
+    latency = report.latencies[:1][0].cpu().numpy()
+    title = f"{caption}\n{report.title}, {report.split} image 0"
+    yield "", sheets.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
 
 
 @figure("Preferred features of")
@@ -249,16 +207,59 @@ def emergence(report, caption):
         yield layer_name, sheets.draw_emergence(pictures, moments, title, describe_features(report.encoder))
 
 
-@figure("Moved images")
-def moved_images(report, caption):
-    copies = report.copies
-    if copies:
-        images = copies[0].images
-        rows = []
-        for place in range(0, len(images), math.ceil(len(images) / MOVED_IMAGES)):
-            part = slice(place, place + 1)  # a movement is drawn from the position of the image
-            rows.append([images[place], *(copy.move(part)[0] for copy in copies[:MOVED_COPIES])])
-        yield "", sheets.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies[0].augmentation}")
+@figure("First spikes")
+def spike_times(report, caption):
+    times = count_spike_times(report.model, report.latencies)
+    yield "", figures.draw_spike_times(times, report.format_title(caption, min(TIMED_IMAGES, len(report.images))))
+
+
+@figure("Raster")
+def raster(report, caption):
+    present, first = np.unique(report.labels, return_index=True)
+    shown = first[:RASTER_IMAGES]
+    model = report.model
+    layers = [name for name, stage in model.declaration.items() if stage.convs and stage.fires]
+    maps = {}
+    for name, latencies in model.walk(report.latencies[shown], [INPUT, *layers]):
+        maps[name] = latencies.cpu().numpy()
+    decisions = [decided.tolist() for decided in decide_early(model, report.latencies[shown])]
+    names = report.class_names, present[:RASTER_IMAGES].tolist()
+    title = report.format_title(f"{caption} of the first images of some classes", len(shown))
+    channels = name_channels(report.encoder)
+    yield "", figures.draw_raster(maps, model.time_steps, names, decisions, report.encoder.polarity, channels, title)
+
+
+@figure("Decision time")
+def decision_time(report, caption):
+    if measured := report.facts.get("decision_time"):
+        yield "", figures.draw_decision_time(measured, report.format_title(caption, min(TIMED, len(report.images))))
+
+
+@figure("Confusion matrix")
+def confusion_matrix(report, caption):
+    if report.evaluation:
+        matrix = report.evaluation.metrics["confusion_matrix"]
+        yield "", figures.draw_confusion(matrix, report.class_names, report.format_title(caption))
+
+
+@figure("Errors")
+def errors(report, caption):
+    if report.evaluation:
+        labels = report.evaluation.labels
+        predictions = report.evaluation.predictions
+        missed = np.flatnonzero(predictions != labels)
+        by_class = missed[np.argsort(labels[missed], kind="stable")]
+        chosen = by_class[choose_evenly(len(missed), SHOWN_ERRORS)]
+        files = [report.names[index] for index in chosen] if report.names else ()
+        shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
+        yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed), files)
+
+
+@figure("ROC curves")
+def roc_curves(report, caption):
+    if report.evaluation:
+        curves = compute_roc_curves(report.evaluation.labels, report.evaluation.relative_scores)
+        yield "", figures.draw_roc(curves, report.class_names, report.format_title(f"{caption} of the relative scores"))
 
 
 def count_spike_times(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, np.ndarray]:

@@ -107,8 +107,10 @@ def test_raster(tmp_path):
     maps["input"][0, 0, 0, 3] = 2  # on-centre, at the upper right
     maps["input"][1, 1, 3, 0] = 5  # off-centre, at the lower left
     maps["s1"][1, 2] = 9
-    figure = figures.draw_raster(maps, 15, ["one", "two"], (1, -1), ["on", "off"], "title")
-    of_input, of_s1 = figure.axes
+    decisions = [[-1, 0]] * 4 + [[2, 0]] * 11  # the second image is of class 1
+    classes = ["nil", "one", "two"], [2, 1]
+    figure = figures.draw_raster(maps, 15, classes, decisions, (1, -1), ["on", "off"], "title")
+    of_input, of_s1, decided = figure.axes
     dots = {line.get_color(): line.get_xydata() for line in of_input.lines if line.get_marker() == "."}
     start = 16  # of the second image
     np.testing.assert_allclose(dots[BLUE], [[2, 3.5 / 16 - 0.5]])
@@ -116,10 +118,14 @@ def test_raster(tmp_path):
     assert len(of_s1.lines[0].get_xydata()) == 16
     assert texts_of(of_input.get_yticklabels()) == ["on", "off"]
     assert of_s1.get_ylim() == (2.5, -0.5)  # the first feature is at the top
-    (classes,) = of_input.child_axes
-    assert classes.get_xlabel() == "class"
+    correct, wrong = decided.lines
+    assert correct.get_xydata().tolist() == [[step, 2] for step in range(4, 15)]
+    assert wrong.get_xydata().tolist() == [[start + step, 0] for step in range(15)]
+    (top,) = of_input.child_axes
+    assert top.get_xlabel() == "class"
     render(figure, tmp_path)
-    assert texts_of(classes.get_xticklabels()) == ["one", "two"]
+    assert texts_of(top.get_xticklabels()) == ["two", "one"]
+    assert len(figures.draw_raster(maps, 15, classes, [], (1, -1), ["on", "off"], "title").axes) == 2
 
 
 @pytest.mark.parametrize("names", [string.ascii_lowercase, ("T-shirt/top", "Bag", "Coat")])

@@ -158,7 +158,7 @@ def test_a_whole_run(tmp_path, read, images):
     assert "12,345 train, 678 labelled images" in texts
     assert {f"python train.py --resume {tmp_path}", f"python evaluate.py {tmp_path} --save-maps 1"} <= texts
     alts = [attributes["alt"] for tag, attributes in reader.tags if tag == "img"]
-    assert alts == ["Confusion matrix", "Training history", "Errors", "Preferred features of s2"]
+    assert alts == ["Confusion matrix", "Training history", "Preferred features of s2", "Errors"]
 
     assert data["classes"] == list(NAMES)
     assert [data["tints"][sign] for sign in ("1", "-1")] == [

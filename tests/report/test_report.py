@@ -83,14 +83,16 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
 def test_the_raster_shows_the_first_image_of_each_class(make_report, latencies, monkeypatch):
     drawn = {}
 
-    def note(maps, steps, names, polarity, channels, title):
-        drawn.update(maps=maps, names=names)
+    def note(maps, steps, classes, decisions, *more):
+        drawn.update(maps=maps, classes=classes, decisions=decisions)
 
     monkeypatch.setattr(figures, "draw_raster", note)
     labels = np.array([7, 1, 7, 1, 1, 3, *[3] * 6])
     model = build_model("mozafari2018")
     list(report.raster(replace(make_report(model), labels=labels), "Raster"))
-    assert drawn["names"] == ["1", "3", "7"]
+    assert drawn["classes"][1] == [1, 3, 7]
+    assert drawn["decisions"][-1] == model.predict(latencies[[1, 5, 0]]).tolist()
+    assert len(drawn["decisions"]) == 15
     assert list(drawn["maps"]) == ["input", "s1", "s2"]  # pooling repeats spikes, and s3 has no times
     np.testing.assert_array_equal(drawn["maps"]["input"], latencies[[1, 5, 0]])
     np.testing.assert_array_equal(drawn["maps"]["s1"], dict(model.walk(latencies[[1, 5, 0]]))["s1"])
