@@ -193,7 +193,7 @@ function showPotential(stage, part, times, weights, unit, spike) {
     + lines.reverse().map(([sums, colour, width]) => `<path d="M42 ${y(0)}${sums.map((p, t) => `V${y(p)}H${x(t + 1)}`).join("")}" style="stroke: ${colour}; stroke-width: ${width}"/>`).join("")
     + (spike < 0 ? "" : `<circle cx="${x(spike)}" cy="${y(total[spike])}" r="5"/>`);
   const now = total[at.step];
-  $("curve-text").textContent = `${format(now)} after time step ${at.step} (grey)${spike < 0 ? "" : "; dot: its spike"}${part.threshold == null ? "" : `; dashed: the threshold, ${format(limit)}`}`
+  $("curve-text").textContent = `${format(now)} after time step ${at.step} (the band)${spike < 0 ? "" : "; dot: its spike"}${part.threshold == null ? "" : `; dashed: the threshold, ${format(limit)}`}`
     + (lines.length > 1 ? `; ${run.tint_names[1]}: on-centre inputs alone, ${run.tint_names[-1]}: off-centre` : "");
 }
 
