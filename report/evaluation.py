@@ -236,7 +236,7 @@ def measure_balance(metrics: Metrics) -> float | None:
     return balanced.fraction if are_unequal(support) else None
 
 
-def decide_early(model: NetworkTrainer, latencies: LatencyMap) -> Iterator[torch.Tensor]:
+def decide_early(model: NetworkTrainer, latencies: torch.Tensor) -> Iterator[torch.Tensor]:
     """Yield for each time step t the decisions, int64 (N,), by the spikes up to t.
 
     Later spikes of the maps that the decision stage reads are dropped, also of those of which a ``SpikingDense`` reads
