@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ from PIL import Image
 from torch import nn
 
 from encoders import encode_chunks
+from engine.checks import check_labels
+from engine.decision import Outcome
 from engine.encoder import Encoder
 from engine.plugins import PLUGINS, digest_plugin, import_plugin
-from engine.stages import INPUT
+from engine.stages import INPUT, set_fields
 from errors import InputError, make_printable, warn
 from imagesets.image_files import read_image
 from imagesets.pictures import GROUNDS, find_border
+from models import build_model
 from network_trainer import NetworkTrainer
 from run_folder import find_checkpoint
 from training.checkpoint import (
@@ -82,6 +85,68 @@ class TrainedNetwork:
             path = self.checkpoint.path
             message = f"{path} contains {self.model.name}, which has no decision stage, so it cannot classify"
             raise InputError(message)
+
+    def learn(self, images: Any, labels: Any) -> Outcome:
+        """Let the decision stage learn from images as they come, once each, by the rule that trained it.
+
+        This changes ``model``. To forget less, call it also with images of the other classes in between. A rule whose
+        rates decay with the epochs, as the margin rule, uses its first rates; others go on from their current rates.
+        Other stages learn only if the last phase of the training trains them, too, as in ``deepr2024``.
+
+        images: as in ``classify``. labels: the name of the class of each image, see ``class_names``.
+
+        Returns what the decisions were worth, each before the network learned from the image. Raises InputError for
+        images and labels that do not fit, and if the network has no decision stage.
+        """
+        self.check_decides()
+        images = self.gather(images)
+        names = list(map(str, np.asarray(labels).ravel().tolist()))
+        for name in names:
+            if name not in self.class_names:
+                known = ", ".join(self.class_names)
+                raise InputError(f"no class is called {name!r}, there are {known}; add_classes([{name!r}]) adds it")
+        numbers = check_labels(np.array(list(map(self.class_names.index, names)), np.int64), len(images))
+        outcomes = [self.model.train_rl(maps, numbers[part]) for part, maps in encode_chunks(self.encoder, images)]
+        return Outcome(*map(sum, zip(*outcomes, strict=True)))
+
+    def add_classes(self, names: Iterable[str]) -> "TrainedNetwork":
+        """Return a copy of the network with further classes, which follow the others.
+
+        The neurons of the new classes have their declared first weights, drawn by the seed 0, so they may decide for
+        any image until they have learned. All other weights, and the rates, are those of this network.
+
+        Raises InputError for a name that the network has already, and if it has no decision stage.
+        """
+        self.check_decides()
+        model = self.model
+        every = [*self.class_names, *(make_printable(str(name)) for name in names)]
+        if len({*every}) < len(every):
+            raise InputError(f"classes need different names, not {', '.join(every)}")
+        neurons = len(model.class_of_feature()) // model.num_classes
+        count = len(every)
+        grown = build_model(
+            model.name,
+            in_channels=model.in_channels,
+            num_classes=count,
+            time_steps=model.time_steps,
+            image_size=model.image_size,
+            dtype=next(model.parameters()).dtype,
+            device=model.device,
+            saved=set_fields(model.declaration, {f"{model.decision}.out_channels": neurons * count}),
+        )
+        state = grown.state_dict()
+        for name, tensor in model.state_dict().items():
+            state[name][tuple(map(slice, tensor.shape))] = tensor  # the features of the new classes are the last
+        record = replace(self.checkpoint.record, class_names=every)
+        checkpoint = collect_checkpoint(self.checkpoint.path, grown, self.encoder, record)
+        return TrainedNetwork(checkpoint, grown, self.encoder)
+
+    def save(self, path: str | Path) -> None:
+        """Save the network with what it has learned, for ``load_network`` and evaluate.py, with the record of its run.
+
+        A file that exists is replaced. Raises InputError if the file cannot be written.
+        """
+        save_checkpoint(collect_checkpoint(Path(path), self.model, self.encoder, self.checkpoint.record))
 
     def features(self, images: Any, stage: str) -> torch.Tensor:
         """Compute the features of a stage for other classifiers: float32 (N, F, H, W).

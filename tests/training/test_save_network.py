@@ -161,3 +161,43 @@ def test_sizes_of_numpy_and_names_with_control_characters(network, tmp_path, cap
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert out.count("\n") == 2
+
+
+def test_it_learns_images_as_they_come(file, data):
+    """As by ``train_rl``."""
+    taught, plain = load_network(file), load_network(file)
+    images, labels = data.train_images[50:80], data.train_labels[50:80]
+    outcome = taught.learn(images, labels)
+    assert outcome == plain.model.train_rl(S1C1().encode(images), labels)
+    assert sum(outcome) == 30
+    assert sum(taught.learn(images[:0], [])) == 0
+    state = plain.model.state_dict()
+    assert [name for name, tensor in taught.model.state_dict().items() if not torch.equal(tensor, state[name])] == []
+
+
+@pytest.mark.parametrize("source", [None, "majority2024", "multiscale2026"])  # of an R-STDP vote, of a SpikingDense
+def test_a_new_class_is_learned_and_saved(source, file, data, tmp_path):
+    network = load_network(ROOT / "results" / "checkpoints" / f"{source}.safetensors" if source else file)
+    grown = network.add_classes(["hole"])
+    for name, tensor in network.model.state_dict().items():
+        of_old = grown.model.state_dict()[name][tuple(map(slice, tensor.shape))]
+        assert torch.equal(of_old, tensor)
+    images = 255 - data.test_images[:3]
+    for _ in range(10):
+        grown.learn(images, ["hole"] * 3)
+    assert grown.classify(images)[0].tolist() == [10] * 3
+    grown.save(tmp_path / "grown.safetensors")
+    again = load_network(tmp_path / "grown.safetensors")
+    assert again.class_names == (*network.class_names, "hole")
+    torch.testing.assert_close(again.decide(data.test_images), grown.decide(data.test_images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("labels", [["hole"] * 2, ["1"], "12", [1, 10], [1.0, 2.0]])
+def test_labels_that_it_cannot_learn_are_refused(labels, file, data):
+    with refuses():
+        load_network(file).learn(data.test_images[:2], labels)
+
+
+def test_a_class_has_a_name_of_its_own(file):
+    with refuses("different names"):
+        load_network(file).add_classes(["3"])
