@@ -113,7 +113,8 @@ class TrainedNetwork:
         """Return a copy of the network with further classes, which follow the others.
 
         The neurons of the new classes have their declared first weights, drawn by the seed 0, so they may decide for
-        any image until they have learned. All other weights, and the rates, are those of this network.
+        any image until they have learned. With R-STDP they go on doing so, because its punishments are in proportion
+        to the correct decisions. All other weights, and the rates, are those of this network.
 
         Raises InputError for a name that the network has already, and if it has no decision stage.
         """
