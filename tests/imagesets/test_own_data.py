@@ -171,7 +171,8 @@ def test_what_is_odd_is_noted(loaded):
     images = arrays()["x_train"]
     tested = np.stack([images[4], pixels(8, 9, seed=5), images[4]])
     (note,) = loaded(x_test=tested, y_test=np.array([0, 1, 0])).notes
-    assert note.startswith("2 of 3 test images")
+    assert note == "2 of 3 test images are also training images"
+    assert not loaded(x_unlabelled=images[:3]).notes  # no label is another label
     own = {"x_val": np.concatenate([images[3:6], pixels(1, 8, 9, seed=7)]), "y_val": np.array([1, 0, 1, 0])}
     tested = np.concatenate([images[:2], own["x_val"][3:]])
     first, second = loaded(**own, x_test=tested, y_test=np.array([0, 1, 0])).notes
