@@ -780,15 +780,16 @@ def test_curves_are_means_with_deviations_and_single_seeds(tmp_path, monkeypatch
     assert band.get_datalim(axes.transData).intervaly == pytest.approx([45.86, 80], abs=0.01)
 
 
-def test_rows_keep_the_order_of_the_last_report(tmp_path, capsys):
+def test_rows_keep_the_order_of_the_last_report(tmp_path, monkeypatch, capsys):
     """As of a sweep whose names are not in alphabetical order; a run that is new comes last."""
     names = ["z", "b", "m"]
     for number, name in enumerate(names):
         record(make_run(tmp_path / name, 0, number, [0.5, 0.8], {}))
     assert sweep.main(["--report", *(str(tmp_path / name) for name in names), "--output", str(tmp_path)]) == 0
-    for words, count in ([], r"[1-9]\d*"), (["--jobs", "7"], "7"):
-        assert sweep.main(["--test", str(tmp_path), *words]) == 0
-        assert re.search(rf"; {count} at a time", capsys.readouterr().out)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
+    for words, count in ("--threads 4", 2), ("--threads 9", 1), ("--threads 4 --jobs 7", 7):
+        assert sweep.main(["--test", str(tmp_path), *words.split()]) == 0
+        assert f"; {count} at a time" in capsys.readouterr().out
     assert [row["run"] for row in read_csv(tmp_path / "runs.csv")] == names
     record(make_run(tmp_path / "a", 1, 9, [0.5, 0.8], {}))
     assert [row["run"] for row in report(tmp_path)[1]] == [*names, "a"]
