@@ -1,7 +1,8 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``.
 
-The loop is ``learn``. docs/method.md lists what to read from there on, down to the change of a weight:
-engine/torch_backend.py, which ``--backend torch`` runs, and the compiled kernels, which compute the same.
+``learn`` runs the steps of ``NetworkTrainer.steps``, which trains, and the recorders of each step. docs/method.md lists
+what to read from there on, down to the change of a weight: engine/torch_backend.py, which ``--backend torch`` runs, and
+the compiled kernels, which compute the same.
 """
 
 import sys

@@ -200,6 +200,7 @@ in_channels    | mozafari(in_channels="6")
 seed           | mozafari(seed=None) | mozafari(seed=-1) | mozafari(seed=1.5) | mozafari(seed="a") | mozafari(seed=True)
 --model        | build_model("mozafari")
 kernel         | mozafari(image_size=(28, 28), overrides={"s2.kernel": 301})
+overrides      | mozafari(overrides={"s2.kernel": 3}, saved=MOZAFARI.declaration)
 s3            | changed("s3.out_channels", 201)
 """
 FIELDS = """
