@@ -177,6 +177,6 @@ def _read_pictures(
     if in_colour:
         pictures = [np.broadcast_to(np.atleast_3d(pixels), (height, width, 3)) for pixels in pictures]
         if 2 * len(in_colour) < len(paths):
-            count = f"{len(in_colour):,} of {len(paths):,} pictures have colours, so all are read in colour"
+            count = f"{len(in_colour):,} of {len(paths):,} pictures are in colour, so all are read in colour"
             notes.append(f"{count}; to read all as grey images, make these grey: {list_first(in_colour)}")
     return np.stack(pictures), notes
