@@ -166,7 +166,7 @@ def diagnose_spread(spread: Mapping[str, Any], class_names: Sequence[str]) -> It
     """Yield whether labels that were spread are probably wrong. spread: the field of ``RunRecord``."""
     if len(class_names) < 2:
         return
-    remedy = "without --spread, the decision stage learns from the given labels alone; more given labels help both"
+    remedy = "try it without --spread, so that the decision stage learns from given labels alone; more of them help"
     count = spread["left_out"]
     if count >= FEWEST_LEFT_OUT:
         back, nearest = (Accuracy(spread[name] / count, count) for name in ("came_back", "nearest"))
