@@ -203,11 +203,15 @@ class NetworkTrainer(StageGraph):
 
         maps: the network's input, or {name: map} of maps from which the decision can be computed. needs_scores: whether
         the scores are used. If not, they may be wrong, and the decisions can take half the time.
+
+        Several threads may decide at the same time. Raises InputError if the network learns in another thread
+        meanwhile.
         """
-        inputs = self.map_of(maps, self.input_name(self.find_decision()))
         parts = []
-        for start in range(0, len(inputs) or 1, CHUNK):  # of no images, an empty part
-            parts.append(self._decide_part(inputs[start : start + CHUNK].to(self.device), needs_scores))
+        with self.turns.read():
+            inputs = self.map_of(maps, self.input_name(self.find_decision()))
+            for start in range(0, len(inputs) or 1, CHUNK):  # of no images, an empty part
+                parts.append(self._decide_part(inputs[start : start + CHUNK].to(self.device), needs_scores))
         decisions, scores = zip(*parts, strict=True)
         return torch.cat(decisions), torch.cat(scores)
 

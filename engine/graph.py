@@ -18,6 +18,7 @@ from engine.layers import LAYERS, Layer, Operation, StageModule, drop_times
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
 from engine.stages import INPUT, STAGES, Gather, Shape, SpikingConv, Stage
+from engine.threads import Turns
 from errors import InputError, refuse_result
 
 CHUNK = 1000  # images that pass through the stages together
@@ -69,6 +70,7 @@ class StageGraph(nn.Module):
         Raises InputError if the stages do not fit each other, or cannot be trained.
         """
         self.declaration = declaration
+        self.turns = Turns()
         self.nodes: dict[str, Node] = {}
         before = INPUT
         for name, stage in declaration.items():
@@ -349,11 +351,14 @@ class StageGraph(nn.Module):
         """Return the map ``name`` of many images, packed if ``maps`` are.
 
         maps: the network's input, or {name: map} of maps from which the wanted map follows.
+
+        Raises InputError also if the network learns in another thread meanwhile.
         """
         maps = self.to_maps(maps)
         results: dict[str, LatencyMap] = {}
-        for _ in self.propagate(maps, [name], results):
-            pass
+        with self.turns.read():
+            for _ in self.propagate(maps, [name], results):
+                pass
         return results[name]
 
 

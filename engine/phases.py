@@ -100,6 +100,8 @@ class Phase(nn.Module):
     ) -> Learned:
         """Learn from a batch, one image after another; with labels, the rates then adapt to the outcome.
 
+        Raises InputError also if the network learns in another thread.
+
         Args:
             network: whose stages learn.
             inputs: uint8 (N, C, H, W), the input of the phase's first stage, a tensor or packed.
@@ -117,30 +119,35 @@ class Phase(nn.Module):
         active = self.stages
         if self.alternate:
             active = (self.stages[batch % len(self.stages)],)
-        if not self.needs_labels:
-            winners = {}
+        with network.turns.learn():
+            if not self.needs_labels:
+                winners = {}
+                for layer_name, layer in network.named_layers(active):
+                    of_layer = self.learn_features(layer_name, layer, inputs, epoch)
+                    if not isinstance(of_layer, torch.Tensor) or (of_layer[..., 0] >= layer.stage.out_channels).any():
+                        refuse_result(self.learn_features, "a tensor of winners (N, K, 4)", of_layer)
+                    winners[layer_name] = list_winners(of_layer)
+                learned = Learned(None, None, winners)
+            elif labels is None:
+                raise InputError(f"{self.name} learns with labels")
+            elif active == (network.decision,):
+                learned = self.learn_decisions(network, inputs, labels, epoch, rng, left_out)
+            elif left_out is not None:
+                raise InputError(f"left_out is for a decision stage that learns alone, not for {self.name}")
+            else:
+                learned = self.learn_together(network, inputs, labels, epoch, active)
+            if self.needs_labels and not isinstance(getattr(learned, "outcome", None), Outcome):
+                raise InputError(
+                    f"{type(self).__name__} must return Learned with an Outcome, not {abbreviate(learned)}"
+                )
             for layer_name, layer in network.named_layers(active):
-                of_layer = self.learn_features(layer_name, layer, inputs, epoch)
-                if not isinstance(of_layer, torch.Tensor) or (of_layer[..., 0] >= layer.stage.out_channels).any():
-                    refuse_result(self.learn_features, "a tensor of winners (N, K, 4)", of_layer)
-                winners[layer_name] = list_winners(of_layer)
-            learned = Learned(None, None, winners)
-        elif labels is None:
-            raise InputError(f"{self.name} learns with labels")
-        elif active == (network.decision,):
-            learned = self.learn_decisions(network, inputs, labels, epoch, rng, left_out)
-        elif left_out is not None:
-            raise InputError(f"left_out is for a decision stage that learns alone, not for {self.name}")
-        else:
-            learned = self.learn_together(network, inputs, labels, epoch, active)
-        if self.needs_labels and not isinstance(getattr(learned, "outcome", None), Outcome):
-            raise InputError(f"{type(self).__name__} must return Learned with an Outcome, not {abbreviate(learned)}")
-        for layer_name, layer in network.named_layers(active):
-            rule = self.rules[layer_name]
-            if learned.outcome:
-                layer.adapt(rule, learned.outcome)
-            if not is_finite(layer.weight):
-                raise InputError(f"rule {rule.name!r} made weights of {layer_name} NaN in batch {batch + 1}; {HINT}")
+                rule = self.rules[layer_name]
+                if learned.outcome:
+                    layer.adapt(rule, learned.outcome)
+                if not is_finite(layer.weight):
+                    raise InputError(
+                        f"rule {rule.name!r} made weights of {layer_name} NaN in batch {batch + 1}; {HINT}"
+                    )
         if forms != [f"{buffer.dtype} {tuple(buffer.shape)}" for buffer in self.buffers()]:  # it could not be loaded
             raise InputError(f"the buffers of {type(self).__name__} must keep their types and shapes: {forms}")
         return learned

@@ -5,13 +5,20 @@ Kernels release the interpreter's lock, so Python's threads suffice. numba's own
 * such a function takes three times as long to compile;
 * a forked process, such as a worker of torch's DataLoader, is killed when it calls one (numba on OpenMP);
 * a program is killed when two of its threads call one at the same time (numba on its "workqueue").
+
+Users call networks from threads of their own: see ``Turns``.
 """
 
 import functools
 import os
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
+
+from errors import InputError
 
 
 def run_parts(kernel, count: int, *arguments, threads: int | None = None) -> None:
@@ -35,3 +42,40 @@ def run_parts(kernel, count: int, *arguments, threads: int | None = None) -> Non
 def _pool(process: int) -> ThreadPoolExecutor:
     """Return the threads of this process; a forked process has none of those that its parent has started."""
     return ThreadPoolExecutor(os.cpu_count(), "kernel")
+
+
+class Turns:
+    """The turns in which a network learns. Threads may read its weights at the same time, but not beside a batch.
+
+    Nobody waits: what a thread has read beside a batch of another thread is refused, and the batch is not disturbed.
+    """
+
+    def __init__(self):
+        self._learner = None  # the thread whose turn it is
+        self._batches = 0
+
+    def __reduce__(self):
+        return Turns, ()  # a copy of a network has its own
+
+    @contextmanager
+    def learn(self) -> Iterator[None]:
+        """Change weights. Raises InputError if another thread does."""
+        self._check(self._batches)
+        self._learner = threading.get_ident()
+        self._batches += 1
+        try:
+            yield
+        finally:
+            self._learner = None
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Read weights. Raises InputError, at the beginning or at the end, if another thread changes them meanwhile."""
+        batches = self._batches
+        self._check(batches)
+        yield
+        self._check(batches)
+
+    def _check(self, batches):
+        if self._learner not in (None, threading.get_ident()) or batches != self._batches:
+            raise InputError("this network learns in another thread: use it between two batches, or a copy.deepcopy")

@@ -1,21 +1,27 @@
 """Threads: how they wait, and that their number changes no result."""
 
+import copy
 import os
 import subprocess
 import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from support.layers import learn_decisions, make_layer
+from support.refusals import refuses
+from support.tiers import slow_except
 
 from engine.compiled import compiled
 from engine.event import backend, deciding
 from engine.rules import RSTDP, MarginRule
 from engine.threads import run_parts
+from errors import InputError
+from models import build_model
 from utils import ROOT
 
 MODULES = "SpykeTorch", "engine", "models", "network_trainer", "s1c1", "train", "evaluate", "sweep", "training.trained"
@@ -167,3 +173,89 @@ def test_what_a_thread_keeps_is_freed_when_it_ends(monkeypatch):
     thread.join()
     assert kept
     assert [reference() for reference in kept] == [None]
+
+
+# Networks. Each thread of a pool decides, classifies (with scores) or learns.
+
+DIGIT_MAPS = [torch.from_numpy(np.random.default_rng(n).integers(0, 24, (70, 6, 28, 28), np.uint8)) for n in range(4)]
+DIGIT_MAPS = [maps.clamp(max=15) for maps in DIGIT_MAPS]
+LABELS = np.arange(70) % 10
+NETWORKS = "control2026", "mozafari2018", "majority2024"
+
+
+def decide(network, maps, needs_scores):
+    decisions, scores = network.decide(maps, needs_scores)
+    return decisions.tolist(), scores.tolist() if needs_scores else None
+
+
+@pytest.mark.parametrize(("name", "threads"), slow_except([("control2026", 2)], product(NETWORKS, (2, 4))))
+def test_two_networks_decide_and_classify_at_once(name, threads):
+    networks = [build_model(name, seed=seed) for seed in range(2)]
+    work = list(product(networks, DIGIT_MAPS, (False, True)))
+    alone = [decide(*each) for each in work]
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = [pool.submit(decide, *each) for _ in range(3) for each in work]
+        assert [each.result() for each in waiting] == 3 * alone
+
+
+@pytest.mark.parametrize(("name", "threads"), slow_except([("control2026", 2)], product(NETWORKS, (2, 4))))
+def test_a_training_is_equal_beside_decisions_which_are_those_between_two_batches(name, threads):
+    alone = build_model(name)
+    expected = [decide(alone, DIGIT_MAPS[0], False)]
+    for maps in DIGIT_MAPS:
+        alone.train_rl(maps, LABELS)
+        expected.append(decide(alone, DIGIT_MAPS[0], False))
+    network, other = build_model(name), build_model(name)
+    ended = threading.Event()
+
+    def decide_until_the_end(_):
+        found = []
+        while not ended.is_set():
+            found.append(decide(other, DIGIT_MAPS[0], False) == expected[0])
+            try:
+                found.append(decide(network, DIGIT_MAPS[0], False) in expected)
+            except InputError:
+                continue
+        return found
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = pool.map(decide_until_the_end, range(threads - 1))
+        for maps in DIGIT_MAPS:
+            network.train_rl(maps, LABELS)
+        ended.set()
+        assert all(all(found) for found in waiting)
+    state = network.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in alone.state_dict().items())
+
+
+def test_what_is_read_beside_a_batch_of_another_thread_is_refused(monkeypatch):
+    """Also if the batch begins later than the decision. A copy that was made before decides."""
+    network = build_model("control2026")
+    duplicate = copy.deepcopy(network)
+    expected = decide(network, DIGIT_MAPS[0], False)
+    phase = network.phases[-1]
+    learn_decisions, decide_part = phase.learn_decisions, network._decide_part
+    pool = ThreadPoolExecutor(1)
+
+    def learn_beside(*arguments):
+        for read in (network.predict, lambda maps: network.map_of(maps, "s1"), phase_learn):
+            with refuses("thread"):
+                pool.submit(read, DIGIT_MAPS[0]).result()
+        assert pool.submit(decide, duplicate, DIGIT_MAPS[0], False).result() == expected
+        assert len(network.predict(DIGIT_MAPS[0])) == 70  # this thread itself
+        return learn_decisions(*arguments)
+
+    def phase_learn(maps):
+        return network.train_rl(maps, LABELS)
+
+    def decide_beside(*arguments):
+        pool.submit(phase_learn, DIGIT_MAPS[1]).result()
+        return decide_part(*arguments)
+
+    with pool:
+        monkeypatch.setattr(phase, "learn_decisions", learn_beside)
+        network.train_rl(DIGIT_MAPS[0], LABELS)
+        monkeypatch.setattr(phase, "learn_decisions", learn_decisions)
+        monkeypatch.setattr(network, "_decide_part", decide_beside)
+        with refuses("thread"):
+            network.predict(DIGIT_MAPS[0])
