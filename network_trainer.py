@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +37,7 @@ from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep,
 from engine.registry import register
 from engine.rules import Rule
 from engine.stages import INPUT, Stage, set_fields
-from errors import InputError
+from errors import InputError, refuse_result
 from s1c1 import S1C1
 
 # The networks by name and by alias, in lower case. Every class that has a name is registered when it is declared.
@@ -111,6 +113,8 @@ class NetworkTrainer(StageGraph):
 
     def __init_subclass__(cls, name: str | None = None, aliases: Sequence[str] = (), **kwargs: Any):
         super().__init_subclass__(**kwargs)
+        if cls.decide is not NetworkTrainer.decide:
+            cls.decide = check_decide(cls.decide)  # type: ignore[method-assign]  # every caller gets tensors
         declared = Attributes(cls.epochs, cls.converge, cls.encoder, cls.augmentation, cls.readout)
         declared.encoder.check_name()
         cls.epochs = declared.epochs
@@ -522,6 +526,28 @@ class NetworkTrainer(StageGraph):
                 "state": {key: value.cpu().clone() for key, value in self.state_dict().items()},
             }
         progress.finish_epoch(row)
+
+
+def check_decide(decide: Callable) -> Callable:
+    """Return the method ``decide`` of a user's network with a check of what it returns, as ``NetworkTrainer.decide``.
+
+    Raises InputError if it has other arguments.
+    """
+    if "needs_scores" not in signature(decide).parameters:
+        raise InputError(f"{decide.__qualname__} must have the arguments (self, maps, needs_scores=True)")
+
+    @wraps(decide)
+    def decide_and_check(self, maps, needs_scores=True):
+        decided = decide(self, maps, needs_scores=needs_scores)
+        count = len(next(iter(self.to_maps(maps).values())))
+        wanted = [(count,), (count, self.num_classes)]
+        parts = decided if isinstance(decided, tuple) else ()
+        shapes = [part.shape for part in parts if isinstance(part, torch.Tensor)]
+        if shapes != wanted[: len(shapes)] or len(shapes) <= needs_scores:
+            refuse_result(decide, f"decisions and scores, tensors {wanted}", decided)
+        return decided
+
+    return decide_and_check
 
 
 def compute_convergence(weight: torch.Tensor, rule: Rule, wins: torch.Tensor) -> float | None:

@@ -226,6 +226,30 @@ def test_rows_have_the_balanced_accuracy_of_unequal_classes(correct, balanced):
     assert s2.val_balanced == progress.best["balanced"] == pytest.approx(balanced)
 
 
+@pytest.mark.parametrize("count", [None, IMAGES - 1])
+def test_a_decide_that_returns_no_tensors_or_too_few_is_refused(count):
+    """If no scores are needed, they may be missing, as those of ``Scripted``."""
+
+    class Returning(Scripted):
+        def decide(self, maps, needs_scores=True):
+            if count is None:
+                return [0] * IMAGES, [[0.0]] * IMAGES
+            return torch.zeros(count, dtype=torch.int64), torch.zeros(IMAGES, IMAGES)
+
+    with refuses("decide"):
+        Returning().predict(LATENCIES)
+    with refuses("scores"):
+        Scripted([1]).predict(LATENCIES)
+
+
+def test_a_decide_without_its_arguments_is_refused_when_it_is_declared():
+    with refuses("needs_scores"):
+
+        class Old(Scripted):
+            def decide(self, maps):
+                return super().decide(maps)
+
+
 def test_rows_have_no_balanced_accuracy_if_the_classes_are_not_unequal():
     progress = fit(Scripted([5]), epochs=(0, 1), validation=True)
     assert (progress.history[0].val_balanced, progress.best["balanced"]) == (None, None)
