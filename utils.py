@@ -13,12 +13,13 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from errors import InputError
 
@@ -235,6 +236,19 @@ def write_atomically(path: Path, write: Callable[[Path], object], is_durable: bo
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name, as ``np.savez_compressed``, whose parameters ``file`` and ``allow_pickle`` can be names."""
+    import numpy as np  # not at the start of a command
+
+    def write(temporary):
+        with ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+            for name, values in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asarray(values))
+
+    write_atomically(path, write)
 
 
 def _move(temporary: Path, path: Path) -> None:

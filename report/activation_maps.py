@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from engine.stages import INPUT, Region
 from engine.torch_backend import sum_weights
 from errors import drawing
 from network_trainer import NetworkTrainer
-from utils import write_atomically
+from utils import write_atomically, write_npz
 
 FILE_NAME_LENGTH = 40  # characters of a class name in the name of a file, which has at most 255 bytes
 
@@ -68,7 +67,7 @@ def save_activation_maps(
             decision = int(model.predict(walked))
             content |= {**potentials, **race, "decision": decision}
             title += f", decision {[*class_names, 'silent'][decision]}"
-        write_atomically(folder / f"{file}.npz", partial(np.savez_compressed, **content))
+        write_npz(folder / f"{file}.npz", content)
         pictures = _draw_pictures(model, maps, potentials, class_names, title, channels) if draw else ()
         with drawing(f"the maps of {title}", lost.append):
             for stage, branch, picture in pictures:

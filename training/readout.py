@@ -6,7 +6,6 @@ scikit-learn on whether each neuron of the stage has spiked, one class against t
 """
 
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from training.data import Split
 from training.log import RunLog
 from training.plan import Plan
 from training.trained import compute_maps
-from utils import check_memory, write_atomically
+from utils import check_memory, write_npz
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -91,12 +90,12 @@ def save_features(
         "labels": chosen.labels,
         "indices": chosen.indices,
         "stage": stage,
+        "time_steps": time_steps,
         **more,
     }
     if chosen.labelled is not None:
         arrays["labelled"] = np.isin(np.arange(len(chosen)), chosen.labelled)
-    save = partial(np.savez_compressed, **arrays, time_steps=time_steps)
-    write_atomically(target / f"{name}.npz", save)
+    write_npz(target / f"{name}.npz", arrays)
 
 
 def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_matrix":

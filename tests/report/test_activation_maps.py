@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 from support.run_folders import files_in
 
+from engine.rules import RSTDP
+from engine.stages import Pool, SpikingConv
 from models import build_model
+from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons, save_activation_maps
 from report.sheets import POTENTIAL_COLORS, SILENCE, draw_decision, draw_maps, make_color_table
 
@@ -35,6 +38,20 @@ def test_files(tmp_path, latencies):
                 assert np.array_equal(arrays[stage], maps[0].numpy())
     with Image.open(tmp_path / "maps" / "s1" / "00003_label-d.png") as picture:
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
+
+
+class Named(NetworkTrainer):
+    """Stages with the names of parameters of np.savez_compressed."""
+
+    def build(self, num_classes):
+        return {"file": Pool(2), "allow_pickle": SpikingConv(num_classes, 1, rule=RSTDP())}
+
+
+def test_a_stage_can_have_any_name(tmp_path, latencies):
+    save_activation_maps(Named(), latencies[:1], [7], [0], tmp_path, DIGITS, draw=False)
+    with np.load(tmp_path / "00000_label-7.npz") as arrays:
+        assert {"file", "allow_pickle", "label", "decision"} <= set(arrays)
+        assert arrays["file"].shape == (6, 14, 14)
 
 
 @pytest.mark.parametrize("name", ["deep2024", "majority2024", "multiscale2026"])
