@@ -90,10 +90,12 @@ class DataSet:
 
         fields = vars(self)  # the record is frozen
         fields["class_names"] = names = tuple(map(str, self.class_names))
+        total = 0
         for part in ["train"] if self.test_images is None else ["train", "test"]:
             what = f"{self.name}'s {part} set"
             images = fields[f"{part}_images"]
             check_images(what, images)
+            total += len(images)
             count = len(images) - self.unlabelled * (part == "train")
             labels = check_labels(fields[f"{part}_labels"], count, len(names), f"labels of {what}")
             fields[f"{part}_labels"] = labels.numpy()
@@ -103,6 +105,10 @@ class DataSet:
         if not isinstance(self.name, str) or len({*names}) < len(names) or self.val_count >= len(self.train_labels):
             wanted = "a name, different names of classes, and training images beside val_count"
             raise InputError(f"the data set {self.name!r} needs {wanted}")
+        if not isinstance(self.files, list | tuple | np.ndarray) or len(self.files) not in (0, total):
+            wanted = f"{total} names, one of each image, or ()"
+            raise InputError(f"files of the data set {self.name!r} must be {wanted}, not {abbreviate(self.files)}")
+        fields["files"] = list(self.files)
         validated = np.unique(self.train_labels[len(self.train_labels) - self.val_count :])
         if self.num_classes > 1 and len(validated) == 1:
             only = self.class_names[validated[0]]

@@ -365,6 +365,8 @@ train set    | data(train_labels=np.array([-1, 1])) | data(train_labels=np.array
 train set    | data(train_images=np.zeros((2, 4, 4, 2), np.uint8)) | data(train_images=IMAGES.tolist())
 train set    | data(train_labels=np.array([0.0, 1.0])) | data(train_labels=None) | data(train_labels="ab")
 test set     | data(test_labels=None)
+files        | data(files=["a"]) | data(files=("a",) * 5) | data(files="abcd") | data(files={1, 2, 3, 4})
+files        | data(files=iter("abcd")) | data(files=np.array(["a", "b"]))
 names        | data(name=None) | data(class_names=("a", "a")) | data(class_names=(1, "1")) | data(val_count=2)
 names of classes | npz(y_train=np.array(["a\\nb", "a\\\\nb"] * 6), y_test=np.array(["a\\nb"] * 3))
 --dataset    | load("cifar10")
