@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args, get_origin, ge
 
 import numpy as np
 
-from errors import InputError
+from errors import InputError, abbreviate
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -76,7 +76,10 @@ class Declared:
             vars(self)[item.name] = value  # the record is frozen
             if not fits(value, hint):
                 form = item.metadata.get("form") or formatannotation(hint)
-                raise InputError(f"{item.name} must be {form}, not {value!r}")
+                raise InputError(f"{item.name} must be {form}, not {abbreviate(value)}")
+            if item.init and not is_plain(value):  # no file could contain it
+                wanted = "a number, a text, true or false, none, a declaration or a tuple of these"
+                raise InputError(f"{item.name} must be {wanted}, not {abbreviate(value)}")
             allowed = item.metadata.get("range", ANY_NUMBER)
             numbers = value if isinstance(value, tuple) else (value,)
             if not all(number in allowed for number in numbers if isinstance(number, Real)):
@@ -141,6 +144,13 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(map(to_plain, value))
     return value
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether ``to_plain`` makes plain values of the value of a field."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, str | int | float | Declared)
 
 
 def from_plain(plain: Any, kinds: Mapping[str, type[Declared]]) -> Any:

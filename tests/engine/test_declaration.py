@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from support.own_rules import RecentSTDP
@@ -22,6 +23,20 @@ class Unset(RSTDP):
     name: ClassVar[str] = "unset"
 
     pace: int
+
+
+@dataclass(frozen=True)
+class Listing(MarginRule):
+    name: ClassVar[str] = "listing"
+
+    values: Any = ()
+
+
+def test_a_value_that_no_file_can_contain_is_refused():
+    for values in (np.ones((2, 2)), {1}, (1, np.ones(2)), {"a": 1}, 1j, b"a"):
+        with refuses("values"):
+            Listing(values=values)
+    assert Listing(values=[1, ("a", None, [np.float32(2)], RSTDP())]).values == (1, ("a", None, (2,), RSTDP()))
 
 
 def test_fields_of_stages_and_rules():
