@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import stdtrit
 
-from errors import InputError
+from errors import InputError, make_printable
 from report.evaluation import Accuracy, describe_only_decision, measure_balance
 from report.figures import CURVES, create_figure, save, use_style
 from report.page import PAGE, load_template
@@ -284,7 +284,7 @@ def write_sweep_report(
     text += _list_states("code", "The runs were started by different code", readable)
     for dataset in dict.fromkeys(run.flags["dataset"] for run in readable):
         members = [run for run in readable if run.flags["dataset"] == dataset]
-        text += _list_states("data", f"{dataset} has changed between the runs", members)
+        text += _list_states("data", f"{make_printable(dataset)} has changed between the runs", members)
     for run in runs:
         if run.damage:
             text += f"\n{run.describe()}.\n"
@@ -355,7 +355,8 @@ def _group_runs(runs: Sequence[SweptRun], ignored: Collection[str]) -> Groups:
     """
     of_network = defaultdict(list)
     for run in runs:
-        of_network[str(run.flags["model"]), Path(str(run.flags["dataset"])).name].append(run)
+        dataset = make_printable(Path(str(run.flags["dataset"])).name)
+        of_network[str(run.flags["model"]), dataset].append(run)
     everywhere = _find_varying(runs) - {*DECLARED}
     groups: Groups = defaultdict(list)
     for (model, dataset), members in of_network.items():
@@ -443,8 +444,8 @@ def _write_runs(path: Path, groups: Groups, keys: Sequence[str]) -> None:
 
 
 def _to_text(value: object) -> str:
-    """Return a flag's value as a text: lists with spaces."""
-    return " ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
+    """Return a flag's value as a text of one line: lists with spaces."""
+    return " ".join(map(_to_text, value)) if isinstance(value, list) else make_printable(str(value))
 
 
 def _format_summary(key: str, summary: Summary) -> str:

@@ -780,6 +780,20 @@ def test_curves_are_means_with_deviations_and_single_seeds(tmp_path, monkeypatch
     assert band.get_datalim(axes.transData).intervaly == pytest.approx([45.86, 80], abs=0.01)
 
 
+def test_a_line_end_in_a_path_breaks_no_row(tmp_path):
+    make_run(tmp_path / "a", 0, 8, [0.5, 0.8], {})
+    for name in ("args.json", "results.json"):
+        path = tmp_path / "a" / name
+        path.write_text(
+            path.read_text().replace('"dataset": "digits"', r'"dataset": "folder:a\nb", "init_from": "c\nd"')
+        )
+    make_run(tmp_path / "b", 1, 8, [0.5, 0.8], {})
+    text, _ = report(tmp_path)
+    assert len(read_table(text)) == 2
+    assert r"folder:a\nb" in text
+    assert all("\n" not in cell for row in read_csv(tmp_path / "sweep.csv") for cell in row.values())
+
+
 def test_rows_keep_the_order_of_the_last_report(tmp_path, monkeypatch, capsys):
     """As of a sweep whose names are not in alphabetical order; a run that is new comes last."""
     names = ["z", "b", "m"]

@@ -19,7 +19,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from support.command import CORES, DIGITS, SMALL, contents, start
+from support.command import CORES, DIGITS, FEW_DIGITS, MACHINE, NO_REFERENCES, SMALL, contents, start, start_evaluation
 from support.refusals import assert_refused, assert_refuses, refuses
 
 import evaluate
@@ -31,6 +31,7 @@ from models import build_model
 from s1c1 import S1C1
 from training.checkpoint import RunRecord, encode_checkpoint, load_checkpoint
 from training.command import report_error
+from training.settings import TrainSettings
 from utils import ROOT, lock_folder
 
 
@@ -354,3 +355,19 @@ def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
     words = shlex.join([str(trained), "--dataset", "emnist-letters", "--output", str(tmp_path)])
     assert_refuses(evaluate.main, words, "emnist-letters", capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_class_of_a_new_run_is_called_silent(tmp_path, monkeypatch, undrawn, capsys):
+    """In predictions.csv, it means no decision. Runs that have such a class are resumed and tested."""
+    with np.load(FEW_DIGITS) as digits:
+        arrays = dict(digits)
+    for part in ("y_train", "y_test"):
+        arrays[part] = np.where(arrays[part] == 3, "silent", arrays[part].astype(str))
+    np.savez(tmp_path / "my.npz", **arrays)
+    words = f"--model mozafari2018 --dataset {tmp_path / 'my.npz'} {MACHINE} --epochs 0 0 0 {NO_REFERENCES} --name old"
+    assert_refuses(train.main, f"{words} --output {tmp_path}", "silent", capsys)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(TrainSettings, "refuse", lambda *_: None)
+        assert start(words, tmp_path) == 0
+    assert start(f"--resume old --epochs 0 0 1 {MACHINE}", tmp_path) == 0
+    assert start_evaluation(f"{tmp_path / 'old'} {MACHINE} --no-figures", tmp_path) == 0
