@@ -133,6 +133,17 @@ let steps = run.steps, silenced = 0;
 const lots = Float64Array.from({ length: shapes.input.reduce((a, b) => a * b) }, uniform);
 const listen = latency => latency.map((t, i) => t < steps && lots[i] >= silenced ? t : run.steps);
 
+// Exchange a share of the weights of each feature at random, the same for all shares. original: the weights (F, C, k, k).
+function shuffle(layer, original, share) {
+  const whole = original.slice(), lot = i => lots[i % lots.length];
+  for (let from = 0; from < whole.length; from += layer.synapses) {
+    const places = [...Array(layer.synapses).keys()].map(i => from + i).filter(i => lot(i) < share);
+    const order = [...places].sort((a, b) => lot(3 * a) - lot(3 * b));
+    places.forEach((i, n) => whole[i] = original[order[n]]);
+  }
+  run.weights[layer.label].floats = arrange(layer, whole).whole;
+}
+
 // Set a threshold in the unit of the floats, as report/exports/draw.py does.
 function setThreshold(layer, threshold) {
   const stage = run.stages.find(({ name }) => name === layer.name);
@@ -544,6 +555,8 @@ for (const layer of layers) {
   const { threshold } = run.stages.find(({ name }) => name === layer.name).parts[0];
   if (layer.kind === "SpikingConv" && !layer.decides) addSlider(`threshold of ${layer.name}`, threshold, 3 * threshold || 30, value => setThreshold(layer, value));
 }
+const { name: lowestName, whole: original } = layers[0];
+if (run.weights[layers[0].label]) addSlider(`shuffled weights of ${lowestName}`, 0, 1, value => shuffle(layers[0], original, value));
 addSlider("time steps", run.steps, run.steps, value => steps = value, 1);
 addSlider("silent inputs", 0, 0.9, value => silenced = value);
 addSlider("noise", 0, 0.9, value => noise = value);

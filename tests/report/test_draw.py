@@ -363,6 +363,20 @@ def test_fewer_time_steps_and_silent_inputs(tmp_path, digits):
 
 
 @needs_node
+def test_shuffled_weights(tmp_path, digits):
+    """Each feature keeps its weights, in other places, and gets them back."""
+    write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:1])
+    body = """
+    const { whole } = layers[0];
+    return given.map(share => { shuffle(layers[0], whole, share); return [...layers[0].whole]; });
+    """
+    found = np.array(compute_in_node(tmp_path / "page.html", body, [0, 0.5, 1, 0])).reshape(4, 30, -1)
+    assert (np.sort(found) == np.sort(found[0])).all()
+    same = (found == found[0]).mean((1, 2))
+    assert same == pytest.approx([1, 0.5, 0, 1], abs=0.1)
+
+
+@needs_node
 def test_noise_is_the_same_for_each_picture(tmp_path, digits):
     write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:1])
     body = """
