@@ -23,6 +23,7 @@ from engine.event.layout import (
     Geometry,
     Weights,
     allocate_aligned,
+    bank_width,
     is_dense,
     make_banks,
     make_rows,
@@ -93,7 +94,7 @@ def peaks(layer: LayerState, latency: Tensor, only_highest: bool = False) -> Ten
         return found
     array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, BANK)
-    banks = make_banks(transpose(array))
+    banks = make_banks(transpose(array), bank_width(geometry))
     inputs = make_inputs(min(len(latency), IMAGES_AT_ONCE), geometry)
     found = make_peaks(min(len(latency), IMAGES_AT_ONCE), geometry.stride, array.dtype)
     out = layer.weight.new_empty((len(latency), geometry.features))
@@ -283,7 +284,7 @@ def _prepare_deciding(layer, latency, classes):
     images = min(len(latency), chunk)
     none = transposed[:0]
     screen = make_screen(images, geometry, transposed if is_screened else none)
-    rows = make_banks(none if is_screened else transposed)  # codes take their place
+    rows = make_banks(none if is_screened else transposed, bank_width(geometry))  # codes take their place
     weights = Weights(transposed, rows, _are_inside(array, plasticity))
     inputs = make_inputs(images, geometry)
     found = make_peaks(images, geometry.stride, array.dtype)

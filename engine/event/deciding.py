@@ -15,7 +15,7 @@ from numba import int64
 from engine.checks import check_learners
 from engine.compiled import compiled
 from engine.decision import strongest
-from engine.event.layout import Geometry, Weights, to_banks
+from engine.event.layout import Geometry, Weights, bank_width, to_banks
 from engine.event.plasticity import clamp, renew
 from engine.event.potentials import Inputs, Peaks, raise_peaks
 from engine.event.screening import Screen, encode, find_candidates
@@ -120,7 +120,7 @@ def learn_decisions(labels, layer, rates, left_out, decisions):
             screen.highest[f] = min(max(screen.highest[f] + drift[f], plasticity.lower), plasticity.upper)
         encode(weights.transposed, stale, screen)
     else:
-        to_banks(weights.transposed, stale, weights.rows)
+        to_banks(weights.transposed, stale, bank_width(geometry), weights.rows)
     drift[stale] = 0
     return n
 

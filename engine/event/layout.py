@@ -4,8 +4,8 @@
 * The weights of a firing layer are rows (C, k, k). Its potentials are rows (Ho, Wo) with mirrored columns. Then the
   outputs that a spike reaches in one line, and the weights that it adds there, are two runs of memory in the same
   order, and one long vector addition computes them all.
-* The weights of a decision layer lie in *banks* of 32 features: (banks, k, k, C) rows. The weights of one kernel offset
-  of one bank stay in the innermost cache while the spikes of many images are added.
+* The weights of a decision layer lie in *banks* of 32 or 64 features (``bank_width``): (banks, k, k, C) rows. The
+  weights of one kernel offset of one bank stay in the innermost cache while the spikes of many images are added.
 * While a firing layer does not learn, the features that count (``counting.py``) have rows of their own, of bytes.
 * For learning, both kinds of layers also keep the weights *transposed*: (F, k · k, C). There, the synapses of a winner
   at one kernel offset are a run of memory, like the times of their inputs. Each change is copied to the rows or banks.
@@ -55,6 +55,13 @@ def is_dense(geometry):
     return geometry.kernel * geometry.out_height * geometry.out_width == 1
 
 
+@compiled
+def bank_width(geometry):
+    """Return the number of features of a bank: 64 of a dense layer, whose sums then hide the latency of an addition."""
+    is_wide = is_dense(geometry) and geometry.stride % (2 * BANK) == 0
+    return 2 * BANK if is_wide else BANK
+
+
 def transpose(weight: np.ndarray) -> np.ndarray:
     """Copy weight (F, C, k, k) to (F, k · k, C)."""
     return weight.reshape(*weight.shape[:2], -1).transpose(0, 2, 1).copy()  # copies 1×1 kernels, too
@@ -73,12 +80,12 @@ def make_rows(transposed: np.ndarray, stride: int) -> np.ndarray:
     return rows
 
 
-def make_banks(transposed: np.ndarray) -> np.ndarray:
-    """Return the banks of transposed weights."""
+def make_banks(transposed: np.ndarray, width: int) -> np.ndarray:
+    """Return the banks of ``width`` features of transposed weights."""
     features, offsets, channels = transposed.shape
-    banks = allocate_aligned(-(-features // BANK) * BANK * offsets * channels, transposed.reshape(-1))
+    banks = allocate_aligned(-(-features // width) * width * offsets * channels, transposed.reshape(-1))
     banks[:] = 0
-    to_banks(transposed, np.arange(features), banks)
+    to_banks(transposed, np.arange(features), width, banks)
     return banks
 
 
@@ -105,16 +112,16 @@ def to_rows(transposed, rows):
 
 
 @compiled
-def to_banks(transposed, chosen, banks):
+def to_banks(transposed, chosen, width, banks):
     """Copy the weights of the ``chosen`` features, int64 (n,), from transposed (F, k · k, C) to banks (k · k, C)."""
     offsets, channels = transposed.shape[1:]
-    for bank in range(banks.size // (offsets * channels * BANK)):
-        features = chosen[chosen // BANK == bank]
+    for bank in range(banks.size // (offsets * channels * width)):
+        features = chosen[chosen // width == bank]
         for offset in range(offsets):
-            at = (bank * offsets + offset) * channels * BANK
+            at = (bank * offsets + offset) * channels * width
             for start in range(0, channels, 64):  # rows that stay in the innermost cache for all features
                 for f in features:
-                    lane = at + f - bank * BANK
+                    lane = at + f - bank * width
                     synapses = transposed[f, offset]
                     for c in range(start, min(start + 64, channels)):
-                        banks[lane + c * BANK] = synapses[c]
+                        banks[lane + c * width] = synapses[c]

@@ -6,14 +6,16 @@ At the last time step it only matters whether an input has spiked.
 from typing import NamedTuple
 
 import numpy as np
+from numba import uint64
+from numba.cpython.unsafe.numbers import trailing_zeros
 
 from engine.compiled import compiled
 from engine.decision import tolerance
-from engine.event.layout import BANK, allocate_aligned, is_dense
-from engine.event.simd import add_rows
+from engine.event.layout import BANK, allocate_aligned, bank_width, is_dense
+from engine.event.simd import LINE_BYTES, add_rows, find_spikes
 from engine.threads import run_parts
 
-DENSE_ROWS = 1024  # rows of a bank (128 kB in float32) that stay in the second cache while all images are added
+DENSE_ROWS = 512  # rows of a bank (128 kB in float32) that stay in the second cache while all images are added
 
 
 class Inputs(NamedTuple):
@@ -21,7 +23,7 @@ class Inputs(NamedTuple):
 
     sources: np.ndarray  # the channel of each spike
     first: np.ndarray  # (N, H · W + 1): the first spike of each pixel; at the end, the end of the image's spikes
-    times: np.ndarray  # (N, H · W + 1, C): the latencies; the last row is silent, as all is outside the image
+    times: np.ndarray  # (N, H · W + 1 or more, C): the latencies; the last rows, 64 bytes or more, are silent
 
 
 class Peaks(NamedTuple):
@@ -38,20 +40,20 @@ def make_inputs(images: int, geometry) -> Inputs:
     """Return empty ``Inputs``; the spikes of image n begin at n · C · H · W."""
     pixels = geometry.height * geometry.width
     channels = geometry.channels
-    times = np.empty((images, pixels + 1, channels), np.uint8)
-    times[:, pixels] = geometry.time_steps
+    times = np.empty((images, pixels + 1 + LINE_BYTES // channels, channels), np.uint8)
+    times[:, pixels:] = geometry.time_steps
     return Inputs(np.empty(images * channels * pixels + 1, np.int32), np.empty((images, pixels + 1), np.int64), times)
 
 
 def make_peaks(images: int, features: int, dtype) -> Peaks:
-    """Return empty ``Peaks``."""
-    return Peaks(np.empty((images, features), dtype), np.empty((images, features), np.int32))
+    """Return ``Peaks`` to fill; the only position of a dense layer is 0."""
+    return Peaks(np.empty((images, features), dtype), np.zeros((images, features), np.int32))
 
 
 def find_peaks(latency, geometry, banks, size, inputs, peaks, threads=None):
     """Compute the peaks of images (N, C, H, W) in pieces of work: ``size`` images and a bank of features."""
     run_parts(list_spikes_of_images, len(latency), latency, geometry, inputs, threads=threads)
-    pieces = geometry.stride // BANK * -(-len(latency) // size)
+    pieces = geometry.stride // bank_width(geometry) * -(-len(latency) // size)
     run_parts(_find_peaks_of_pieces, pieces, len(latency), size, geometry, banks, inputs, peaks, threads=threads)
 
 
@@ -64,7 +66,7 @@ def list_spikes_of_images(part, parts, latency, geometry, inputs):
 @compiled
 def _find_peaks_of_pieces(part, parts, images, size, geometry, banks, inputs, peaks):
     pieces_of_bank = -(-images // size)
-    pieces = geometry.stride // BANK * pieces_of_bank
+    pieces = geometry.stride // bank_width(geometry) * pieces_of_bank
     # consecutive pieces, because those of one bank read the same weights
     for piece in range(part * pieces // parts, min((part + 1) * pieces // parts, pieces)):
         first = piece % pieces_of_bank * size
@@ -79,6 +81,19 @@ def list_spikes(latency, geometry, inputs, n):
     channels, height, width = latency.shape
     at = n * latency.size
     first[n, 0] = at
+    if height * width == 1:  # two loops over lines of memory take a third of the time
+        flat = latency.reshape(-1)
+        in_order = times[n].reshape(-1)
+        for c in range(channels):
+            in_order[c] = flat[c]
+        for start in range(0, channels, LINE_BYTES):
+            spikes = find_spikes(in_order, start, geometry.time_steps)
+            while spikes:
+                sources[at] = start + trailing_zeros(spikes)
+                spikes &= spikes - uint64(1)
+                at += 1
+        first[n, 1] = at
+        return
     for y in range(height):
         for x in range(width):
             pixel = y * width + x
@@ -93,6 +108,9 @@ def list_spikes(latency, geometry, inputs, n):
 @compiled
 def find_peaks_of_bank(inputs, first, last, geometry, banks, bank, peaks):
     """Compute the peaks of a bank of features, of the images first … last - 1."""
+    if is_dense(geometry):
+        _add_bank_of_dense(inputs, first, last, geometry, banks, bank, peaks)
+        return
     values = allocate_aligned((last - first) * geometry.out_height * geometry.out_width * BANK, banks)
     add_bank(inputs, first, last, geometry, banks, bank, values)
     for n in range(first, last):
@@ -113,9 +131,6 @@ def add_bank(inputs, first, last, geometry, banks, bank, values):
     out_height = geometry.out_height
     out_width = geometry.out_width
     values[: (last - first) * out_height * out_width * BANK] = 0
-    if is_dense(geometry):
-        _add_bank_of_dense(inputs, first, last, geometry, banks, bank, values)
-        return
     for offset in range(geometry.kernel * geometry.kernel):
         weights = (bank * geometry.kernel * geometry.kernel + offset) * geometry.channels * BANK
         dy, dx = offset // geometry.kernel - geometry.padding, offset % geometry.kernel - geometry.padding
@@ -130,18 +145,21 @@ def add_bank(inputs, first, last, geometry, banks, bank, values):
 
 
 @compiled
-def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, values):
-    """Do the work of ``add_bank`` for a layer whose single kernel offset has too many weights for a cache."""
-    weights = bank * geometry.channels * BANK
+def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, peaks):
+    """Do the work of ``find_peaks_of_bank`` for a layer whose one kernel offset has too many weights for a cache."""
+    width = bank_width(geometry)
+    weights = bank * geometry.channels * width
+    values = peaks.values.reshape(-1)
     done = inputs.first[first:last, 0].copy()  # of each image: the first spike that has not been added yet
+    peaks.values[first:last, bank * width : (bank + 1) * width] = 0
     for row in range(0, geometry.channels, DENSE_ROWS):
         for n in range(first, last):
             lo = done[n - first]
             hi = lo
             while hi < inputs.first[n, 1] and inputs.sources[hi] < row + DENSE_ROWS:
                 hi += 1
-            at = (n - first) * BANK
-            add_rows(values, at, banks, inputs.sources, (lo, hi), weights, BANK, BANK)
+            at = n * geometry.stride + bank * width
+            add_rows(values, at, banks, inputs.sources, (lo, hi), weights, width, width)
             done[n - first] = hi
 
 

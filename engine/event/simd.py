@@ -113,6 +113,20 @@ def any_above(typingctx, p, at, n, level):
     return signature, codegen
 
 
+@intrinsic
+def find_spikes(typingctx, times, at, silent):
+    """Return which of the bytes ``times[at : at+64]`` are below ``silent``; the lowest bit stands for the first."""
+    signature = types.uint64(times, types.intp, types.uint8)
+
+    def codegen(context, builder, sig, args):
+        vector = ir.VectorType(ir.IntType(8), LINE_BYTES)
+        source = _pointer(context, builder, times, *args[:2], LINE_BYTES)
+        below = builder.icmp_unsigned("<", _load(builder, source, vector, 1), _fill(builder, vector, args[2]))
+        return builder.bitcast(below, ir.IntType(LINE_BYTES))
+
+    return signature, codegen
+
+
 def _add_saturating(builder, a, b):
     """Return the sums of two vectors of bytes, at most 255."""
     name = f"llvm.uadd.sat.v{a.type.count}i8"

@@ -12,7 +12,7 @@ from engine.compiled import compiled
 from engine.event.competition import Competitor, compete
 from engine.event.deciding import Decisions, learn_decisions
 from engine.event.firing import FiringFeatures, find_reach, fire_features, make_reach
-from engine.event.layout import BANK, Weights
+from engine.event.layout import Weights, bank_width
 from engine.event.plasticity import update_winners
 from engine.event.potentials import find_peaks_of_bank, list_spikes
 
@@ -54,7 +54,7 @@ def learn_together(latency, labels, lower, upper, lower_rates, upper_rates, winn
         between[:] = geometry.time_steps
         fire_features(spikes, line_groups, reach, features, pool, between)
         list_spikes(between, deciding, upper.inputs, int64(0))
-        for bank in range(deciding.stride // BANK):
+        for bank in range(deciding.stride // bank_width(deciding)):
             find_peaks_of_bank(upper.inputs, int64(0), int64(1), deciding, upper.weights.rows, bank, upper.peaks)
         part = slice(n, n + 1)
         decision = Decisions(decisions.winners[part], decisions.highest[part])

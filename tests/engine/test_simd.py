@@ -25,6 +25,11 @@ def any_above(p, at, n, level):
     return simd.any_above(p, at, n, level)
 
 
+@njit
+def find_spikes(times, at, silent):
+    return simd.find_spikes(times, at, silent)
+
+
 def random_numbers(size, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=size).astype(dtype)
 
@@ -73,6 +78,14 @@ def test_any_above_sees_the_range_and_nothing_else(dtype):
             p = np.full(GUARD + n + GUARD, level)
             p[place] = np.nextafter(level, dtype(1))
             assert any_above(p, GUARD, n, level) == (GUARD <= place < GUARD + n)
+
+
+def test_find_spikes_has_a_bit_for_each_of_64_bytes():
+    times = np.random.default_rng(0).integers(0, 256, 200, np.uint8)
+    for at in (0, 3, 136):
+        for silent in (0, 15, 255):
+            expected = np.packbits(times[at : at + 64] < silent, bitorder="little").view(np.uint64)
+            assert find_spikes(times, at, silent) == expected
 
 
 def test_add_rows_of_bytes_saturates():
