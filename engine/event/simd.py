@@ -120,7 +120,7 @@ def find_spikes(typingctx, times, at, silent):
 
     def codegen(context, builder, sig, args):
         vector = ir.VectorType(ir.IntType(8), LINE_BYTES)
-        source = _pointer(context, builder, times, *args[:2], LINE_BYTES)
+        source = _pointer(context, builder, times, args[0], args[1], LINE_BYTES)
         below = builder.icmp_unsigned("<", _load(builder, source, vector, 1), _fill(builder, vector, args[2]))
         return builder.bitcast(below, ir.IntType(LINE_BYTES))
 
