@@ -4,7 +4,8 @@ They are the figures in the folder of the run, reduced in size. The activation m
 it, need ``--save-maps``. The script also makes a digit for ``--predict``, dark on light like a scan.
 
 The code of the other pictures of this folder is in the history: ``git show 989d4a12:images/networks.py`` drew the
-networks, ``git show 8edb5b7:images/draw.py`` all others.
+networks, ``git show 4d659952:tests/manual/page_in_browser.py`` saved page.png, and ``git show
+8edb5b7:images/draw.py`` drew all others.
 """
 
 import sys

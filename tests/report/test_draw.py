@@ -17,7 +17,7 @@ from support.browser import (
     centre_in_browser,
     compute_in_browser,
     compute_in_node,
-    find_browser,
+    needs_browser,
 )
 from support.command import TRAINED
 from support.layers import make_layer
@@ -208,9 +208,6 @@ def test_the_page_of_the_documentation():
     assert len(text) < 2.1e6
     for script in ("tiles.js", "neuron.js", "page.js", "exports/draw.js"):
         assert (ROOT / "report" / script).read_text(encoding="utf-8").strip() in text
-
-
-needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium to compute with")
 
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to compute with")

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = (
@@ -50,6 +51,9 @@ return { images, size: [height, width] };
 def find_browser():
     """Return the path of a Chromium, or None."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium to compute with")
 
 
 def compute_in_browser(page, body, given):
