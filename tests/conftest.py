@@ -1,5 +1,6 @@
 """What is compiled before the tests start, and what each test must leave unchanged."""
 
+import functools
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from hypothesis import settings
 from matplotlib._pylab_helpers import Gcf
 from support.registries import forgetting
 
+import utils
 from errors import USER_FILES
 
 # pytest's own, what imports of scikit-learn and torch set, and what matplotlib finds out as the first figure is made
@@ -59,6 +61,8 @@ def pytest_configure():
     """Do not ignore SIGINT, as a shell's background processes do, because tests press Ctrl-C. Set the environment."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)  # the other worker needs the other core, and small tensors only wait for further threads
+    for name in ("find_commit", "version"):  # a run asks for them twice, and git takes time
+        setattr(utils, name, functools.cache(getattr(utils, name)))
     os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning"  # of the processes that the tests start
 
 

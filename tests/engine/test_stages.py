@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.command import SMALL, dont_draw
 from support.golden_traces import GOLDEN
 from support.refusals import assert_refuses, refuses
 from torch.nn import functional as F
@@ -105,9 +106,10 @@ def test_a_pooling_that_overrides_the_published_one():
     assert torch.equal(c1, torch.nn.functional.max_pool2d(s1.float(), 2).byte())
 
 
-def test_a_run_with_it(tmp_path, capsys):
+def test_a_run_with_it(tmp_path, capsys, monkeypatch):
     """Trained, tested, and read from its checkpoint, which names it; without the plugin, it cannot be read."""
-    words = f"--model mean_pooled --plugin {PLUGIN} --dataset digits --dry-run --threads 1 --name run"
+    dont_draw(monkeypatch)
+    words = f"{SMALL} --model mean_pooled --plugin {PLUGIN} --dry-run --name run"
     assert train.main([*words.split(), "--output", str(tmp_path)]) == 0
     network = load_network(tmp_path / "run")
     assert str(network.model.declaration["c1"]) == "MeanPool(inputs=(), size=2, padding=0)"

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 import evaluate
 import train
-from report import report
+from report import evaluation, report
+from training import testing
 from utils import ROOT
 
 NO_REFERENCES = "--no-references"  # for runs whose comparison no test reads: it takes seconds
@@ -61,10 +62,16 @@ def contents(folder):
 
 
 def dont_draw(monkeypatch):
-    """Let runs draw one empty figure: drawing takes several times as long as training with a few images."""
+    """Let runs draw one empty figure, and measure neither ROC curves nor how early they decide.
+
+    This takes several times as long as training with a few images.
+    """
 
     def draw_history(report, caption):
         return [("", Figure(figsize=(1, 1)))] if report.history else []
 
     draw_history.caption = ""
     monkeypatch.setattr(report, "FIGURES", {"history": draw_history})
+    monkeypatch.setattr(evaluation, "compute_mean_roc_auc", lambda *_: 0.5)
+    for module in (evaluate, testing):
+        monkeypatch.setattr(module, "measure_decision_time", lambda *_: {})
