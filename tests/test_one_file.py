@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.refusals import refuses
+from support.tiers import slow_except
 
 import imagesets
 from models import build_model
@@ -119,7 +120,7 @@ def test_the_command(loaded, capsys):
     assert "of the 3 images" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("folder", [".", "tutorial"])
+@pytest.mark.parametrize("folder", slow_except(["tutorial"], [".", "tutorial"]))
 def test_the_file_as_a_program(folder):
     """From any folder; no bar is written into a pipe."""
     place = ROOT / folder

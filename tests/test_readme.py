@@ -74,8 +74,11 @@ def test_the_commands_are_found():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs."""
+def runs(tmp_path_factory, pytestconfig):
+    """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs.
+
+    Without --slow, of those of the README and those whose features the examples read.
+    """
     folder = tmp_path_factory.mktemp("runs")
     own = tmp_path_factory.mktemp("own") / "mine.py"  # all that the examples declare
     own.write_text(DECLARATIONS)
@@ -85,7 +88,9 @@ def runs(tmp_path_factory):
         patch.setattr(RunFolder, "is_dry_run", False)  # so that "latest" means these runs
         patch.setattr(imagesets, "load", load)
         patch.setattr(figures, "DPI", 20)
-        for program, words in COMMANDS:
+        quick = commands("train", "evaluate", text=README)
+        quick += [(program, words) for program, words in COMMANDS if "--save-features" in words]
+        for program, words in COMMANDS if pytestconfig.getoption("--slow") else quick:
             command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
             if "s1.rule=decay" in command:
@@ -144,6 +149,7 @@ def test_the_columns_of_metrics_csv():
     assert "\n".join(lines) in (ROOT / "docs" / "outputs.md").read_text()
 
 
+@pytest.mark.slow
 def test_every_sweep_runs(tmp_path, monkeypatch):
     """With one seed, two values of each setting, a few digits and no figures, one after another in this process."""
     found = commands("sweep")

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
-from support.command import FEW_DIGITS, NO_REFERENCES, TRAINED, contents, read_csv, results, train_here
+from support.command import FEW_DIGITS, NO_REFERENCES, TRAINED, contents, dont_draw, read_csv, results, train_here
 from support.refusals import assert_refuses, refuses
 from support.run_folders import outcome, same
+from support.tiers import slow_except
 
 import evaluate
 import sweep
@@ -42,9 +43,11 @@ NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 def alone(tmp_path_factory):
     """{network: the folder of its run by train.py alone, with seed 1}."""
     output = tmp_path_factory.mktemp("alone")
-    for name in NETWORKS:
-        words = ["--model", name, "--seed", "1", "--threads", "1", "--name", name, "--output", str(output), *FLAGS]
-        assert train.main(words) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        dont_draw(patch)
+        for name in NETWORKS:
+            words = ["--model", name, "--seed", "1", "--threads", "1", "--name", name, "--output", str(output), *FLAGS]
+            assert train.main(words) == 0
     return {name: output / name for name in NETWORKS}
 
 
@@ -78,6 +81,7 @@ def here(monkeypatch):
                 trained.append((trained.run, step.phase.name))
             yield step
 
+    dont_draw(monkeypatch)
     monkeypatch.setattr(sweep, "train_one", train_one)
     monkeypatch.setattr(NetworkTrainer, "steps", steps)
     return trained
@@ -101,7 +105,7 @@ def start(output):
     return sweep.main(words(output, "--jobs", "1"))
 
 
-@pytest.mark.parametrize("batches", [2, 8])
+@pytest.mark.parametrize("batches", slow_except([2], [2, 8]))
 def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, capsys):
     """One of its two runs, of four epochs each, is stopped in its first phase, or in its last."""
     here.stop_after = batches
@@ -413,6 +417,7 @@ def test_a_sweep_is_tested_once(tmp_path, here, capsys):
     assert [row["tests"] for row in rows] == ["1", "1", "1"]
 
 
+@pytest.mark.slow
 def test_the_tests_of_a_run(tmp_path, here):
     """They are those of its best weights on its whole data: by any command, in the folder of the runs or above.
 
@@ -443,6 +448,7 @@ def test_the_tests_of_a_run(tmp_path, here):
     assert count() == ("0" if is_better else "2")
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_images_were_moved(tmp_path, here, capsys):
     """It is continued and tested by the name of the images, wherever they are, and never trained by another name."""
     data, output, elsewhere = tmp_path / "few.npz", tmp_path / "runs", tmp_path / "elsewhere"
@@ -465,6 +471,7 @@ def test_a_sweep_whose_images_were_moved(tmp_path, here, capsys):
     assert [row["tests"] for row in report(output)[1]] == ["1"]
 
 
+@pytest.mark.slow
 def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys):
     """A run that is not finished is not tested; one whose data have changed stays untested, and is named."""
     data, output = tmp_path / "few.npz", tmp_path / "runs"
@@ -489,6 +496,7 @@ def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys)
     assert [row["tests"] for row in report(output)[1]] == ["1", "1"]
 
 
+@pytest.mark.slow
 def test_networks_without_a_decision_are_tested_by_their_readout(tmp_path, here, capsys):
     """A readout that has read the test images is a test; a run without it is left out and named."""
     output = tmp_path / "runs"
@@ -510,6 +518,7 @@ def test_networks_without_a_decision_are_tested_by_their_readout(tmp_path, here,
     assert rows["untested"]["accuracy"] == ""
 
 
+@pytest.mark.slow
 def test_the_test_of_runs_with_a_plugin(tmp_path, here, capsys):
     """A missing flag is refused once, before the first test."""
     own, output = tmp_path / "own.py", tmp_path / "runs"
@@ -967,6 +976,7 @@ def test_other_data_of_the_same_name_are_not_compared(tmp_path):
     assert "95 % interval" not in report(tmp_path)[0]
 
 
+@pytest.mark.slow
 def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):
     """A sweep that is started again after a change of the code, and a finished run of an unknown version."""
     words = f"--model control2026 --dataset {FEW_DIGITS} --epochs 1 --no-figures {NO_REFERENCES} --jobs 1"

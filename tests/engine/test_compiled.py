@@ -127,6 +127,7 @@ def test_a_full_disk(programs):
     assert [path.suffix for path in programs.cache.rglob("*") if path.is_file()] == [".kernel"]
 
 
+@pytest.mark.slow
 def test_an_edit_of_any_file_compiles_the_new_code(programs):
     """Also an edit of a file that only a callee in another file needs."""
     for module, before, after, value in (

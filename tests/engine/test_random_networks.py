@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
+from support.tiers import slow_except
 
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Branches, Inhibit, Pool, SpikingConv, SpikingDense, Vote
@@ -141,13 +142,22 @@ def assert_equal(one, two):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("every_rule", [False, pytest.param(True, marks=pytest.mark.slow)])
-@seed(SEED)
-@settings(max_examples=EXAMPLES, database=None)
-@given(st.integers(0, 2**32 - 1))
-def test_random_networks(every_rule, number):
+@pytest.mark.parametrize(
+    ("every_rule", "examples"), slow_except([(False, 8)], [(False, 8), (False, EXAMPLES), (True, EXAMPLES)])
+)
+def test_random_networks(every_rule, examples):
     """Both backends agree; no number of threads and no interruption changes a bit."""
-    make = partial(Drawn, number, every_rule)
+
+    @seed(SEED)
+    @settings(max_examples=examples, database=None)
+    @given(st.integers(0, 2**32 - 1))
+    def compare(number):
+        compare_ways(partial(Drawn, number, every_rule))
+
+    compare()
+
+
+def compare_ways(make):
     torch.set_num_threads(1)
     snapshots, whole, rows = make().learn()
     *_, tensors, others = make(backend="torch").learn()

@@ -353,6 +353,7 @@ def test_labelled_images_are_of_all_classes_equally_and_nested(labels, counts, s
     assert set(chosen) <= set(choose_labelled(labels, many, seed))
 
 
+@pytest.mark.slow
 def test_the_tutorials_noisy_images_and_wrong_labels():
     """Noise changes images alone. The fraction of the labels to learn from is wrong; all others are right."""
     mnist = load("mnist")

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 from support.refusals import refuses
+from support.tiers import slow_except
 
 from imagesets import load
 from imagesets.image_files import read_image
@@ -251,7 +252,7 @@ STYLES = {
 }
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", slow_except(["a coloured pen", "a tight crop"], STYLES))
 def test_digits_of_any_style_get_the_form_of_mnist(read, style):
     for digit in load("mnist").test_images[[4, 0]]:
         image, note = read(STYLES[style](digit).clip(0, 255).round().astype(np.uint8), centred=True, format="PNG")

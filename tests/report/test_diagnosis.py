@@ -196,7 +196,7 @@ def list_learned(folder):
     [
         ("--model mozafari2018 --epochs 21 21 1 --converge 0.01 --set s1.rule.double_every=1000", set()),
         # s1 has converged by the network's own number, s2 learns slowly
-        ("--model converging --set s1.rule.double_every=50", {"s1"}),
+        pytest.param("--model converging --set s1.rule.double_every=50", {"s1"}, marks=pytest.mark.slow),
     ],
 )
 def test_what_has_learned_has_learned_after_the_advised_command(flags, learned, tmp_path, monkeypatch):

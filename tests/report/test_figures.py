@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from PIL import Image
 from sklearn.metrics import auc
+from support.tiers import slow_except
 
 from engine.progress import Row
 from report import figures, sheets
@@ -54,7 +55,10 @@ def history(stdp, rstdp, validated=True, silent=0.01):
     return rows
 
 
-@pytest.mark.parametrize(("stdp", "rstdp", "panels"), [(2, 10, 4), (0, 1, 3), (3, 0, 1), (0, 0, 0)])
+PANELS = (2, 10, 4), (0, 0, 0), (0, 1, 3), (3, 0, 1)
+
+
+@pytest.mark.parametrize(("stdp", "rstdp", "panels"), slow_except(PANELS[:2], PANELS))
 def test_history(stdp, rstdp, panels, tmp_path):
     figure = figures.draw_history(history(stdp, rstdp), "Training history\na network on some data")
     assert len(figure.axes) == panels
@@ -146,7 +150,7 @@ def test_confusion(names, tmp_path):
     render(figure, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["$\\frac{1}$", "漢" * 255, "{0}%s"])
+@pytest.mark.parametrize("name", slow_except(["漢" * 255], ["$\\frac{1}$", "漢" * 255, "{0}%s"]))
 def test_any_name_of_a_class_can_be_drawn(name, tmp_path, monkeypatch):
     """Without a warning, and if the user's matplotlibrc sets text.usetex."""
     monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
@@ -187,6 +191,7 @@ def test_of_many_classes_the_smallest_areas_are_shown(tmp_path):
     assert has_color(render(figure, tmp_path), BLUE)
 
 
+@pytest.mark.slow
 def test_titles_of_errors_do_not_overlap(tmp_path):
     """With words as names of classes, from five letters to more than are shown."""
     for names in (("apple", "tomato"), ("dangerous curve to the left", "roundabout mandatory")):
@@ -243,7 +248,7 @@ def test_features_of_any_number_and_nothing_to_show(tmp_path):
     render(figures.draw_roc([None, None], "ab", "title"), tmp_path)
 
 
-@pytest.mark.parametrize("stages", [1, 6])
+@pytest.mark.parametrize("stages", slow_except([1], [1, 6]))
 def test_spike_times(stages, tmp_path):
     """All stages have one axis: one that is almost silent looks so."""
     counts = {f"s{i}": np.r_[np.arange(15) / 100**i, 895] for i in range(stages)}

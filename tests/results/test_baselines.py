@@ -19,6 +19,7 @@ def test_classifiers_of_pixels_learn_from_the_labelled_images():
         assert accuracies == [100, 100], name
 
 
+@pytest.mark.slow
 def test_the_command_measures_each_classifier_from_few_labels(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["baselines", "digits", "--labels", "20", "100", "--seeds", "1"])
     baselines.main()

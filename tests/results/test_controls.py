@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import FEW_DIGITS, MACHINE, contents, read_csv, results, start
+from support.tiers import slow_except
 
 from engine.layers import Layer
 from engine.rules import STDP
@@ -65,7 +66,7 @@ def run(tmp_path_factory):
     return output / "run"
 
 
-@pytest.mark.parametrize("kind", ["imprinted", "ones"])
+@pytest.mark.parametrize("kind", slow_except(["imprinted"], ["imprinted", "ones"]))
 def test_a_run_learns_again_on_other_features(kind, run, capsys):
     """Its decision stage learns from the same images; the features are others, but as many of their weights are 1."""
     assert controls.main([str(run), "--kinds", kind]) == 0
@@ -98,7 +99,9 @@ def test_a_control_is_trained_once_and_without_test_images(run, tmp_path, capsys
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        ("--model inception2024 --epochs 0 0 0 1", "s3 is not a single convolution"),
+        pytest.param(
+            "--model inception2024 --epochs 0 0 0 1", "s3 is not a single convolution", marks=pytest.mark.slow
+        ),
         (  # by the torch backend, because no other test of the first tier compiles these kernels
             "--model deepr2024 --epochs 0 0 0 1 --ratio 0.1 --backend torch --set s2.out_channels=8",
             "deepr2024, whose last phase does not train the decision stage alone",

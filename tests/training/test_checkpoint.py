@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import refuses
+from support.tiers import slow_except
 
 from engine.declaration import to_plain
 from engine.progress import Progress, Row
@@ -145,9 +146,12 @@ def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(nam
 # Damage
 
 
+DAMAGES = "flip", "overwrite", "cut", "append", "leave out"
+
+
 @settings(max_examples=100)
 @given(place=st.integers(0, HEADER) | st.integers(0, len(DATA) - 64), new=st.binary(min_size=1, max_size=64))
-@pytest.mark.parametrize("damage", ["flip", "overwrite", "cut", "append", "leave out"])
+@pytest.mark.parametrize("damage", slow_except(DAMAGES[:2], DAMAGES))
 def test_damaged_bytes_are_refused(damage, place, new):
     """Or nothing of the content changes: a space of the header may become another white space."""
     damaged = {

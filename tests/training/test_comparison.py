@@ -96,6 +96,7 @@ def test_a_majority_decides_alone_and_adds_its_scores_together(save, tmp_path, u
     assert decided == sums.argmax(1).tolist()
 
 
+@pytest.mark.slow
 def test_a_network_given_twice_decides_as_alone(save, tmp_path):
     """Scores of first spikes differ by less than float32 can represent."""
     path = save("first", overrides={"s3.threshold": 100})

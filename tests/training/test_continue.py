@@ -12,6 +12,7 @@ from support.command import DIGITS, FEW_DIGITS, SMALL, results, start
 from support.refusals import assert_refuses
 from support.registries import forgetting
 from support.run_folders import only_run, same
+from support.tiers import slow_except
 
 import train
 from engine.phases import Phase
@@ -45,7 +46,7 @@ def begun(words, output):
     return load_checkpoint(run / "checkpoints" / "last.safetensors").state, args, (run / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("place", ["", "checkpoints/last.safetensors"])
+@pytest.mark.parametrize("place", slow_except([""], ["", "checkpoints/last.safetensors"]))
 def test_each_stage_that_fits_is_copied_with_its_rates(place, trained, tmp_path, undrawn):
     file = trained / (place or "checkpoints/best.safetensors")
     source = load_checkpoint(file).state

@@ -7,6 +7,7 @@ import pytest
 from support.command import FEW_DIGITS, SMALL, read_csv, results, start
 from support.refusals import assert_refuses
 from support.run_folders import only_run
+from support.tiers import slow_except
 
 import sweep
 import train
@@ -125,7 +126,7 @@ def test_a_dry_run_refuses_the_labels_that_the_run_refuses(labels, tmp_path, cap
     assert assert_refuses(train.main, f"{words} --dry-run", "--labels", capsys) == refused
 
 
-@pytest.mark.parametrize(("fraction", "count"), [(0.04, 10), (0.9, 20), (100, 20)])
+@pytest.mark.parametrize(("fraction", "count"), slow_except([(0.04, 10)], [(0.04, 10), (0.9, 20), (100, 20)]))
 def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, undrawn, monkeypatch, capsys):
     """As many as the run has, 0.04 · 250, or all images of the dry run. It refuses what the run refuses."""
     monkeypatch.setitem(data.DRY_RUN_IMAGES, "train", 20)

@@ -642,6 +642,7 @@ def broken(report, caption):
 
 def test_no_picture_costs_a_result(own, tmp_path, monkeypatch, capsys):
     """Of a stage with other channels, features above it are not drawn; a page that cannot be drawn is a line."""
+    monkeypatch.setattr("report.figures.DPI", 20)
     own.write_text(f"from errors import InputError\n{OWN}{CHANNELS}")
     words = (
         f"--model wide --dataset squares --image-size 30 30 --threads 1 --save-maps 1 --no-references --plugin {own}"

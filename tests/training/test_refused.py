@@ -338,6 +338,7 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
     assert_refused("x.py", report_error("x.py", odd), *capsys.readouterr(), r"a\nb\x1b[2J\u202e\udcff")
 
 
+@pytest.mark.slow
 def test_a_home_that_is_no_folder_prints_no_warning():
     environment = {**os.environ, "HOME": "/etc/passwd"}
     for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
