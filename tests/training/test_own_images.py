@@ -222,7 +222,7 @@ def test_the_log_begins_with_the_classes(tmp_path, undrawn):
         np.savez(tmp_path / "my.npz", x_train=np.concatenate([images, images[:2]]), y_train=labels)
         assert start(f"{CONTROL} --dataset {tmp_path / 'my.npz'} --dry-run --name {classes}", tmp_path) == 0
         first, *_ = (tmp_path / str(classes) / "log.txt").read_text().split("compiling")[0].splitlines()[2:]
-        assert first.startswith(f"{classes} class")
+        assert first.startswith(f"grey images in {classes} class")
         assert re.findall(r"c\d\d", first) == [f"c{number:02}" for number in range(min(classes, 12))]
 
 
