@@ -57,8 +57,8 @@ FITTED = 10_000  # images that determine them
 class FewLabels:
     """Classifiers of pixels, divided by 255, that learn from few labelled images: those of scikit-learn.
 
-    The kernel of the support vector machine is Gaussian with gamma="scale". Label spreading (training/spread.py) joins
-    each image with its nearest ones, by up to 64 principal components, and also reads images without labels.
+    The kernel of the support vector machine is Gaussian with gamma="scale". Label spreading (training/neighbours.py)
+    joins each image with its nearest ones, by up to 64 principal components, and also reads images without labels.
 
     images, labels: from which the labelled images are chosen, uint8 (N, …) and int64 (N,). scored: images and labels to
         classify; the first ones choose the settings.
@@ -170,7 +170,7 @@ def join(nearest: np.ndarray) -> sparse.csr_matrix:
 
 
 def spread_labels(nearest: sparse.csr_matrix, labels: np.ndarray, share: float) -> np.ndarray:
-    """Return the part of each class in the labels that reach an image, (N, classes), see training/spread.py.
+    """Return the part of each class in the labels that reach an image, (N, classes), see training/neighbours.py.
 
     nearest: 1 for the nearest images of each image. labels: int64 (N,), -1 without a label. share: α. Conjugate
     gradients need a tenth of the time of scikit-learn's LabelSpreading, which computes the same.

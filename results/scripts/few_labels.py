@@ -3,8 +3,8 @@
     python -m results.scripts.few_labels RUN [--kinds KIND …] [--labels N …] [--draws D …] [--learn D …] [--plan P …]
 
 RUN is a run of train.py whose phases without labels have learned (``--epochs 2 4 4 2 0``). Its training images are
-joined in a graph (training/spread.py) by the spikes below the decision stage, and so are pixels: each image divided by
-its length, 64 principal components. For each draw of N labelled training images, the program prints
+joined in a graph (training/neighbours.py) by the spikes below the decision stage, and so are pixels: each image divided
+by its length, 64 principal components. For each draw of N labelled training images, the program prints
 
 * graph: the accuracy on images that are in no graph, each of which has the mean shares of its 10 nearest neighbours,
 * wrong: the part of the labels that the graph gives to training images that is wrong,
@@ -32,23 +32,6 @@ published one, are known: graph 96.7, pixels 95.5, patch 92.1, random 89.5; Kann
 * CIFAR-10 with the features of colour2026_counts, graph: learned 26, imprinted 26, random 24, pixels 20: colours fail.
 * ``train.py --model multiscale2026 --labels 100 --val-split 0 --spread``, ten seeds: 97.3 (predicted after one seed
   had been trained with validation images).
-
-Predictions of which images to label, made before anything was measured on 60,000 images (known: pools of 8,000 and one
-of 20,000 images of MNIST). Features of one seed, labels divided by their number in each class; 10, 20, 30, 50, 100
-labels:
-
-* MNIST, graph, test accuracy: random 66, 81, 88, 93.5, 95; balanced (needs all labels) 83, 89, 91, 94.5, 96.4; k-means
-  of components spread with 0.9: 82, 93, 95, 96, 96.4, with 0.99: 85, 94, 94.5, 96.2, 96.4; influence 88, 94.5, 95.7,
-  96.4, 96.5. The least of ten: with 30 labels, influence 95, k-means 93, balanced 86, random 78.
-* Time to choose from 60,000 images, beside that of the neighbours: k-means 30 s, influence 90 s.
-* MNIST, network: 30 chosen 96.5, so the goal of 97 is missed by half a point; 10 chosen 88 (goal: 90); 30 random 88;
-  100 random 96.3.
-* An oracle (middles of clusters within the true classes): 10 labels 95.5, 30 labels 96.3 by the graph.
-* α from 0.8, 0.9, 0.99 by the given labels that are left out: on MNIST and Kannada-MNIST it loses 0.2 to 0.5 points
-  with 100 labels, and more with 30; on CIFAR-10, whose graph is bad, it gains 1 point.
-* Is the choice worth it only by STDP? No: with 30 labels, influence gains over random 8 points on learned features of
-  MNIST, 8 on random ones, 9 on pixels. The end is 3 points lower on random features, 2 on pixels.
-* Influence over random, 30 labels: Kannada-MNIST +6, USPS +6, KMNIST +4, Fashion-MNIST +10.
 """
 
 import argparse
@@ -75,7 +58,7 @@ from network_trainer import NetworkTrainer
 from results.scripts.baselines import spread_labels
 from results.scripts.controls import KINDS, MEASURED, describe_features, replace_features
 from run_folder import find_run
-from training import spread
+from training import neighbours
 from training.command import command_line, print_output
 from training.data import Splits, load_data
 from training.settings import TrainSettings
@@ -105,11 +88,9 @@ class Experiment:
         self.validation = data.train_labels[indices["validation"]]
         self.test = data.test_labels
         self.classes = data.num_classes
-        self.images = {
-            "train": data.train_images[indices["train"]],
-            "validation": data.train_images[indices["validation"]],
-            "test": data.test_images,
-        }
+        self.images = {"train": data.train_images[indices["train"]], "test": data.test_images}
+        if len(indices["validation"]):
+            self.images["validation"] = data.train_images[indices["validation"]]
         self.labels = {"train": self.train, "validation": self.validation, "test": self.test}
         self.encoder = network.encoder
         if kind in KINDS:
@@ -119,7 +100,8 @@ class Experiment:
         self.maps: dict = {}
         with threadpool_limits(1):
             vectors = self.project_pixels() if kind == "pixels" else self.project_maps()
-            search = NearestNeighbors(n_neighbors=spread.NEIGHBOURS, algorithm="brute").fit(vectors.pop("train"))
+            self.vectors = vectors.pop("train")
+            search = NearestNeighbors(n_neighbors=neighbours.NEIGHBOURS, algorithm="brute").fit(self.vectors)
             self.edges = search.kneighbors_graph()
             self.nearest = {part: search.kneighbors(each, return_distance=False) for part, each in vectors.items()}
 
@@ -138,12 +120,14 @@ class Experiment:
         """Return the components of the images, which the training images determine."""
         steps = self.model.time_steps
         self.maps = {part: self.pack(images) for part, images in self.images.items()}
-        fitted = spread.read_vectors(self.maps["train"], choose_evenly(len(self.train), 5000), steps)
-        pca = PCA(spread.COMPONENTS, svd_solver="randomized", random_state=0, copy=False).fit(fitted)
+        fitted = neighbours.read_vectors(self.maps["train"], choose_evenly(len(self.train), 5000), steps)
+        pca = PCA(neighbours.COMPONENTS, svd_solver="randomized", random_state=0, copy=False).fit(fitted)
         vectors = {}
         for part, maps in self.maps.items():
             parts = np.array_split(np.arange(len(maps)), len(maps) // CHUNK + 1)
-            vectors[part] = np.concatenate([pca.transform(spread.read_vectors(maps, some, steps)) for some in parts])
+            vectors[part] = np.concatenate(
+                [pca.transform(neighbours.read_vectors(maps, some, steps)) for some in parts]
+            )
         return vectors
 
     def project_pixels(self) -> dict[str, np.ndarray]:
@@ -164,7 +148,7 @@ class Experiment:
         """
         given = np.full(len(self.train), -1)
         given[chosen] = self.train[chosen]
-        shares = spread_labels(self.edges, given, spread.ALPHA)
+        shares = spread_labels(self.edges, given, neighbours.ALPHA)
         accuracy = (shares[self.nearest[part]].mean(1).argmax(1) == self.labels[part]).mean()
         labels = np.where(shares.any(1), shares.argmax(1), -1)
         labels[chosen] = self.train[chosen]
