@@ -239,7 +239,7 @@ def test_a_decide_that_returns_no_tensors_or_too_few_is_refused(count):
     with refuses("decide"):
         Returning().predict(LATENCIES)
     with refuses("scores"):
-        Scripted([1]).predict(LATENCIES)
+        Scripted([1]).decide(LATENCIES)
 
 
 def test_a_decide_without_its_arguments_is_refused_when_it_is_declared():

@@ -174,7 +174,8 @@ def learn_decisions(
                 find_peaks(images, geometry, weights.rows, size, inputs, deciding_layer.peaks, threads)
             decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
             start += deciding.learn_decisions(labels[part], deciding_layer, rates[part], left_out[part], decisions)
-    transpose_back(weights.transposed, layer.weight.detach().numpy())
+    if len(rates):  # a decision writes no weights: another thread may learn
+        transpose_back(weights.transposed, layer.weight.detach().numpy())
     return result
 
 

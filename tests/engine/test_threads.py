@@ -157,6 +157,15 @@ def test_a_layer_decides_other_images_in_another_thread_in_between(padding, monk
     assert torch.equal(others[0], alone[1])
 
 
+def test_a_decision_writes_no_weights(monkeypatch):
+    """Another thread may have changed them meanwhile: its batch would be lost."""
+    layer = make_layer("event", torch.full((40, 8, 3, 3), 0.5), rule=MarginRule())
+    kernel = deciding.learn_decisions
+    monkeypatch.setattr(deciding, "learn_decisions", lambda *given: layer.weight.fill_(0.25) is None or kernel(*given))
+    layer.peaks(random_maps(1), only_highest=True)
+    assert (layer.weight == 0.25).all()
+
+
 def test_what_a_thread_keeps_is_freed_when_it_ends(monkeypatch):
     kept = []
     make = backend.make_inputs
@@ -177,7 +186,7 @@ def test_what_a_thread_keeps_is_freed_when_it_ends(monkeypatch):
 
 # Networks. Each thread of a pool decides, classifies (with scores) or learns.
 
-DIGIT_MAPS = [torch.from_numpy(np.random.default_rng(n).integers(0, 24, (70, 6, 28, 28), np.uint8)) for n in range(4)]
+DIGIT_MAPS = [torch.from_numpy(np.random.default_rng(n).integers(0, 100, (70, 6, 28, 28), np.uint8)) for n in range(4)]
 DIGIT_MAPS = [maps.clamp(max=15) for maps in DIGIT_MAPS]
 LABELS = np.arange(70) % 10
 NETWORKS = "control2026", "mozafari2018", "majority2024"
