@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
-from support.command import FEW_DIGITS, NO_REFERENCES, TRAINED, contents, dont_draw, read_csv, results, train_here
+from support.command import FEW_DIGITS, NO_REFERENCES, TRAINED, contents, read_csv, results, train_here
 from support.refusals import assert_refuses, refuses
 from support.run_folders import outcome, same
 from support.tiers import slow_except
@@ -43,11 +43,9 @@ NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 def alone(tmp_path_factory):
     """{network: the folder of its run by train.py alone, with seed 1}."""
     output = tmp_path_factory.mktemp("alone")
-    with pytest.MonkeyPatch.context() as patch:
-        dont_draw(patch)
-        for name in NETWORKS:
-            words = ["--model", name, "--seed", "1", "--threads", "1", "--name", name, "--output", str(output), *FLAGS]
-            assert train.main(words) == 0
+    for name in NETWORKS:
+        words = ["--model", name, "--seed", "1", "--threads", "1", "--name", name, "--output", str(output), *FLAGS]
+        assert train.main(words) == 0
     return {name: output / name for name in NETWORKS}
 
 
@@ -81,7 +79,6 @@ def here(monkeypatch):
                 trained.append((trained.run, step.phase.name))
             yield step
 
-    dont_draw(monkeypatch)
     monkeypatch.setattr(sweep, "train_one", train_one)
     monkeypatch.setattr(NetworkTrainer, "steps", steps)
     return trained
