@@ -79,9 +79,8 @@ class Splits:
         if settings.ratio != 1:
             train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
         self.indices = {"train": train, "validation": validation}
-        tested = len(data.test_part[1])
-        if settings.test and tested:
-            self.indices["test"] = np.arange(tested)
+        if settings.test and len(data.test_part[1]):
+            self.indices["test"] = np.arange(len(data.test_part[1]))
         unlabelled = np.arange(len(labels), len(data.train_images))
         count = None if isinstance(settings.labels, str) else settings.labels
         if settings.dry_run:
