@@ -49,7 +49,7 @@ from training.testing import report_test
 from training.trained import TrainedNetwork, compute_maps, load_network
 from utils import check_memory, check_place, claim_folder, put_in_place, to_folder_name, write_csv, write_json
 
-COLUMNS = 10  # of the picture of --ask
+ASK_COLUMNS = 10  # of the picture of --ask
 
 
 @command_line
@@ -300,8 +300,8 @@ def ask(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     log.close_bar()
     tiles = data.train_images[places].reshape(len(places), *data.image_size, -1)
     tiles = np.broadcast_to(tiles, (*tiles.shape[:3], 3))
-    rows = [f"{first + 1} …" for first in range(0, len(places), COLUMNS)]
-    picture = draw_sheet(tiles, COLUMNS, "Images to label first", "in the order of ask.csv", rows)
+    rows = [f"{first + 1} …" for first in range(0, len(places), ASK_COLUMNS)]
+    picture = draw_sheet(tiles, ASK_COLUMNS, "Images to label first", "in the order of ask.csv", rows)
     labels = [(names[place], size, "") for place, size in zip(places, sizes, strict=True)]
     with claim_folder(settings.output, f"{to_folder_name(data.name)}-ask", settings.name) as claimed:
         write_csv(claimed / "ask.csv", [HEADER, *labels])

@@ -36,7 +36,7 @@ from utils import join_words, write_text
 
 PAGE = "index.html"
 MAX_BYTES = 7_000_000  # of the maps (base64), so that the page stays below 20 MB
-LEVELS = 51  # weights between the bounds of a rule, of which the page contains by how much they would change
+SHOWN_WEIGHTS = 51  # weights between the bounds of a rule, of which the page contains by how much they would change
 CSS_DPI = 96  # of a browser: texts of all figures are of one size
 
 
@@ -330,7 +330,7 @@ def describe_learning(layer: Layer) -> dict:
     window = plasticity.window(times, times[:-1, None], *layer.rates(rule).flatten().tolist())
     rates, which = np.unique(window, return_inverse=True)
     bounds = plasticity.lower, plasticity.upper
-    weights = np.linspace(*bounds, LEVELS)
+    weights = np.linspace(*bounds, SHOWN_WEIGHTS)
     after = weights + plasticity.change(weights, rates[:, None])
     changes = after.clip(*bounds) - weights
     return {"learns": which.reshape(window.shape).tolist(), "changes": changes.round(7).tolist(), "bounds": bounds}

@@ -33,8 +33,8 @@ NEIGHBOURS = 10
 SEARCHED = 2048  # images for which neighbours are searched at once, or up to twice as many
 ALPHA = 0.99  # the part of its shares that an image takes from its neighbours
 ITERATIONS = 3000  # at most: what is left to change falls by ALPHA in each
-PARTS = 10  # in which given labels are left out
-BYTES = 7  # for each value of the vectors: the latency, whether it is a spike, and a float, with room for sums
+LEFT_OUT_PARTS = 10  # in which given labels are left out
+VECTOR_BYTES = 7  # for each value of the vectors: the latency, whether it is a spike, and a float, with room for sums
 
 Show = Callable[[str, int, int], object]  # shows the progress: what is computed, how many are done, of how many
 
@@ -42,7 +42,7 @@ Show = Callable[[str, int, int], object]  # shows the progress: what is computed
 def check_neighbours(flag: str, images: int, neurons: int) -> None:
     """Raise InputError if what compares the images does not fit in memory. flag: what needs it."""
     fitted = min(images, max(COMPONENTS, FITTED // neurons))
-    check_memory(flag, BYTES * fitted * neurons + 16 * images * (COMPONENTS + 4 * NEIGHBOURS))
+    check_memory(flag, VECTOR_BYTES * fitted * neurons + 16 * images * (COMPONENTS + 4 * NEIGHBOURS))
 
 
 def compare_images(maps: LatencyMap, time_steps: int, show: Show) -> np.ndarray:
@@ -159,8 +159,8 @@ def divide_labels(labels: np.ndarray) -> Iterator[np.ndarray]:
     is_alone = np.bincount(labels[order], minlength=1)[labels[order]] == 1
     order = order[~is_alone]
     order = order[np.argsort(labels[order], kind="stable")]
-    for first in range(min(PARTS, len(order))):
-        yield order[first::PARTS]
+    for first in range(min(LEFT_OUT_PARTS, len(order))):
+        yield order[first::LEFT_OUT_PARTS]
 
 
 def solve(graph: "csr_matrix", labels: np.ndarray, places: np.ndarray, alpha: float = ALPHA) -> np.ndarray:

@@ -6,7 +6,7 @@ stage's rule. Without a rule, they are its smallest and its largest weight. All 
 unit. For example, weights of 0.2 to 0.8 are 85 to 340 units of 0.6 / 255. A sum of whole numbers exceeds
 threshold / unit if and only if it exceeds the next lower whole number.
 
-The decision stage also learns on the page. Its unit is ``PARTS`` times smaller, and its rates are rounded to whole
+The decision stage also learns on the page. Its unit is ``RATE_UNITS`` times smaller, and its rates are rounded to whole
 units, so that each weight remains a whole number. For example, the rates 0.01 and 0.0005 are 5,100 and 255 units of
 1 / 510,000.
 """
@@ -38,8 +38,8 @@ DRAWN = 20  # images of the page
 REHEARSED = 5  # training images of each class that are presented in between while the decision stage learns on the page
 TESTED = 10  # test images of each class that are decided then
 WEIGHT_LEVELS = 255  # spacings between the bounds
-PARTS = 2000  # of a spacing, to which the rates of a decision stage are rounded; 255 · 2000 is a multiple of 1 / 0.0005
-LEARNED = {(MarginRule, Margin), (RSTDP, Rewarded)}  # the rules, and their plasticities, in ``learn`` of draw.js
+RATE_UNITS = 2000  # of a spacing; a rate of a decision stage is a whole number of them: 255 · 2000 is one of 1 / 0.0005
+TEACHABLE = {(MarginRule, Margin), (RSTDP, Rewarded)}  # the rules, and their plasticities, in ``learn`` of draw.js
 MAX_DENOMINATOR = 64  # lower / spacing is rounded to such a fraction: it changes by at most 1/64 of a spacing
 EXACT = 2**24  # float32 represents all whole numbers below it
 
@@ -87,7 +87,7 @@ def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeig
     whole_weights = {}
     for layer_name, layer in network.named_layers():
         learns = layer_name == model.decision and find_rule(layer)
-        whole = whole_weights[layer_name] = to_whole_weights(layer, PARTS if learns else 1)
+        whole = whole_weights[layer_name] = to_whole_weights(layer, RATE_UNITS if learns else 1)
         if MAX_VALUE < whole.threshold < math.inf:
             largest = f"the threshold of {layer_name} must be at most {MAX_VALUE * whole.unit:g}"
             raise InputError(f"the page of --draw computes with whole numbers: {largest}, not {layer.threshold:g}")
@@ -101,7 +101,7 @@ def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeig
 def find_rule(layer: Layer) -> Rule | None:
     """Return the rule of a decision layer; None if it is not one by which the page learns."""
     rule = layer.stage.rule
-    return rule if rule and (type(rule), type(rule.plasticity())) in LEARNED else None
+    return rule if rule and (type(rule), type(rule.plasticity())) in TEACHABLE else None
 
 
 def describe_rule(layer: Layer, whole: WholeWeights) -> dict | None:
