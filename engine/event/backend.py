@@ -160,7 +160,8 @@ def learn_decisions(
     weights, inputs, screen = deciding_layer.weights, deciding_layer.inputs, deciding_layer.screen
     chunk = len(inputs.times)
     threads = _count_threads(geometry)
-    size = math.ceil(chunk / min(threads, 2))  # images of a piece of work
+    pieces = threads if is_dense(geometry) else min(threads, 2)  # of each bank: a dense layer has few banks
+    size = math.ceil(chunk / pieces)  # images of a piece of work
     rates = rates.astype(weights.rows.dtype)
     labels = labels.numpy()
     start = 0
