@@ -21,7 +21,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 from PIL import Image
-from support.command import dont_draw, train_here
+from support.command import dont_draw, read_csv, train_here
 from support.pages import EXAMPLE, EXAMPLES, find_example
 from support.registries import forgetting
 
@@ -45,18 +45,20 @@ CHANGES = ROOT / "CHANGELOG.md"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
+ALL_TEXT = TEXT + "\n".join(page.read_text() for page in OTHER_PAGES)
 DECLARATIONS = "\n".join(code for code in EXAMPLES if re.search(r"^(class |@)", code, re.MULTILINE))
 
 
-def commands(*programs, text=TEXT):
-    """(program, words) of each command, in the order of the text."""
-    blocks = re.findall(r"```bash\n(.*?)```", text.replace("\\\n", ""), re.DOTALL)
+def commands(*programs, text=ALL_TEXT):
+    """(program, words) of each command in a block, marked or indented, in the order of the text."""
+    blocks = re.findall(r"^ {4}.*|(?s:```bash\n.*?```)", text.replace("\\\n", ""), re.MULTILINE)
     found = [match for block in blocks for match in re.findall(rf"python ({'|'.join(programs)})\.py (.*)", block)]
     return [(program, shlex.split(words, comments=True)) for program, words in found]
 
 
 COMMANDS = commands("train", "evaluate")
 FEW = {"train": 30, "validation": 10, "test": 10}  # images of a dry run
+FLAGS = "--image-size 28 28 --model multiscale2026"  # a row of the table of data/README.md
 load = functools.cache(imagesets.load)  # to read MNIST takes longer than to learn from a few images
 
 
@@ -65,6 +67,23 @@ def load_few(name):
     data = load(name)
     parts = "train_images", "train_labels", "test_images", "test_labels"
     return replace(data, **{part: getattr(data, part)[:40] for part in parts})
+
+
+def save_pictures(folder):
+    """Save digits as pictures, each in the folder of its class."""
+    data = load_few("digits")
+    for number, (image, label) in enumerate(zip(data.train_images, data.train_labels, strict=True)):
+        (folder / str(int(label))).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(image).squeeze()).save(folder / str(int(label)) / f"{number}.png")
+
+
+def fill_in(sheet):
+    """Write the class of each image into its row: the name of its folder."""
+    rows = read_csv(sheet)
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"class": Path(row["image"]).parent.name} for row in rows)
 
 
 def test_the_commands_are_found():
@@ -82,6 +101,9 @@ def runs(tmp_path_factory, pytestconfig):
     folder = tmp_path_factory.mktemp("runs")
     own = tmp_path_factory.mktemp("own") / "mine.py"  # all that the examples declare
     own.write_text(DECLARATIONS)
+    save_pictures(own.parent / "pictures")
+    replaced = {"^runs/": f"{folder}/", "^mine.py$": own, "^folder:PATH$": f"folder:{own.parent / 'pictures'}"}
+    replaced |= {"^PICTURE.png$": "images/example-digit.png", "^100$": "20"}  # labels
     with pytest.MonkeyPatch.context() as patch, forgetting():
         patch.chdir(ROOT)
         patch.setattr("training.data.DRY_RUN_IMAGES", FEW)
@@ -91,7 +113,9 @@ def runs(tmp_path_factory, pytestconfig):
         quick = commands("train", "evaluate", text=README)
         quick += [(program, words) for program, words in COMMANDS if "--save-features" in words]
         for program, words in COMMANDS if pytestconfig.getoption("--slow") else quick:
-            command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
+            command = shlex.split(shlex.join(words).replace(" FLAGS", f" {FLAGS}"))
+            for word, other in replaced.items():
+                command = [re.sub(word, str(other), each) for each in command]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
             if "s1.rule=decay" in command:
                 shorter += ["--epochs", "0", "1", "1"]  # a slow test trains s1: kernels of a new file are not kept
@@ -103,6 +127,8 @@ def runs(tmp_path_factory, pytestconfig):
                     dont_draw(hurry)
                 assert main([*command, *shorter, "--output", str(folder)]) == 0, command
             assert printed.getvalue()
+            if "--ask" in command:
+                fill_in(folder / "ask" / "ask.csv")
     return folder
 
 
@@ -150,9 +176,11 @@ def test_the_columns_of_metrics_csv():
 
 
 @pytest.mark.slow
-def test_every_sweep_runs(tmp_path, monkeypatch):
+def test_every_sweep_runs(tmp_path, tmp_path_factory, monkeypatch):
     """With one seed, two values of each setting, a few digits and no figures, one after another in this process."""
-    found = commands("sweep")
+    own = tmp_path_factory.mktemp("own") / "mine.py"
+    own.write_text(DECLARATIONS)
+    found = commands("sweep", text=ALL_TEXT.replace("$SLURM_ARRAY_TASK_ID", "3").replace("task*", "task3"))
     assert {"--grid", "--set", "--seeds", "--test", "--report"} <= {word for _, command in found for word in command}
 
     monkeypatch.setattr(sweep, "train_one", train_here)
@@ -161,12 +189,16 @@ def test_every_sweep_runs(tmp_path, monkeypatch):
         quick = shlex.join(command).replace("multiscale2026", "mozafari2018")
         fewer = re.sub(r"(--seeds \S+|--labels \S+ \S+|--grid \S+ \S+ \S+)[^-]*", r"\1 ", quick)
         words = shlex.split(fewer)
-        words = [re.sub("^runs/", f"{tmp_path}/", word) for word in words]
+        words = [re.sub("^runs/", f"{tmp_path}/", re.sub("^mine.py$", str(own), word)) for word in words]
         shorter = ["--jobs", "1", "--dataset", "digits", "--dry-run", "--no-figures"]
-        assert sweep.main(words if {"--test", "--report"} & {*words} else [*words, *shorter]) == 0
+        with forgetting():
+            assert sweep.main(words if {"--test", "--report"} & {*words} else [*words, *shorter]) == 0
     runs = {folder.name: list(folder.glob("*/checkpoints")) for folder in tmp_path.iterdir()}
     counts = {name: len(found) for name, found in runs.items()}
-    assert counts == {"features": 1, "decision": 2, "rules": 2, "sweep": 4, "curve": 2}
+    assert counts == {
+        **{"features": 1, "decision": 2, "rules": 2, "sweep": 4, "curve": 2, "decay": 2, "paper": 3},
+        **{"task3": 1, "all": 0},
+    }
 
 
 def find_broken_links(text, folder, page=None):
