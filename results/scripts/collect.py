@@ -100,7 +100,7 @@ SHOWN = (
 # The README's first table, best network first: a group of SHOWN, its features, what decides, a paper with a number
 FIRST = (
     ("multiscale2026 with augmentation", "STDP, four layers", "margin rule", ""),
-    ("kheradpisheh2018", "STDP", "linear classifier", "Kheradpisheh et al. 2018"),
+    ("kheradpisheh2018", "STDP", "linear SVM", "Kheradpisheh et al. 2018"),
     ("mozafari2018_margin", "STDP", "margin rule", ""),
     ("mozafari2018", "STDP", "R-STDP", PAPER),
     ("control2026 with augmentation", "none", "margin rule", ""),
@@ -360,6 +360,8 @@ def make_first_table() -> str:
     link = "[`multiscale2026 --spread`](docs/learning.md#labels-that-spread)"
     time = f"{format_time(shortest)}, two threads"
     rows.append((f"100 labels, ten of each class: {link}", *rows[0][1:3], spread, time))
+    alone = statistics.mean(features.read_labels()["mnist", "100"]["none"].values())
+    rows.append(("100 labels: `control2026`", *rows[-2][1:3], f"{alone:.1f}", ""))
     columns = "MNIST, 55,000 images", "features", "decision", "test accuracy, %", "training, one thread"
     return to_markdown(columns, rows)
 
