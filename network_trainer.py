@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,25 +55,6 @@ class Attributes(Declared):
     encoder: Encoder = field(metadata={"form": "an encoder such as S1C1(time_steps=10)"})
     augmentation: Augmentation = field(metadata={"form": "an Augmentation(copies=8, turn=8)"})
     readout: float | None = ranged(0, MAX_VALUE, above=True)
-
-
-class Training(NamedTuple):
-    """What ``NetworkTrainer.steps``, whose arguments these are, trains on and how."""
-
-    train: LatencyDataset
-    validation: LatencyDataset | None
-    batch_size: int
-    seed: int
-    progress: Progress
-    copies: Sequence[Any]
-    folder: Path | None
-    teach: Callable[..., Iterable[Step]] | None
-
-    @property
-    def splits(self) -> list[tuple[LatencyDataset, str]]:
-        """The data sets, and what messages call them."""
-        found = [(self.train, "training")]
-        return found if self.validation is None else [*found, (self.validation, "validation")]
 
 
 class NetworkTrainer(StageGraph):
@@ -344,20 +325,17 @@ class NetworkTrainer(StageGraph):
                 phases without labels; ``patience``, a number of epochs of phases with labels without a better
                 validation accuracy. 0: never.
         """
-        training = Training(
-            train,
-            validation,
-            check_number("batch_size", batch_size, 1),
-            check_number("seed", seed, 0),
-            progress or Progress(),
-            copies,
-            folder,
-            teach,
-        )
+        progress = progress or Progress()
+        batch_size = check_number("batch_size", batch_size, 1)
+        seed = check_number("seed", seed, 0)
         self.check_epochs(epochs)
-        self._check_data(training)
+        splits = {"training": train}
+        if validation is not None:
+            splits["validation"] = validation
+        self._check_data(splits)
+        if copies:
+            self._check_copies(train, copies)
         lengths = Lengths(self.phases, epochs, len(train), **early)
-        progress = training.progress
         prepared = None
         try:
             while progress.phase < len(self.phases):
@@ -371,31 +349,35 @@ class NetworkTrainer(StageGraph):
                     continue
                 if phase is not prepared:
                     yield PhaseStep(phase)
-                    yield from self._prepare(phase, training)
+                    train.close_copies()  # of a phase before
+                    yield from self._prepare_maps(phase, splits)
+                    if teach and phase.needs_labels:
+                        yield from teach(phase, train)
+                    if copies and phase.needs_labels:
+                        yield from self._prepare_copies(phase, train, copies, folder)
                     prepared = phase
-                yield from self._learn_epoch(phase, training, lengths.count(progress.phase, rows))
+                count = lengths.count(progress.phase, rows)
+                yield from self._learn_epoch(phase, train, validation, progress, batch_size, seed, count)
         finally:
             train.close_copies()
 
-    def _prepare(self, phase: Phase, training: Training) -> Iterator[Step]:
-        """Compute the maps that a phase reads, and give it labels and copies."""
-        training.train.close_copies()  # of a phase before
-        yield from self._prepare_maps(phase, training)
-        if training.teach and phase.needs_labels:
-            yield from training.teach(phase, training.train)
-        if training.copies and phase.needs_labels:
-            yield from self._prepare_copies(phase, training)
-
-    def _learn_epoch(self, phase: Phase, training: Training, count: int) -> Iterator[Step]:
+    def _learn_epoch(
+        self,
+        phase: Phase,
+        train: LatencyDataset,
+        validation: LatencyDataset | None,
+        progress: Progress,
+        batch_size: int,
+        seed: int,
+        count: int,
+    ) -> Iterator[Step]:
         """Learn the rest of an epoch, batch by batch. count: how many epochs the phase has."""
-        train = training.train
-        progress = training.progress
         title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
-        seeds = training.seed, progress.phase, progress.epoch
+        seeds = seed, progress.phase, progress.epoch
         indices = train.select(phase)
         images = len(train if indices is None else indices)
         order = np.random.default_rng(seeds).permutation(images)
-        size = training.batch_size
+        size = batch_size
         if not phase.needs_labels and progress.epoch == 0:
             size = min(size, MAX_UNLABELLED)
         batches = torch.from_numpy(order).split(size)
@@ -410,9 +392,7 @@ class NetworkTrainer(StageGraph):
             progress.seconds += time.perf_counter() - start
             done = min(progress.batch * size, images)
             yield BatchStep(phase, title, done, images, learned, count)
-        wins = progress.wins
-        self._finish_epoch(phase, progress, images, training.validation)
-        yield EpochStep(phase, wins, progress.history[-1])
+        yield self._finish_epoch(phase, progress, images, validation)
 
     @property
     def learns_from_copies(self) -> bool:
@@ -420,9 +400,9 @@ class NetworkTrainer(StageGraph):
         supervised = {phase.stages for phase in self.phases if phase.needs_labels}
         return supervised == {(self.decision,)} and not self.declaration[self.find_decision()].fires
 
-    def _check_data(self, training: Training) -> None:
-        """Raise InputError if data sets do not fit the network."""
-        for data, split in training.splits:
+    def _check_data(self, splits: Mapping[str, LatencyDataset]) -> None:
+        """Raise InputError if data sets do not fit the network. splits: by what messages call them."""
+        for split, data in splits.items():
             data.maps = self.check_maps(data.maps)
             count = len(next(iter(data.maps.values())))
             if not count:
@@ -433,8 +413,6 @@ class NetworkTrainer(StageGraph):
                 data.labelled = check_indices(data.labelled, len(data))
                 used = used[data.labelled]
             check_labels(used, len(used), self.num_classes)
-        if training.copies:
-            self._check_copies(training.train, training.copies)
 
     def _check_copies(self, train: LatencyDataset, copies: Sequence[Any]) -> None:
         """Raise InputError if moved copies do not fit the network or the labelled images. One image of each is read."""
@@ -449,26 +427,27 @@ class NetworkTrainer(StageGraph):
                 wanted = f"{(images, *shape)}, as the images that have labels"
                 raise InputError(f"copy {number} must be {wanted}, not {given}")
 
-    def _prepare_copies(self, phase: Phase, training: Training) -> Iterator[Step]:
+    def _prepare_copies(
+        self, phase: Phase, train: LatencyDataset, copies: Sequence[Any], folder: Path | None
+    ) -> Iterator[Step]:
         """Compute the maps of moved copies that the phase reads."""
-        copies = training.copies
         target = self.input_name(phase.stages[0])
         neurons = math.prod(self.shapes(*copies[0][:1].shape[2:])[target])
         size = len(copies) * len(copies[0]) * math.ceil(neurons / 8)
         for number, moved in enumerate(copies, start=1):
             computed: dict[str, Any] = {}  # packed as bits
-            file = open_storage(size, training.folder)
+            file = open_storage(size, folder)
             for done in self.propagate({INPUT: moved}, [target], computed, bits=True, file=file):
                 yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
-            training.train.copies.append(computed[target])
+            train.copies.append(computed[target])
 
-    def _prepare_maps(self, phase: Phase, training: Training) -> Iterator[Step]:
+    def _prepare_maps(self, phase: Phase, splits: Mapping[str, LatencyDataset]) -> Iterator[Step]:
         """Compute the maps that the phase reads. Keep only maps that this or a later phase reads."""
         inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
         first = list(self.phases).index(phase)
         target = inputs[first]
         targets = set(inputs[first:])
-        for data, split in training.splits:
+        for split, data in splits.items():
             computed = self.between(data.maps, [target])
             learning = set(phase.stages)  # they change the maps that are computed through them
             known = [name for name in (*data.maps, *computed) if learning.isdisjoint(self.between([INPUT], [name]))]
@@ -478,13 +457,13 @@ class NetworkTrainer(StageGraph):
                 yield ChunkStep(phase, f"{target} of the {split} images", done, len(data))
             data.maps = maps
 
-    def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validation: LatencyDataset | None) -> None:
+    def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validation: LatencyDataset | None) -> Step:
         """Validate, add the epoch to the history, keep the weights if they are the best, and begin the next epoch."""
         start = time.perf_counter()
         validated = None
         balanced = None
         if phase.needs_labels and validation is not None:
-            decisions = self.decide(validation.maps, needs_scores=False)[0].cpu()
+            decisions = self.predict(validation.maps).cpu()
             validated = Outcome.of(decisions, validation.labels)
             balanced = measure_balanced(decisions.numpy(), validation.labels.numpy())
         progress.seconds += time.perf_counter() - start
@@ -525,7 +504,9 @@ class NetworkTrainer(StageGraph):
                 "balanced": balanced,
                 "state": {key: value.cpu().clone() for key, value in self.state_dict().items()},
             }
+        step = EpochStep(phase, progress.wins, row)
         progress.finish_epoch(row)
+        return step
 
 
 def check_decide(decide: Callable) -> Callable:
