@@ -316,7 +316,7 @@ def make_paper_rows() -> list[tuple[str, ...]]:
     return [
         (
             f"[`mozafari2018`](results/{log.relative_to(HERE)})",
-            *("the same from all 60,000 images, last epoch", ""),
+            *("the same from all 60,000 images (`--val-split 0`), last epoch", ""),
             f"{whole:.2f} (1)",
             f"{format_time(measured.wall)}, {shorten(measured.model)}",
         ),
