@@ -1,22 +1,19 @@
 """Two backends, one result: the event-driven kernels and the tensor operations choose the same winners."""
 
-import inspect
 import math
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from numpy import ndarray
 from support.golden_traces import GOLDEN, golden_network
+from support.layers import make_layer
 from support.tiers import FAST_NETWORKS, slow_except
-from torch import Tensor
 
-from engine import event, torch_backend
-from engine.backends import LayerState
-from engine.decision import NO_TARGETS, Result, Targets
+from engine import torch_backend
+from engine.backends import BACKENDS
 from engine.layers import Layer
-from engine.rules import RSTDP, STDP, Rule
+from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
 from models import build_model, network_names
 from SpykeTorch import functional as sf
@@ -26,45 +23,6 @@ NETWORKS = network_names()
 IMAGES = {"mozafari2018": 150, "deepr2024_greedy": 6, "majority2024": 6, "multiscale2026": 9, "colour2026_counts": 9}
 LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = torch.from_numpy(GOLDEN["label"])
-
-
-class Promised:
-    """The functions of a backend, of a layer and of arguments that ``Layer`` has checked."""
-
-    def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Tensor: ...
-
-    def peaks(layer: LayerState, latency: Tensor, only_highest: bool = False) -> Tensor: ...
-
-    def learn_features(
-        layer: LayerState, latency: Tensor, rule: Rule, rates: ndarray, targets: Targets = NO_TARGETS
-    ) -> Tensor: ...
-
-    def learn_decisions(
-        layer: LayerState, latency: Tensor, labels: Tensor, classes: ndarray, rates: ndarray, left_out: ndarray | None
-    ) -> Result: ...
-
-    def learn_together(
-        lower: LayerState,
-        upper: LayerState,
-        latency: Tensor,
-        labels: Tensor,
-        pool: int,
-        classes: ndarray,
-        rates: tuple[ndarray, ndarray | None],
-    ) -> Result: ...
-
-
-PROMISED = {name: each for name, each in vars(Promised).items() if inspect.isfunction(each)}
-
-
-@pytest.mark.parametrize("module", [event, torch_backend])
-@pytest.mark.parametrize("name", PROMISED)
-def test_a_backend_has_the_promised_functions(name, module):
-    assert inspect.signature(getattr(module, name)) == inspect.signature(PROMISED[name])
-
-
-def test_the_event_backend_exports_nothing_else():
-    assert {name for name, each in vars(event).items() if inspect.isfunction(each)} == {*PROMISED}
 
 
 def same_weights(one, two):
@@ -127,9 +85,7 @@ def test_weights_that_are_views_learn(backend, rule):
         for is_copied in (True, False):
             weight = make_view(torch.rand((20, 6, 7, 7), generator=torch.Generator().manual_seed(0)).double())
             weight = weight.contiguous() if is_copied else weight
-            threshold = math.inf if rule.needs_labels else 3
-            layer = Layer(SpikingConv(20, 5, threshold=threshold, rule=rule), 6, backend=backend, dtype=torch.float64)
-            layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+            layer = make_layer(backend, weight, threshold=math.inf if rule.needs_labels else 3, rule=rule)
             before = weight.clone()
             if rule.needs_labels:
                 layer.learn_decisions(LATENCIES[:2], LABELS[:2], np.arange(20) // 2, None)
@@ -188,12 +144,8 @@ def test_equal_potentials_at_several_positions_go_to_the_first():
         weight = torch.from_numpy(rng.choice([lower, upper], (features, channels, kernel, kernel)))
         latency = torch.from_numpy(rng.integers(0, 24, (20, channels, side, side)).clip(0, 15).astype(np.uint8))
         labels = rng.integers(0, 2, 20)
-        found = []
-        for backend in ("event", "torch"):
-            stage = SpikingConv(features, kernel, rule=RSTDP(bounds=(lower, upper)))
-            layer = Layer(stage, channels, 15, backend, torch.float64)
-            layer.weight.copy_(weight)
-            decisions = layer.learn_decisions(latency, labels, np.arange(features) % 2, None).decisions
-            found.append((decisions, layer.weight))
-        assert torch.equal(found[0][0], found[1][0]), case
-        torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-12)
+        rule = RSTDP(bounds=(lower, upper))
+        layers = [make_layer(backend, weight.clone(), rule=rule) for backend in BACKENDS]
+        found = [layer.learn_decisions(latency, labels, np.arange(features) % 2, None).decisions for layer in layers]
+        assert torch.equal(*found), case
+        torch.testing.assert_close(*(layer.weight for layer in layers), rtol=0, atol=1e-12)

@@ -11,7 +11,7 @@ from support.pretended_device import DEVICE, pretend
 from support.refusals import refuses
 
 from engine.phases import Phase
-from engine.rules import RSTDP, STDP, Additive, MarginRule
+from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Branches, Pool, SpikingConv
 from models import build_model
 from network_trainer import NetworkTrainer
@@ -200,24 +200,3 @@ def test_a_rule_with_labels_has_a_phase_too():
     assert torch.equal(*weights)
     kept = networks[1].state_dict()[f"phases.{len(networks[1].phases) - 1}.of_class"]
     assert kept.tolist() == torch.bincount(torch.from_numpy(LABELS[:12]).long(), minlength=10).tolist()
-
-
-class Root(Additive):
-    def change(self, w, rate):
-        return rate * (self.upper - w) ** 0.5
-
-
-@dataclass(frozen=True)
-class RootSTDP(STDP):
-    name: ClassVar[str] = "distance_root"
-
-    def plasticity(self, number=float):
-        return Root(*map(number, self.bounds))
-
-
-def test_a_rule_with_a_root_of_a_first_weight_above_its_bound_is_refused():
-    """The message names the cause: weights become clamped with their first change."""
-    network = build_model("mozafari2018", in_channels=6, backend="torch", overrides={"s1.rule": "distance_root"})
-    network.stages["s1"].weight[:, :, 0, 0] = 1.01
-    with refuses("abs(upper - w)"):
-        network.train_unsupervised(LATENCIES[:3], "s1")
