@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.browser import answer_in_browser, centre_in_browser, compute_in_browser, compute_in_node, needs_browser
+from support.browser import (
+    answer_in_browser,
+    centre_in_browser,
+    compute_in_browser,
+    compute_in_node,
+    needs_browser,
+    needs_node,
+)
 from support.command import TRAINED
 from support.layers import make_layer
 from support.own_rules import Own
@@ -205,9 +211,6 @@ def test_the_page_of_the_documentation():
     assert len(text) < 2.1e6
     for script in ("tiles.js", "neuron.js", "page.js", "exports/draw.js"):
         assert (ROOT / "report" / script).read_text(encoding="utf-8").strip() in text
-
-
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to compute with")
 
 
 ENGINES = [

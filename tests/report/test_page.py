@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.browser import compute_in_node
+from support.browser import compute_in_node, needs_node
 from support.neurons import POTENTIALS, choose_neurons, is_potential
 from support.registries import forgetting
 
@@ -31,7 +31,6 @@ HISTORY = [
     Row(step=1, phase="s1", rule="stdp", epoch=1, images=9, convergence=0.125, seconds=2.5),
     Row(step=2, phase="s3", rule="rstdp", epoch=1, images=9, train_accuracy=0.7654, seconds=2.5),
 ]
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to compute with")
 
 
 class Reader(HTMLParser):
@@ -183,19 +182,17 @@ def test_a_whole_run(tmp_path, read, images):
     assert "left-out" not in {attributes.get("id") for _, attributes in reader.tags}
 
 
-def test_a_finished_run_is_not_resumed(tmp_path, read):
-    make_run(tmp_path, {})
-    for results, is_offered in (({"finished": [1, 2]}, False), ({}, True)):
-        (tmp_path / "results.json").write_text(json.dumps(results))
-        reader, _ = read(build_model("mozafari2018"), 0)
-        assert any("--resume" in text for text in reader.texts) == is_offered
-
-
-def test_a_network_without_decisions_has_no_commands_of_evaluate(tmp_path, read):
-    make_run(tmp_path, {})
-    for name, is_offered in (("mozafari2018", True), ("kheradpisheh2018", False)):
-        reader, _ = read(build_model(name), 0)
-        assert any("evaluate.py" in text for text in reader.texts) == is_offered
+@pytest.mark.parametrize(
+    ("name", "results", "offered"),
+    [
+        ("mozafari2018", {}, ["--resume", "evaluate.py"]), ("mozafari2018", {"finished": [1, 2]}, ["evaluate.py"]),
+        ("kheradpisheh2018", {}, ["--resume"]),
+    ],
+)  # fmt: skip
+def test_commands_of_finished_runs_and_of_networks_without_decisions(name, results, offered, tmp_path, read):
+    make_run(tmp_path, results)
+    reader, _ = read(build_model(name), 0)
+    assert [word for word in ("--resume", "evaluate.py") if any(word in text for text in reader.texts)] == offered
 
 
 def test_commands_name_the_files_of_a_users_own(tmp_path, read, monkeypatch):
@@ -272,15 +269,20 @@ def test_what_a_winner_would_learn_by_hand(tmp_path, read):
     assert found == pytest.approx([0.02, -0.015, -0.015, 0, 0])
 
 
-@pytest.mark.parametrize("name", ["additive", "power"])
-def test_what_a_winner_would_learn_by_other_rules(name, read, monkeypatch):
+@pytest.mark.parametrize(
+    ("window", "grows"),
+    [
+        (Additive.window, np.arange(16) <= 2),
+        (lambda self, t_in, t_out, ltp, ltd: 2 ** (t_in - t_out) - 1, np.arange(16) > 2),
+    ],
+    ids=["additive", "power"],
+)
+def test_what_a_winner_would_learn_by_other_rules(window, grows, read, monkeypatch):
     """A weight at its upper bound cannot grow; a window may be a power of the times."""
-    window = {"additive": Additive.window, "power": lambda self, t_in, t_out, ltp, ltd: 2 ** (t_in - t_out) - 1}[name]
     monkeypatch.setattr(Additive, "window", window)
     _, data = read(build_model("mozafari2018", overrides={"s1.rule.stabilize": False}), 1)
     part = data["stages"][1]["parts"][0]
     at_the_bottom, at_the_top = (np.array(part["changes"])[part["learns"][2], end] for end in (0, -1))
-    grows = {"additive": np.arange(16) <= 2, "power": np.arange(16) > 2}[name]
     assert ((at_the_bottom > 0) == grows).all()
     assert (at_the_top <= 0).all()
 

@@ -54,6 +54,7 @@ def find_browser():
 
 
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium to compute with")
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to compute with")
 
 
 def compute_in_browser(page, body, given):
