@@ -10,13 +10,12 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.command import SMALL, dont_draw
+from support.command import MACHINE, SMALL, dont_draw, start, start_evaluation
 from support.golden_traces import GOLDEN
 from support.refusals import assert_refuses, refuses
 from torch.nn import functional as F
 
 import evaluate
-import train
 from engine.backends import BACKENDS
 from engine.compiled import compiled
 from engine.layers import LAYERS, Layer, Operation
@@ -32,10 +31,7 @@ from utils import ROOT
 
 PLUGIN = ROOT / "tutorial" / "mean_pool.py"
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:3])
-EXAMPLES = {
-    Pool: [Pool(2), Pool(3, padding=1), Pool(2, rank=3)],
-    Inhibit: [Inhibit(0.2), Inhibit(0.7)],
-}
+EXAMPLES = Pool(2), Pool(3, padding=1), Pool(2, rank=3), Inhibit(0.2), Inhibit(0.7)
 
 
 @pytest.fixture
@@ -50,10 +46,10 @@ def draw_map(seed, *shape, time_steps=15):
 
 
 def test_each_kind_without_weights_is_among_the_examples():
-    assert {kind for kind in STAGES.values() if kind not in LAYERS} == {*EXAMPLES}
+    assert {kind for kind in STAGES.values() if kind not in LAYERS} == {*map(type, EXAMPLES)}
 
 
-@pytest.mark.parametrize("stage", [stage for stages in EXAMPLES.values() for stage in stages], ids=str)
+@pytest.mark.parametrize("stage", EXAMPLES, ids=str)
 @pytest.mark.parametrize("images", [0, 7])
 def test_tensors_and_compiled_code_compute_the_same_map(stage, images):
     latency = draw_map(0, images, 5, 7, 6)
@@ -101,26 +97,21 @@ def test_a_pooling_that_overrides_the_published_one():
             return self.split(latency, time_steps).amax(4)
 
     model = build_model("mozafari2018", overrides={"c1": Latest(2)}, dtype=torch.float64)
-    (s1,) = (latency for _, latency in model.walk(DIGITS, ["s1"]))
-    (c1,) = (latency for _, latency in model.walk(DIGITS, ["c1"]))
-    assert torch.equal(c1, torch.nn.functional.max_pool2d(s1.float(), 2).byte())
+    s1, c1 = (model.map_of(DIGITS, name) for name in ("s1", "c1"))
+    assert torch.equal(c1, F.max_pool2d(s1.float(), 2).byte())
 
 
 def test_a_run_with_it(tmp_path, capsys, monkeypatch):
     """Trained, tested, and read from its checkpoint, which names it; without the plugin, it cannot be read."""
     dont_draw(monkeypatch)
-    words = f"{SMALL} --model mean_pooled --plugin {PLUGIN} --dry-run --name run"
-    assert train.main([*words.split(), "--output", str(tmp_path)]) == 0
+    assert start(f"{SMALL} --model mean_pooled --plugin {PLUGIN} --dry-run --name run", tmp_path) == 0
     network = load_network(tmp_path / "run")
     assert str(network.model.declaration["c1"]) == "MeanPool(inputs=(), size=2, padding=0)"
     assert network.classify(np.zeros((2, 28, 28), np.uint8))[0].shape == (2,)
-    assert (
-        evaluate.main([str(tmp_path / "run"), "--plugin", str(PLUGIN), "--threads", "1", "--output", str(tmp_path)])
-        == 0
-    )
+    assert start_evaluation(f"{tmp_path / 'run'} --plugin {PLUGIN} {MACHINE}", tmp_path) == 0
     capsys.readouterr()
     with mock.patch.dict(PLUGINS, clear=True):
-        assert_refuses(evaluate.main, [str(tmp_path / "run"), "--threads", "1"], f"--plugin {PLUGIN}", capsys)
+        assert_refuses(evaluate.main, f"{tmp_path / 'run'} {MACHINE}", f"--plugin {PLUGIN}", capsys)
     page = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
     assert "the mean time of the spikes of each 2×2 window" in page
 
@@ -232,20 +223,12 @@ def test_pooling_and_inhibition_take_the_spikes_of_a_rank(height, width, size, p
         assert torch.equal(Operation(Inhibit(share), 3, 5, backend).fire(latency), expected)
 
 
-def test_a_share_of_features_passes_whatever_the_rounding():
-    """The shares of 100 different times that are whole hundredths; 0.07 · 100 is 7.000000000000001 in floats."""
+def test_a_share_of_features_passes_whatever_the_rounding(backend):
+    """⌈share · F⌉ of 100 times, so one at least: 0.07 · 100 is 7.000000000000001 in floats."""
     latency = torch.arange(100, dtype=torch.uint8).reshape(1, 100, 1, 1)
-    for percent in range(1, 101):
-        passed = Operation(Inhibit(percent / 100), 100, 100).fire(latency)
-        assert int((passed < 100).sum()) == percent
-
-
-def test_a_tiny_share_passes_the_first_spikes():
-    """k = ⌈share · F⌉ is 1 of 3 features, however small the share."""
-    latency = torch.tensor([[3, 5], [1, 5], [2, 4]], dtype=torch.uint8).reshape(1, 3, 1, 2)
-    for backend in BACKENDS:
-        passed = Operation(Inhibit(1e-12), 3, 15, backend).fire(latency)
-        assert passed[0, :, 0].tolist() == [[15, 15], [1, 15], [15, 4]]
+    for share, count in ((1e-12, 1), *((percent / 100, percent) for percent in range(1, 101))):
+        passed = Operation(Inhibit(share), 100, 100, backend).fire(latency)
+        assert int((passed < 100).sum()) == count
 
 
 def test_neurons_above_branches_see_what_the_widest_branch_sees():
