@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,12 +17,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
-from support.command import FEW_DIGITS, NO_REFERENCES, TRAINED, contents, read_csv, results, train_here
+from support.command import (
+    FEW_DIGITS,
+    NO_REFERENCES,
+    TRAINED,
+    contents,
+    read_csv,
+    results,
+    run_evaluate,
+    run_train,
+    train_here,
+)
 from support.refusals import assert_refuses, refuses
-from support.run_folders import outcome, same
+from support.run_folders import load_last, outcome, read_args, same
 from support.tiers import slow_except
 
-import evaluate
 import sweep
 import train
 from engine.plugins import PLUGINS
@@ -29,13 +39,11 @@ from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
 from report.sweep_report import NONE, SCORE_COLUMNS, read_runs
 from run_folder import FORMAT, RunFolder
-from training.checkpoint import load_checkpoint
 from training.parsing import read_pairs
 from training.settings import SweepSettings
 from utils import ROOT, try_lock, unlock
 
-FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
-FLAGS += [NO_REFERENCES]
+FLAGS = f"--dataset {FEW_DIGITS} --batch-size 50 --epochs 1 1 2 --no-figures {NO_REFERENCES}"
 NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 
 
@@ -43,10 +51,7 @@ NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 def alone(tmp_path_factory):
     """{network: the folder of its run by train.py alone, with seed 1}."""
     output = tmp_path_factory.mktemp("alone")
-    for name in NETWORKS:
-        words = ["--model", name, "--seed", "1", "--threads", "1", "--name", name, "--output", str(output), *FLAGS]
-        assert train.main(words) == 0
-    return {name: output / name for name in NETWORKS}
+    return {name: run_train(f"--model {name} --seed 1 --threads 1 {FLAGS}", output) for name in NETWORKS}
 
 
 def assert_same_run(one, other):
@@ -88,9 +93,14 @@ class Trained(list):
     stop_after = 0
 
 
-def words(output, *more):
+def words(output, more=""):
     """The command line of a sweep with seed 1."""
-    return ["--model", *NETWORKS, "--seeds", "1", "--output", str(output), *FLAGS, *more]
+    return f"--model {' '.join(NETWORKS)} --seeds 1 --output {output} {FLAGS} --jobs 1 {more}"
+
+
+def run_sweep(words, code=0):
+    """Run sweep.py, which must end with this exit code."""
+    assert sweep.main(shlex.split(words)) == code, words
 
 
 def run_of(output, network):
@@ -98,19 +108,15 @@ def run_of(output, network):
     return next(output.glob(f"{network}-*-seed1"))
 
 
-def start(output):
-    return sweep.main(words(output, "--jobs", "1"))
-
-
 @pytest.mark.parametrize("batches", slow_except([2], [2, 8]))
 def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, capsys):
     """One of its two runs, of four epochs each, is stopped in its first phase, or in its last."""
     here.stop_after = batches
-    assert start(tmp_path) == 130
+    run_sweep(words(tmp_path), 130)
     assert len(here) < 8
-    command = capsys.readouterr().err.splitlines()[-1].split()
-    assert command[:2] == ["python", "sweep.py"]
-    assert sweep.main(command[2:]) == 0
+    command = capsys.readouterr().err.splitlines()[-1].strip()
+    assert command.startswith("python sweep.py ")
+    run_sweep(command.removeprefix("python sweep.py "))
     assert len(here) == 8
     for name in NETWORKS:
         assert_same_run(alone[name], run_of(tmp_path, name))
@@ -124,7 +130,7 @@ def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatc
         return train_one(run, *more) if NETWORKS[1] in run else error
 
     monkeypatch.setattr(sweep, "train_one", fail)
-    assert start(tmp_path) == 1
+    run_sweep(words(tmp_path), 1)
     assert re.match(rf"failed: {NETWORKS[0]}-.*: train.py: no memory", capsys.readouterr().err)
     (errors,) = tmp_path.glob("*.error.txt")
     assert errors.read_text() == "first line\ntrain.py: no memory\n"
@@ -134,59 +140,45 @@ def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatc
 
 def test_a_sweep_replaces_dry_runs(tmp_path, here, capsys):
     """Also the same sweep twice, with and without --dry-run, whose report names its dry runs."""
-    assert sweep.main(words(tmp_path, "--jobs", "1", "--dry-run", "--no-test")) == 0
+    run_sweep(words(tmp_path, "--dry-run --no-test"))
     assert "**Dry runs**" in (tmp_path / "sweep.md").read_text()
-    assert sweep.main(words(tmp_path, "--jobs", "1", "--no-test")) == 0
+    run_sweep(words(tmp_path, "--no-test"))
     assert "**Dry runs**" not in (tmp_path / "sweep.md").read_text()
     assert [results(run_of(tmp_path, name))["finished"] for name in NETWORKS] == [[1, 1, 2]] * 2
-    capsys.readouterr()
-    assert_refuses(sweep.main, words(tmp_path, "--jobs", "1", "--dry-run", "--no-test"), "--dry-run", capsys)
+    assert_refuses(sweep.main, words(tmp_path, "--dry-run --no-test"), "--dry-run", capsys)
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
     def start_another(run, *more):
         assert (tmp_path / ".lock").exists()
-        before = contents(tmp_path)
-        capsys.readouterr()
-        assert_refuses(sweep.main, words_of_first, tmp_path, capsys)
-        assert contents(tmp_path) == before
+        assert_refuses(sweep.main, words(tmp_path), tmp_path, capsys)
         return run, 130, ""
 
-    words_of_first = words(tmp_path, "--jobs", "1")
     monkeypatch.setattr(sweep, "train_one", start_another)
-    assert sweep.main(words_of_first) == 130
+    run_sweep(words(tmp_path), 130)
 
 
 def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     """Damage that a resumed run repairs is not reported."""
-    few = words(tmp_path, "--jobs", "1", "--epochs", "0", "0", "1")
-    assert sweep.main(few) == 0
+    few = words(tmp_path, "--epochs 0 0 1")
+    run_sweep(few)
     first, second = (run_of(tmp_path, name) for name in NETWORKS)
     (second / "results.json").write_text("")
-    assert sweep.main(few) == 0
+    run_sweep(few)
     assert results(second)["test"]["best"]
     (first / "metrics.csv").write_text("epoch\n1\n")
-    before = contents(tmp_path)
-    capsys.readouterr()
     assert_refuses(sweep.main, few, first, capsys)
-    assert contents(tmp_path) == before
 
 
 def test_a_sweep_is_not_continued_on_other_data(tmp_path, here, monkeypatch, capsys):
     """A run whose checkpoint is damaged is planned, although its data are unknown: train.py reports the damage."""
-    data = tmp_path / "d.npz"
-    shutil.copy(FEW_DIGITS, data)
+    data = shutil.copy(FEW_DIGITS, tmp_path / "d.npz")
     words = f"--model control2026 --dataset {data} --epochs 1 --no-figures {NO_REFERENCES} --jobs 1"
     words += f" --output {tmp_path / 'runs'} --seeds 0"
-    assert sweep.main(words.split()) == 0
-    with np.load(FEW_DIGITS) as few:
-        arrays = dict(few)
-    np.savez(data, **{**arrays, "x_train": arrays["x_train"][::-1]})
-    before = contents(tmp_path / "runs")
-    capsys.readouterr()
+    run_sweep(words)
+    reverse("x_train", data)
     line = assert_refuses(sweep.main, f"{words} 1", "d.npz", capsys)
     assert len(set(re.findall(r"\b[0-9a-f]{16}\b", line))) == 2
-    assert contents(tmp_path / "runs") == before
     monkeypatch.setattr(RunFolder, "record", {})
     assert len(sweep.plan_runs(SweepSettings.parse(f"{words} 1".split()))) == 2
 
@@ -195,28 +187,25 @@ def test_each_seed_starts_from_the_run_of_this_seed(tmp_path, here, capsys):
     """A decision rule on trained features; none or several runs of a seed are refused, and one that is not finished."""
     features, decisions = tmp_path / "features", tmp_path / "decisions"
     words = f"--model mozafari2018 --dataset {FEW_DIGITS} --no-figures {NO_REFERENCES} --jobs 1 --seeds"
-    assert sweep.main(f"{words} 1 2 --epochs 1 0 0 --output {features}".split()) == 0
+    run_sweep(f"{words} 1 2 --epochs 1 0 0 --output {features}")
     begun = f"--init-from {features} --epochs 0 0 1 --set s3.rule=margin --output"
-    assert sweep.main(f"{words} 1 2 {begun} {decisions}".split()) == 0
+    run_sweep(f"{words} 1 2 {begun} {decisions}")
     weights = []
     for before, after in zip(sorted(features.glob("*-seed*")), sorted(decisions.glob("*-seed*")), strict=True):
-        states = [load_checkpoint(run / "checkpoints" / "last.safetensors").state for run in (before, after)]
+        states = [load_last(run).state for run in (before, after)]
         weights.append(states[0]["stages.s1.weight"])
         assert torch.equal(weights[-1], states[1]["stages.s1.weight"])
-        assert before.name in json.loads((after / "args.json").read_text())["init_from"]["checkpoint"]
+        assert before.name in read_args(after)["init_from"]["checkpoint"]
     assert not torch.equal(*weights)
     (row,) = read_table((decisions / "sweep.md").read_text()).values()
     assert row["seeds"] == "2"
     refused = tmp_path / "refused"
-    capsys.readouterr()
     assert_refuses(sweep.main, f"{words} 1 3 {begun} {refused}", "seed 3", capsys)
     shutil.copytree(before, features / "another")
-    line = assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", before.name, capsys)
-    assert "another" in line
+    assert "another" in assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", before.name, capsys)
     shutil.rmtree(before)
     (features / "another" / "results.json").unlink()
     assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", features / "another", capsys)
-    assert not refused.exists()
 
 
 @pytest.mark.unix
@@ -267,7 +256,7 @@ def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
 
     plain = sweep.train_one
     monkeypatch.setattr(sweep, "train_one", stop_one)
-    assert start(tmp_path) == 130
+    run_sweep(words(tmp_path), 130)
     assert not list(tmp_path.iterdir())
 
 
@@ -278,12 +267,12 @@ def cluster(monkeypatch):
     with mock.patch.dict(os.environ):  # too
         distributed = pytest.importorskip("distributed")
         with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as dask:
-            yield ["--scheduler", dask.scheduler_address], [*dask.workers.values()]
+            yield f"--scheduler {dask.scheduler_address}", [*dask.workers.values()]
 
 
 def begin(output, more):
     """Start a sweep in its own process, and wait until its first runs have begun. Returns the process."""
-    command = [sys.executable, ROOT / "sweep.py", *words(output, *more)]
+    command = [sys.executable, ROOT / "sweep.py", *words(output, more).split()]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while len(list(output.glob("*/log.txt"))) < 2:
         assert process.poll() is None
@@ -318,7 +307,7 @@ def test_a_cluster_of_two_workers(killed, cluster, tmp_path, alone):
 def test_a_signal_stops_a_sweep_on_a_cluster(number, cluster, tmp_path):
     """The runs that train go on, the others do not begin. The sweep prints the command that continues it."""
     where, _ = cluster
-    process = begin(tmp_path, [*where, "--seeds", "1", "2", "3"])
+    process = begin(tmp_path, f"{where} --seeds 1 2 3")
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -376,6 +365,12 @@ def test_a_long_name_of_a_run_is_shortened():
 # The test
 
 
+def reverse(part, path):
+    """Save the few digits with the images of a part in the opposite order."""
+    with np.load(FEW_DIGITS) as few:
+        np.savez(path, **{**few, part: few[part][::-1]})
+
+
 def begin_untested(output, seeds, data=FEW_DIGITS):
     """The words of a sweep that is not tested."""
     words = f"--model mozafari2018 --dataset {data} --epochs 0 0 1 --no-figures {NO_REFERENCES} --jobs 1"
@@ -386,15 +381,12 @@ def test_a_sweep_is_tested_once(tmp_path, here, capsys):
     """The scores are those of runs that are tested when they are trained; later runs are tested by the same command."""
     output, alone = tmp_path / "runs", tmp_path / "alone"
     words = begin_untested(output, "0 1")
-    assert sweep.main(words.split()) == 0
+    run_sweep(words)
     assert "test %" not in (output / "sweep.md").read_text()
-    before = contents(output)
-    capsys.readouterr()
     assert_refuses(sweep.main, words.replace("--no-test ", ""), f"--test {output}", capsys)
-    assert contents(output) == before
 
-    assert sweep.main(["--test", str(output), "--jobs", "1"]) == 0
-    assert sweep.main(begin_untested(alone, "0 1").replace("--no-test ", "").split()) == 0
+    run_sweep(f"--test {output} --jobs 1")
+    run_sweep(begin_untested(alone, "0 1").replace("--no-test ", ""))
     runs = sorted(output.glob("*-seed[01]"))
     for run, other in zip(runs, sorted(alone.glob("*-seed[01]")), strict=True):
         (folder,) = output.glob(f"{run.name}-evaluation-*")
@@ -403,10 +395,10 @@ def test_a_sweep_is_tested_once(tmp_path, here, capsys):
     tables = [read_table((folder / "sweep.md").read_text())[""] for folder in (output, alone)]
     assert [(table["test %"], table["tests"]) for table in tables] == [(tables[1]["test %"], "1 ± 0")] * 2
 
-    assert sweep.main(begin_untested(output, "0 1 2").split()) == 0
+    run_sweep(begin_untested(output, "0 1 2"))
     assert "| 0.6667 ± 0.5774 |" in (output / "sweep.md").read_text()
-    assert sweep.main(["--test", str(output)]) == 0
-    assert sweep.main(["--test", str(output)]) == 0
+    run_sweep(f"--test {output}")
+    run_sweep(f"--test {output}")
     assert len(list(output.glob("*-evaluation-*"))) == 3
     text, rows = report(output)
     assert read_table(text)[""]["seeds"] == "3"
@@ -421,7 +413,7 @@ def test_the_tests_of_a_run(tmp_path, here):
     Weights that have changed since are untested.
     """
     output = tmp_path / "runs"
-    assert sweep.main(begin_untested(output, "0").split()) == 0
+    run_sweep(begin_untested(output, "0"))
     (run,) = output.glob("*-seed0")
     before = contents(run)
 
@@ -431,16 +423,16 @@ def test_the_tests_of_a_run(tmp_path, here):
         return row["tests"]
 
     for words in (run / "checkpoints" / "last.safetensors", f"{run} --dry-run", f"{run} --dataset digits"):
-        assert evaluate.main(f"{words} --no-figures --output {output}".split()) == 0
+        run_evaluate(f"{words} --no-figures", output)
     assert count() == "0"
-    assert evaluate.main(f"{run} {TRAINED} --no-figures --output {output}".split()) == 0
+    run_evaluate(f"{run} {TRAINED} --no-figures", output)
     assert count() == "1"
-    assert sweep.main(["--test", str(output)]) == 0
+    run_sweep(f"--test {output}")
     assert count() == "1"
-    assert evaluate.main(f"{run} --no-figures --name mine --output {tmp_path}".split()) == 0
+    run_evaluate(f"{run} --no-figures --name mine", tmp_path)
     assert count() == "2"
     assert contents(run) == before
-    assert train.main(["--resume", str(run), "--epochs", "0", "0", "2"]) == 0
+    run_train(f"--resume {run} --epochs 0 0 2", output)
     is_better = results(run)["best_epoch"]["epoch"] == 2
     assert count() == ("0" if is_better else "2")
 
@@ -448,48 +440,43 @@ def test_the_tests_of_a_run(tmp_path, here):
 @pytest.mark.slow
 def test_a_sweep_whose_images_were_moved(tmp_path, here, capsys):
     """It is continued and tested by the name of the images, wherever they are, and never trained by another name."""
-    data, output, elsewhere = tmp_path / "few.npz", tmp_path / "runs", tmp_path / "elsewhere"
-    shutil.copy(FEW_DIGITS, data)
-    assert sweep.main(begin_untested(output, "0", data).split()) == 0
+    output, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
+    data = shutil.copy(FEW_DIGITS, tmp_path / "few.npz")
+    run_sweep(begin_untested(output, "0", data))
     (run,) = output.glob("*-seed0")
     elsewhere.mkdir()
     renamed = data.rename(elsewhere / "moved.npz")
-    before = contents(output)
-    capsys.readouterr()
     line = assert_refuses(sweep.main, begin_untested(output, "0", renamed), run, capsys)
     assert "name them few.npz" in line
-    assert contents(output) == before
     moved = renamed.rename(elsewhere / "few.npz")
     (run / "results.json").unlink()
     here.clear()
-    assert sweep.main(begin_untested(output, "0", moved).split()) == 0
+    run_sweep(begin_untested(output, "0", moved))
     assert here == []  # only what comes after the training
-    assert sweep.main(["--test", str(output), "--dataset", str(moved)]) == 0
+    run_sweep(f"--test {output} --dataset {moved}")
     assert [row["tests"] for row in report(output)[1]] == ["1"]
 
 
 @pytest.mark.slow
 def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys):
     """A run that is not finished is not tested; one whose data have changed stays untested, and is named."""
-    data, output = tmp_path / "few.npz", tmp_path / "runs"
-    shutil.copy(FEW_DIGITS, data)
-    assert sweep.main(begin_untested(output, "0 1", data).split()) == 0
+    data, output = shutil.copy(FEW_DIGITS, tmp_path / "few.npz"), tmp_path / "runs"
+    run_sweep(begin_untested(output, "0 1", data))
     first, second = sorted(output.glob("*-seed*"))
     whole = (first / "results.json").read_text()
     (first / "results.json").unlink()
-    with np.load(FEW_DIGITS) as few:
-        np.savez(data, **{**few, "x_test": few["x_test"][::-1]})
+    reverse("x_test", data)
     capsys.readouterr()
-    assert sweep.main(["--test", str(output)]) == 1
+    run_sweep(f"--test {output}", 1)
     err = capsys.readouterr().err
     assert second.name in err
     assert first.name not in err
     shutil.copy(FEW_DIGITS, data)
-    assert sweep.main(["--test", str(output)]) == 0
+    run_sweep(f"--test {output}")
     assert not (first / "results.json").exists()
     assert f"Not finished: {first.name}" in (output / "sweep.md").read_text()
     (first / "results.json").write_text(whole)
-    assert sweep.main(["--test", str(output)]) == 0
+    run_sweep(f"--test {output}")
     assert [row["tests"] for row in report(output)[1]] == ["1", "1"]
 
 
@@ -497,13 +484,13 @@ def test_the_test_of_unfinished_runs_and_of_changed_data(tmp_path, here, capsys)
 def test_networks_without_a_decision_are_tested_by_their_readout(tmp_path, here, capsys):
     """A readout that has read the test images is a test; a run without it is left out and named."""
     output = tmp_path / "runs"
-    assert sweep.main(begin_untested(output, "0").split()) == 0
+    run_sweep(begin_untested(output, "0"))
     words = f"--model kheradpisheh2018 --dataset {FEW_DIGITS} --epochs 0 0 --no-figures {NO_REFERENCES} --name"
     for name in ("tested", "untested --no-test"):
-        assert train.main(f"{words} {name} --output {output}".split()) == 0
+        run_train(f"{words} {name}", output)
     before = contents(output / "tested"), contents(output / "untested")
     capsys.readouterr()
-    assert sweep.main(["--test", str(output)]) == 0
+    run_sweep(f"--test {output}")
     out, err = capsys.readouterr()
     assert (contents(output / "tested"), contents(output / "untested")) == before
     assert [line.split(": ")[-1] for line in out.splitlines() if line.startswith("not tested")] == ["untested"]
@@ -520,11 +507,10 @@ def test_the_test_of_runs_with_a_plugin(tmp_path, here, capsys):
     """A missing flag is refused once, before the first test."""
     own, output = tmp_path / "own.py", tmp_path / "runs"
     own.write_text("")
-    assert sweep.main([*begin_untested(output, "0 1").split(), "--plugin", str(own)]) == 0
+    run_sweep(f"{begin_untested(output, '0 1')} --plugin {own}")
     PLUGINS.clear()
-    capsys.readouterr()
     assert_refuses(sweep.main, f"--test {output}", "--plugin", capsys)
-    assert sweep.main(["--test", str(output), "--plugin", str(own)]) == 0
+    run_sweep(f"--test {output} --plugin {own}")
     assert [row["tests"] for row in report(output)[1]] == ["1", "1"]
 
 
@@ -541,11 +527,11 @@ def test_a_test_is_given_the_flags_of_its_sweep(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sweep, "run_jobs", run_jobs)
     monkeypatch.setattr(sweep, "load_checkpoint", lambda path: None)
-    for words in ([], ["--no-figures"], ["--figures", "svg"], ["--dataset", "digits"]):
-        assert sweep.main(["--test", str(tmp_path), *words]) == 3
+    for words in ("", " --no-figures", " --figures svg", " --dataset digits"):
+        run_sweep(f"--test {tmp_path}{words}", 3)
         _, start, resume = given.pop()
         assert start == resume
-        assert start[start.index("--output") :] == ["--output", str(tmp_path), *words]
+        assert shlex.join(start).endswith(f" --output {tmp_path}{words}")
 
 
 def test_what_cannot_be_tested(tmp_path, here, capsys):
@@ -576,12 +562,13 @@ DIFFERENCE = "difference (95 % interval)"
 LAST_DIFFERENCE = "last epoch difference (95 % interval)"
 
 
-def make_run(folder, seed, threshold, accuracies, results=None, **fields):
+def make_run(folder, seed, threshold, accuracies, results=None, flags=None, **fields):
     """A run's folder with the accuracies after each epoch; it is finished with the last if it has ``results``."""
     (folder / "checkpoints").mkdir(parents=True)
     fields = {"s2.threshold": threshold, **fields}
-    flags = {"model": "m", "dataset": "digits", "seed": seed, "epochs": [1, 2], "name": folder.name}
-    flags["set"] = [f"{name}={value}" for name, value in fields.items()]
+    words = [f"{name}={value}" for name, value in fields.items()]
+    usual = {"model": "m", "dataset": "digits", "seed": seed, "epochs": [1, 2], "name": folder.name, "set": words}
+    flags = usual | (flags or {})
     (folder / "args.json").write_text(json.dumps({"format": FORMAT, "flags": flags}))
     rows = "".join(f"s3,0.1,{accuracy}\n" for accuracy in accuracies)
     (folder / "metrics.csv").write_text(f"phase,train_accuracy,val_accuracy\ns1,,\n{rows}")
@@ -597,7 +584,7 @@ def report(folder):
 
     The cells of its first table are those of sweep.csv, rounded.
     """
-    assert sweep.main(["--report", str(folder)]) == 0
+    run_sweep(f"--report {folder}")
     text = (folder / "sweep.md").read_text()
     for cells, summary in zip(read_lines(text), read_csv(folder / "sweep.csv"), strict=True):
         for key in ("validation", "last", "balanced", "accuracy"):
@@ -608,7 +595,7 @@ def report(folder):
 
 def record(folder, code=None, data="", class_names=()):
     """Write which code has started a run into its args.json, and on which data it learns into its checkpoint."""
-    args = json.loads((folder / "args.json").read_text())
+    args = read_args(folder)
     (folder / "args.json").write_text(json.dumps({**args, "code_sha256": code}))
     of_run = {"flags": args["flags"], "fingerprint": data, "class_names": class_names}
     metadata = {"checkpoint": json.dumps({"format": FORMAT, "run": of_run})}
@@ -649,17 +636,14 @@ def test_the_report_by_hand(tmp_path):
     text, runs = report(tmp_path)
     first, second = read_table(text).values()
     assert [first[title] for title in ("seeds", "epochs", "last epoch %")] == ["2", "3 ± 0", "82.00 ± 2.83"]
-    assert [first[title] for title in ("test %", "wrong %", "silent %")] == [
-        "82.00 ± 2.83",
-        "18.00 ± 2.83",
-        "0.00 ± 0.00",
-    ]
+    scores = ["82.00 ± 2.83", "18.00 ± 2.83", "0.00 ± 0.00"]
+    assert [first[title] for title in ("test %", "wrong %", "silent %")] == scores
     assert [second[title] for title in ("seeds", "test %", "readout %", "time")] == ["1 of 2", "90.00", "–", "90 s"]
     assert (first["readout %"], first["tests"], second["tests"]) == ("90.00", "1 ± 0", "2")
     assert "Not finished: d." in text
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
-    assert sweep.main(["--report", str(tmp_path), "--figures", "svg"]) == 0
+    run_sweep(f"--report {tmp_path} --figures svg")
     assert "<svg" in (tmp_path / "curves.svg").read_text()
     assert "(curves.png)" in text
 
@@ -671,7 +655,7 @@ def test_the_report_shows_the_features_of_the_first_layer_of_each_setting(tmp_pa
         for layer in ("s1", "s2") if name != "d" else ():
             (run / "figures").mkdir(exist_ok=True)
             (run / "figures" / f"features_{layer}.png").touch()
-    assert sweep.main(["--report", str(tmp_path / "runs"), "--output", str(tmp_path / "report")]) == 0
+    run_sweep(f"--report {tmp_path / 'runs'} --output {tmp_path / 'report'}")
     pictures = ["curves.png", "../runs/a/figures/features_s1.png", "../runs/c/figures/features_s1.png"]
     text = (tmp_path / "report" / "sweep.md").read_text()
     assert re.findall(r"!\[.*\]\((.*)\)", text) == pictures
@@ -692,7 +676,7 @@ def test_runs_on_another_drive_are_reported(tmp_path, monkeypatch):
     picture = run / "figures" / "features_s1.png"
     picture.touch()
     monkeypatch.setattr("report.sweep_report.os.path.relpath", relpath)
-    assert sweep.main(["--report", str(tmp_path / "runs"), "--output", str(tmp_path / "report")]) == 0
+    run_sweep(f"--report {tmp_path / 'runs'} --output {tmp_path / 'report'}")
     assert f"({picture.resolve().as_uri()})" in (tmp_path / "report" / "sweep.md").read_text()
 
 
@@ -758,10 +742,7 @@ def test_references_have_a_table(tmp_path):
     for seed, (dataset, accuracy) in enumerate([("digits", 0.7), ("digits", 0.8), ("letters", 0.4)]):
         references = {"validation": {"nearest neighbour": accuracy}, "test": {"nearest neighbour": accuracy - 0.1}}
         content = {"references": references, "diagnosis": ["for reference, nearest neighbour 70 %", "s2 is silent"]}
-        make_run(tmp_path / f"run{seed}", seed, 8, [0.9], validate(0.9) | content)
-        for name in ("args.json", "results.json"):
-            path = tmp_path / f"run{seed}" / name
-            path.write_text(path.read_text().replace('"dataset": "digits"', f'"dataset": "{dataset}"'))
+        make_run(tmp_path / f"run{seed}", seed, 8, [0.9], validate(0.9) | content, {"dataset": dataset})
     text, runs = report(tmp_path)
     _, table = text.split("References, ")
     assert "| nearest neighbour, validation % | nearest neighbour, test % |" in table
@@ -787,12 +768,7 @@ def test_curves_are_means_with_deviations_and_single_seeds(tmp_path, monkeypatch
 
 
 def test_a_line_end_in_a_path_breaks_no_row(tmp_path):
-    make_run(tmp_path / "a", 0, 8, [0.5, 0.8], {})
-    for name in ("args.json", "results.json"):
-        path = tmp_path / "a" / name
-        path.write_text(
-            path.read_text().replace('"dataset": "digits"', r'"dataset": "folder:a\nb", "init_from": "c\nd"')
-        )
+    make_run(tmp_path / "a", 0, 8, [0.5, 0.8], {}, {"dataset": "folder:a\nb", "init_from": "c\nd"})
     make_run(tmp_path / "b", 1, 8, [0.5, 0.8], {})
     text, _ = report(tmp_path)
     assert len(read_table(text)) == 2
@@ -805,10 +781,10 @@ def test_rows_keep_the_order_of_the_last_report(tmp_path, monkeypatch, capsys):
     names = ["z", "b", "m"]
     for number, name in enumerate(names):
         record(make_run(tmp_path / name, 0, number, [0.5, 0.8], {}))
-    assert sweep.main(["--report", *(str(tmp_path / name) for name in names), "--output", str(tmp_path)]) == 0
+    run_sweep(f"--report {shlex.join(str(tmp_path / name) for name in names)} --output {tmp_path}")
     monkeypatch.setattr("joblib.cpu_count", lambda: 8)
     for words, count in ("--threads 4", 2), ("--threads 9", 1), ("--threads 4 --jobs 7", 7):
-        assert sweep.main(["--test", str(tmp_path), *words.split()]) == 0
+        run_sweep(f"--test {tmp_path} {words}")
         assert f"; {count} at a time" in capsys.readouterr().out
     assert [row["run"] for row in read_csv(tmp_path / "runs.csv")] == names
     record(make_run(tmp_path / "a", 1, 9, [0.5, 0.8], {}))
@@ -821,9 +797,7 @@ def test_failed_and_dry_runs_are_named(tmp_path):
     assert "Failed" not in text
     assert "ry run" not in text
     (tmp_path / "b.error.txt").write_text("train.py: no memory")
-    for name in ("args.json", "results.json"):
-        path = tmp_path / "a" / name
-        path.write_text(path.read_text().replace('"seed": 0', '"seed": 0, "dry_run": true'))
+    make_run(tmp_path / "c", 1, 8, [0.5, 0.8], {}, {"dry_run": True})
     text, _ = report(tmp_path)
     assert "b.error.txt" in text
     assert text.index("**Dry runs**") < text.index("| m |")
@@ -978,10 +952,10 @@ def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):
     """A sweep that is started again after a change of the code, and a finished run of an unknown version."""
     words = f"--model control2026 --dataset {FEW_DIGITS} --epochs 1 --no-figures {NO_REFERENCES} --jobs 1"
     words += f" --output {tmp_path} --seeds"
-    assert sweep.main(f"{words} 0 1".split()) == 0
+    run_sweep(f"{words} 0 1")
     assert "different code" not in (tmp_path / "sweep.md").read_text()
     monkeypatch.setattr(train, "digest_code", lambda: "01234567" * 8)
-    assert sweep.main(f"{words} 2".split()) == 0
+    run_sweep(f"{words} 2")
     make_run(tmp_path / "old", 1, 8, [0.5, 0.8], {})
     text, _ = report(tmp_path)
     assert text.count("\n| control2026 ") == 2  # by two versions
@@ -1000,24 +974,31 @@ HUGE = b'{"flags": {}, "test": {"best": {"accuracy": %s}}}' % (b"9" * 400)
 CONTENTS = None, b"", b"[]", b'{"flags": 1, "test": 1}', b"val\n1\n", b"\xff\0", b"1," * 10**5, HUGE, "half"
 
 
-@pytest.mark.parametrize("name", ["args.json", "results.json"])
-def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, monkeypatch, name):
+@pytest.fixture
+def three(tmp_path, monkeypatch):
+    """A folder with the runs a, b and c, whose curves are not drawn."""
     monkeypatch.setattr("report.sweep_report.save", lambda *_: None)
-    for seed, folder in enumerate("abc"):
-        make_run(tmp_path / folder, seed, 8, [0.5, 0.8], {})
-    damaged = tmp_path / "b" / name
+    more = validate(0.7) | {"readout": {"test": {"accuracy": 0.6}}, "seconds": {"phase s3": 60}}
+    for seed, name in enumerate("abc"):
+        make_run(tmp_path / name, seed, 8, [0.5, 0.8], more)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["args.json", "results.json"])
+def test_a_damaged_run_is_named_and_the_others_are_reported(three, name):
+    damaged = three / "b" / name
     whole = damaged.read_bytes()
     for content in CONTENTS:
         damaged.unlink(missing_ok=True)
         if content is not None:
             damaged.write_bytes(whole[:-20] if content == "half" else content)
-        text, runs = report(tmp_path)
+        text, runs = report(three)
         if name == "results.json":
             assert "Not finished: b." in text
             assert [run["finished"] for run in runs] == ["True", "False", "True"]
         else:
-            assert re.search(rf"^b is not read: {re.escape(str(damaged))} is ", text, re.MULTILINE)
-            assert [run["run"] for run in runs] == ["a", "c"]
+            assert f"\nb is not read: {damaged} is " in text
+            assert_damaged(text, runs, "ac")
         assert "| 80.00 ± 0.00 |" in text
 
 
@@ -1025,19 +1006,17 @@ def assert_damaged(text, runs, whole):
     """Assert that only the runs ``whole`` of a, b and c are in the tables, and that a line names each of the others."""
     assert [run["run"] for run in runs] == [*whole]
     for name in {*"abc"} - {*whole}:
-        assert re.search(rf"^{name} is not read: ", text, re.MULTILINE)
+        assert f"\n{name} is not read: " in text
     assert "| 80.00" in text
 
 
-def test_results_of_another_run_are_damaged(tmp_path):
+def test_results_of_another_run_are_damaged(three):
     """Those of two seeds are swapped."""
-    one, other, _ = [
-        make_run(tmp_path / name, seed, 8, [0.5, 0.8], {}) / "results.json" for seed, name in enumerate("abc")
-    ]
+    one, other = (three / name / "results.json" for name in "ab")
     results = one.read_bytes()
     other.rename(one)
     other.write_bytes(results)
-    assert_damaged(*report(tmp_path), "c")
+    assert_damaged(*report(three), "c")
 
 
 NUMBERS = {  # {where: (file, text before the number, the number)}
@@ -1049,31 +1028,22 @@ NUMBERS = {  # {where: (file, text before the number, the number)}
 }
 
 
-@pytest.mark.parametrize(
-    ("where", "number"),
-    [
-        *(("test", number) for number in ("NaN", "Infinity", "1e308", "-0.1", '"0.9"', "[0.9]")),
-        *(
-            ("validation", "NaN"),
-            ("readout", "1.1"),
-            ("time", "NaN"),
-            ("time", "1e308"),
-            ("curve", "nan"),
-            ("curve", "1.1"),
-        ),
-    ],
-)
-def test_an_accuracy_that_is_not_from_0_to_1_or_an_endless_time_is_damaged(where, number, tmp_path, monkeypatch):
-    monkeypatch.setattr("report.sweep_report.save", lambda *_: None)
-    for seed, folder in enumerate("abc"):
-        more = validate(0.7) | {"readout": {"test": {"accuracy": 0.6}}, "seconds": {"phase s3": 60}}
-        make_run(tmp_path / folder, seed, 8, [0.5, 0.8], more)
-    name, before, whole = NUMBERS[where]
-    file = tmp_path / "b" / name
-    text = file.read_text()
-    assert before + whole in text
-    file.write_text(text.replace(before + whole, before + number))
-    assert_damaged(*report(tmp_path), "ac")
+NO_NUMBERS = """
+test NaN|test Infinity|test 1e308|test -0.1|test "0.9"|test [0.9]|validation NaN|readout 1.1|time NaN|time 1e308
+curve nan|curve 1.1
+"""
+
+
+def test_an_accuracy_that_is_not_from_0_to_1_or_an_endless_time_is_damaged(three):
+    for case in NO_NUMBERS.strip().replace("|", "\n").splitlines():
+        where, number = case.split()
+        name, before, whole = NUMBERS[where]
+        file = three / "b" / name
+        text = file.read_text()
+        assert before + whole in text
+        file.write_text(text.replace(before + whole, before + number))
+        assert_damaged(*report(three), "ac")
+        file.write_text(text)
 
 
 def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
@@ -1093,20 +1063,16 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
 def test_a_flag_that_a_run_does_not_have_is_no_setting(tmp_path):
     """One run has it, one has its default None, and one is older than the flag."""
     for seed, (name, flags) in enumerate((("white", {"ground": "white"}), ("none", {"ground": None}), ("old", {}))):
-        run = make_run(tmp_path / name, seed, 8, [0.5, 0.8], {})
-        for file in (run / "args.json", run / "results.json"):
-            content = json.loads(file.read_text())
-            content["flags"] |= flags
-            file.write_text(json.dumps(content))
+        make_run(tmp_path / name, seed, 8, [0.5, 0.8], {}, flags)
     text, _ = report(tmp_path)
     assert "| m | digits | ground=white | 1 |" in text
     assert "| m | digits |  | 2 |" in text
 
 
 def test_report_of_single_runs(tmp_path, capsys):
-    one, two = (str(make_run(tmp_path / name, 0, name, [0.5])) for name in ("a", "b"))
-    assert_refuses(sweep.main, ["--report", one], "--output", capsys)
-    assert sweep.main(["--report", one, "--output", str(tmp_path / "one")]) == 0
+    one, two = (make_run(tmp_path / name, 0, name, [0.5]) for name in ("a", "b"))
+    assert_refuses(sweep.main, f"--report {one}", "--output", capsys)
+    run_sweep(f"--report {one} --output {tmp_path / 'one'}")
     assert "s2" not in (tmp_path / "one" / "sweep.md").read_text()
-    assert sweep.main(["--report", one, two, one, "--output", str(tmp_path / "two")]) == 0
+    run_sweep(f"--report {one} {two} {one} --output {tmp_path / 'two'}")
     assert len(read_csv(tmp_path / "two" / "runs.csv")) == 2

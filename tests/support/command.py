@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -32,6 +33,24 @@ def start(words, output):
 
 def start_evaluation(words, output):
     return evaluate.main([*shlex.split(words), "--output", str(output)])
+
+
+def find_newest(output, pattern):
+    """Return the folder in ``output`` of which a file with this pattern was written last; None: there is none."""
+    paths = sorted(output.glob(f"[!.]*/{pattern}"), key=os.path.getmtime)
+    return output / paths[-1].relative_to(output).parts[0] if paths else None
+
+
+def run_train(words, output, code=0):
+    """Run train.py, which must end with this exit code; return the folder of its run."""
+    assert start(words, output) == code, words
+    return find_newest(output, "checkpoints/last.safetensors")
+
+
+def run_evaluate(words, output, code=0):
+    """Run evaluate.py, which must end with this exit code; return the folder of its results."""
+    assert start_evaluation(words, output) == code, words
+    return find_newest(output, "*")
 
 
 def train_here(run, start, resume, here, threads, is_stopped=None):

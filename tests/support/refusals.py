@@ -1,9 +1,12 @@
 """Assertions that something is refused. They check what the message names, never its sentence."""
 
+import os
 import shlex
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from support.command import contents
 
 from errors import InputError
 
@@ -31,11 +34,16 @@ def assert_refused(program, code, out, err, about):
 def assert_refuses(main, words, about, capsys):
     """Assert that ``main`` (the function of a command) refuses a command line with one line that contains ``about``.
 
-    Returns the line.
+    What was printed before does not count. The folder after --output is left as it was. Returns the line.
     """
-    code = main(shlex.split(words) if isinstance(words, str) else list(words))
+    words = shlex.split(words) if isinstance(words, str) else list(words)
+    output = Path(words[words.index("--output") + 1] if "--output" in words[:-1] else os.devnull)
+    before = output.exists(), contents(output)
+    capsys.readouterr()
+    code = main(words)
     out, err = capsys.readouterr()
     assert_refused(f"{main.__module__}.py", code, out, err, about)
+    assert (output.exists(), contents(output)) == before, f"{output} has changed"
     return err
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from support.command import MACHINE, results, start_evaluation
+from support.command import MACHINE, find_newest, results, run_evaluate
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.checkpoint import load_checkpoint
@@ -14,7 +14,23 @@ from training.trained import load_network
 
 
 def only_run(output):
-    return next((path.parent.parent for path in output.glob("[!.]*/checkpoints/last.safetensors")), None)
+    return find_newest(output, "checkpoints/last.safetensors")
+
+
+def load_last(run):
+    return load_checkpoint(run / "checkpoints" / "last.safetensors")
+
+
+def load_best(run):
+    return load_checkpoint(run / "checkpoints" / "best.safetensors")
+
+
+def read_log(run):
+    return (run / "log.txt").read_text()
+
+
+def read_args(run):
+    return json.loads((run / "args.json").read_text())
 
 
 def files_in(folder):
@@ -23,10 +39,9 @@ def files_in(folder):
 
 def assert_read_alike(run, output, images, labels, plugin=None):
     """Assert that evaluate.py and a loaded network decide the test images as the run did; return the decisions."""
-    words = f"{run} {MACHINE} --no-figures --name again {f'--plugin {plugin}' if plugin else ''}"
-    assert start_evaluation(words, output) == 0
+    words = f"{run} {MACHINE} --no-figures {f'--plugin {plugin}' if plugin else ''}"
     best = results(run)["test"]["best"]
-    assert results(output / "again")["test"] == best
+    assert results(run_evaluate(words, output))["test"] == best
     classes, scores = load_network(run, plugin=plugin).classify(images)
     assert (classes == labels).mean() == pytest.approx(best["accuracy"])
     return classes, scores
@@ -61,17 +76,17 @@ def curves(run):
 
 def outcome(run):
     """Everything of a run that must not depend on interruptions, for comparison."""
-    last, best = (load_checkpoint(run / "checkpoints" / name) for name in ("last.safetensors", "best.safetensors"))
+    last, best = load_last(run), load_best(run)
     with open(run / "metrics.csv", encoding="utf-8", newline="") as file:
         rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-    results = json.loads((run / "results.json").read_text())
+    found = results(run)
     return {
         "last weights": last.state,
         "best weights": best.state,
         "metrics.csv": rows,
         "history": [{**row, "seconds": 0} for row in last.progress.history],
-        "test scores": results["test"],
-        "validation scores": results["validation"],
+        "test scores": found["test"],
+        "validation scores": found["validation"],
         "predictions": (run / "predictions.csv").read_text(),
         "activation maps": {
             str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,8 +3,7 @@
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
-from support.command import DIGITS, dont_draw, start
-from support.run_folders import only_run
+from support.command import DIGITS, dont_draw, run_train
 from threadpoolctl import threadpool_info
 
 from report import diagnosis
@@ -58,5 +57,4 @@ def trained(tmp_path_factory):
     output = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as monkeypatch:
         dont_draw(monkeypatch)
-        assert start(f"--model mozafari2018 {DIGITS} --batch-size 100 --epochs 2 4 5", output) == 0
-    return only_run(output)
+        return run_train(f"--model mozafari2018 {DIGITS} --batch-size 100 --epochs 2 4 5", output)

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 from PIL import Image
-from support.command import DIGITS, FEW_DIGITS, MACHINE, NO_REFERENCES, read_csv, results, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, MACHINE, NO_REFERENCES, read_csv, results, run_evaluate, run_train
 from support.refusals import assert_refuses, refuses
+from support.run_folders import load_last, read_log, same
 
 import evaluate
 import sweep
 import train
 from errors import InputError
 from imagesets import load
-from training.checkpoint import load_checkpoint
 from training.sheet import label_by_sheet, read_sheet
 
 LEARN = f"--model mozafari2018 {MACHINE} {NO_REFERENCES}"
@@ -29,8 +29,8 @@ def asked(tmp_path_factory):
         pixels[4:24, 9 * group : 9 * group + 3] = 255
         Image.fromarray(pixels).save(output / "all" / f"{number:02}é.png")
     words = f"{LEARN} --dataset folder:{output / 'all'} --no-test --val-split 0 --epochs 1 1 0 --name look --no-figures"
-    assert start(words, output) == 0
-    assert start_evaluation("look --ask 3 --name ask", output) == 0
+    run_train(words, output)
+    run_evaluate("look --ask 3 --name ask", output)
     return output, {f"{number:02}é.png": group for number, group in enumerate(groups)}
 
 
@@ -51,37 +51,33 @@ def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path,
     assert_refuses(evaluate.main, f"look --ask 3 --name ask --output {output}", "exists", capsys)
     sheet = fill(output / "ask" / "ask.csv", groups, tmp_path / "sheet.csv")
     words = f"{LEARN} --dataset folder:{output / 'all'} --init-from {output / 'look'} --labels {sheet} --spread"
-    words += " --epochs 0 0 2 --batch-size 20 --name run"
+    words += " --epochs 0 0 2 --batch-size 20"
     stop_after(1)
-    assert start(words, tmp_path) == 130
-    capsys.readouterr()
+    run = run_train(words, tmp_path, 130)
     text = sheet.read_text()
     sheet.write_text(text.replace("owl", "bat"))
-    assert_refuses(train.main, f"--resume {tmp_path / 'run'}", "sheet.csv has changed", capsys)
+    assert_refuses(train.main, f"--resume {run}", "sheet.csv has changed", capsys)
     sheet.unlink()
     stop_after(None)
-    assert train.main(["--resume", str(tmp_path / "run")]) == 0
-    spread = read_csv(tmp_path / "run" / "spread.csv")
+    run_train(f"--resume {run}", tmp_path)
+    spread = read_csv(run / "spread.csv")
     named = ["cat", "dog", "owl"]
     assert {row["image"]: row["class"] for row in spread} == {image: named[group] for image, group in groups.items()}
     assert [row["label"] for row in spread] == ["given"] * 3 + ["spread"] * 42
-    assert results(tmp_path / "run")["scores"].startswith("nothing is tested")
-    assert "no image is held out" in (tmp_path / "run" / "log.txt").read_text()
-    capsys.readouterr()
-    assert_refuses(evaluate.main, f"{tmp_path / 'run'} --output {tmp_path}", "has no test images", capsys)
+    assert results(run)["scores"].startswith("nothing is tested")
+    assert "no image is held out" in read_log(run)
+    assert_refuses(evaluate.main, f"{run} --output {tmp_path}", "has no test images", capsys)
     sheet.write_text(text)
-    start(words.replace("--name run", "--name whole"), tmp_path)
-    states = [load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors").state for name in ("run", "whole")]
-    assert all(states[0][key].equal(states[1][key]) for key in states[0])
+    assert same(load_last(run_train(words, tmp_path)).state, load_last(run).state)
 
 
 def test_no_more_images_are_named_than_differ(asked, tmp_path, capsys):
     output, _ = asked
     for count, word in ((45, "45 of 45 images have a spike"), (-1, "--ask")):
         assert_refuses(evaluate.main, f"look --ask {count} --output {output}", word, capsys)
-    assert start_evaluation(f"{output / 'look'} --ask 20 --name few", tmp_path) == 0
+    few = run_evaluate(f"{output / 'look'} --ask 20", tmp_path)
     assert "only 3 groups" in capsys.readouterr().out
-    assert len(read_csv(tmp_path / "few" / "ask.csv")) == 3
+    assert len(read_csv(few / "ask.csv")) == 3
 
 
 @pytest.mark.parametrize(
@@ -130,7 +126,6 @@ def test_a_sweep_refuses_a_sheet_in_one_line(tmp_path, capsys):
 
 def test_a_decision_stage_that_learned_from_spread_labels_is_not_copied_without_a_word(tmp_path, undrawn, capsys):
     words = f"--model mozafari2018 {DIGITS} --val-split 0 --labels 20 --no-figures"
-    assert start(f"{words} --spread --epochs 0 0 1 --name spread", tmp_path) == 0
-    capsys.readouterr()
-    assert start(f"{words} --epochs 0 0 0 --init-from {tmp_path / 'spread'}", tmp_path) == 0
+    run = run_train(f"{words} --spread --epochs 0 0 1", tmp_path)
+    run_train(f"{words} --epochs 0 0 0 --init-from {run}", tmp_path)
     assert "which is copied, has learned from labels that were spread" in capsys.readouterr().out

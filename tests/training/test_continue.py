@@ -1,17 +1,16 @@
 """--init-from: weights; --converge: the epochs of a phase."""
 
 import hashlib
-import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, results, start
+from support.command import DIGITS, FEW_DIGITS, SMALL, results, run_train
 from support.refusals import assert_refuses
 from support.registries import forgetting
-from support.run_folders import only_run, same
+from support.run_folders import load_best, load_last, read_args, read_log, same
 from support.tiers import slow_except
 
 import train
@@ -40,10 +39,9 @@ def learned(monkeypatch):
 
 def begun(words, output):
     """The state, args.json and log of a run that begins so and learns nothing."""
-    assert start(f"--model mozafari2018 {DIGITS} --epochs 0 0 0 {words}", output) == 0
-    run = only_run(output)
-    args = json.loads((run / "args.json").read_text())
-    return load_checkpoint(run / "checkpoints" / "last.safetensors").state, args, (run / "log.txt").read_text()
+    run = run_train(f"--model mozafari2018 {DIGITS} --epochs 0 0 0 {words}", output)
+    args = read_args(run)
+    return load_last(run).state, args, read_log(run)
 
 
 @pytest.mark.parametrize("place", slow_except([""], ["", "checkpoints/last.safetensors"]))
@@ -62,7 +60,7 @@ def test_each_stage_that_fits_is_copied_with_its_rates(place, trained, tmp_path,
 
 
 def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, tmp_path, undrawn):
-    source = load_checkpoint(trained / "checkpoints" / "best.safetensors").state
+    source = load_best(trained).state
     state, args, log = begun(f"--init-from {trained} --seed 1 --set s3.kernel=3 s2.threshold=12", tmp_path)
     assert torch.equal(state["stages.s2.weight"], source["stages.s2.weight"])
     assert state["stages.s3.weight"].shape == (200, 250, 3, 3)
@@ -76,9 +74,8 @@ def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, t
 def test_a_decision_stage_that_may_know_other_labels_is_new_if_labels_are_spread(trained, tmp_path, undrawn, capsys):
     words = f"--model mozafari2018 {DIGITS} --init-from {trained} --labels 20 --spread"
     assert_refuses(train.main, f"{words} --epochs 0 0 0 --output {tmp_path}", "s3", capsys)
-    assert start(f"{words} --epochs 0 0 1 --dry-run", tmp_path) == 0
-    args = json.loads((only_run(tmp_path) / "args.json").read_text())
-    assert args["init_from"]["stages"] == ["s1", "s2"]
+    run = run_train(f"{words} --epochs 0 0 1 --dry-run", tmp_path)
+    assert read_args(run)["init_from"]["stages"] == ["s1", "s2"]
 
 
 def test_other_data_are_logged(trained, tmp_path, undrawn):
@@ -94,21 +91,17 @@ def test_the_decision_stage_of_other_classes_is_new(trained, tmp_path, undrawn, 
         named[f"y_{part}"] = np.array([*"fghijabcde"])[named[f"y_{part}"]]
     np.savez(tmp_path / "letters.npz", **named)
     words = f"{SMALL} --dataset {tmp_path / 'letters.npz'} --init-from {trained} --set s3.first_weights=0.3,0.001"
-    assert start(f"{words} --epochs 0 0 1 --name run", tmp_path) == 0
-    source = load_checkpoint(trained / "checkpoints" / "best.safetensors").state
-    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors").state
+    run = run_train(f"{words} --epochs 0 0 1", tmp_path)
+    source, state = load_best(trained).state, load_last(run).state
     assert torch.equal(state["stages.s2.weight"], source["stages.s2.weight"])
     assert state["stages.s3.weight"].max() < 0.4 < source["stages.s3.weight"].mean()
-    assert json.loads((tmp_path / "run" / "args.json").read_text())["init_from"]["stages"] == ["s1", "s2"]
-    log = (tmp_path / "run" / "log.txt").read_text()
-    assert re.search(r"other classes, 0, 1, .* s3 ", log)
-    capsys.readouterr()
+    assert read_args(run)["init_from"]["stages"] == ["s1", "s2"]
+    assert re.search(r"other classes, 0, 1, .* s3 ", read_log(run))
     assert_refuses(train.main, f"{words} --epochs 0 0 0 --output {tmp_path / 'refused'}", "s3", capsys)
-    assert not (tmp_path / "refused").exists()
 
 
 def test_the_decision_stage_of_unnamed_classes_is_copied_with_a_note(trained, tmp_path, undrawn):
-    content = load_checkpoint(trained / "checkpoints" / "best.safetensors")
+    content = load_best(trained)
     file = tmp_path / "unnamed.safetensors"
     file.write_bytes(encode_checkpoint(replace(content, record=RunRecord())))
     state, _, log = begun(f"--init-from {file}", tmp_path)
@@ -117,27 +110,25 @@ def test_the_decision_stage_of_unnamed_classes_is_copied_with_a_note(trained, tm
 
 
 def test_phases_that_train_until_they_have_converged(tmp_path, learned, undrawn, capsys):
-    words = f"{SMALL} --epochs 1 1 1 --converge 0.155"
-    assert start(f"{words} --name whole", tmp_path) == 0
-    epochs = learned.count("s1") // 3
-    assert 2 < epochs < 20
+    run_train(f"{SMALL} --epochs 1 1 1 --converge 0.155", tmp_path)
+    assert 2 < learned.count("s1") // 3 < 20
     assert "s1 STDP   epoch   2/3  convergence" in capsys.readouterr().out
 
 
 def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, undrawn, capsys):
-    words = f"{SMALL} --model kheradpisheh2018 --epochs 0 1 --converge 0.2 --name run"
-    assert start(words, tmp_path) == 0
+    run = run_train(f"{SMALL} --model kheradpisheh2018 --epochs 0 1 --converge 0.2", tmp_path)
     assert learned == ["s2"] * 3
-    capsys.readouterr()
-    assert_refuses(train.main, f"--resume {tmp_path / 'run'} --epochs 0 2", "--converge 0.2", capsys)
+    assert_refuses(train.main, f"--resume {run} --epochs 0 2", "--converge 0.2", capsys)
 
 
 def test_a_longer_run_has_only_the_diagnosis_of_its_end(tmp_path, undrawn, monkeypatch):
     monkeypatch.setattr(Diagnosis, "diagnose", lambda self, phase, row: [Finding(f"{phase.name} {row.epoch}")])
-    for words, expected in (("--epochs 1 0 1", "s3 1"), ("--resume latest --epochs 1 0 2", "s3 2")):
-        assert start(words if "--resume" in words else f"{SMALL} {words}", tmp_path) == 0
-        assert results(only_run(tmp_path))["diagnosis"][:2] == ["s1 1", expected]
-    assert "s3 1" not in results(only_run(tmp_path))["diagnosis"]
+    run = run_train(f"{SMALL} --epochs 1 0 1", tmp_path)
+    assert results(run)["diagnosis"][:2] == ["s1 1", "s3 1"]
+    run_train("--resume latest --epochs 1 0 2", tmp_path)
+    found = results(run)["diagnosis"]
+    assert found[:2] == ["s1 1", "s3 2"]
+    assert "s3 1" not in found
 
 
 def test_a_network_without_rules_is_finished_at_once(tmp_path, undrawn):
@@ -150,21 +141,18 @@ def test_a_network_without_rules_is_finished_at_once(tmp_path, undrawn):
             def build(self, num_classes):
                 return {"s1": SpikingConv(8, 5, padding=2, threshold=15), "c1": Pool(7)}
 
-        assert start(f"{SMALL} --model random_features", tmp_path) == 0
-        assert results(only_run(tmp_path))["readout"]["test"]["count"] == 40
-        assert start("--resume latest", tmp_path) == 0
+        run = run_train(f"{SMALL} --model random_features", tmp_path)
+        assert results(run)["readout"]["test"]["count"] == 40
+        run_train("--resume latest", tmp_path)
 
 
 def test_a_last_phase_that_has_not_converged_is_lengthened(tmp_path, learned, undrawn):
     words = f"{SMALL} --model kheradpisheh2018 --set s2.out_channels=8 --converge 1e-9"
-    assert start(f"{words} --epochs 0 21 --name run", tmp_path) == 0
-    assert start(f"--resume {tmp_path / 'run'} --epochs 0 22", tmp_path) == 0
+    run = run_train(f"{words} --epochs 0 21", tmp_path)
+    run_train(f"--resume {run} --epochs 0 22", tmp_path)
     assert learned == ["s2"] * 3 * 22
-    assert start(f"{words} --epochs 0 22 --name whole", tmp_path) == 0
-    lengthened, whole = (
-        load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors") for name in ("run", "whole")
-    )
-    assert same(lengthened.state, whole.state)
+    lengthened = load_last(run)
+    assert same(lengthened.state, load_last(run_train(f"{words} --epochs 0 22", tmp_path)).state)
     assert len(lengthened.progress.history) == 22
 
 

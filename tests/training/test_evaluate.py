@@ -3,24 +3,24 @@
 import json
 import os
 import re
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import FEW_DIGITS, MACHINE, TRAINED, contents, read_csv, results, start_evaluation
+from support.command import FEW_DIGITS, MACHINE, TRAINED, contents, read_csv, results, run_evaluate, run_train
 from support.refusals import assert_refuses, refuses
-from support.run_folders import curves
+from support.run_folders import curves, load_best
 
 import evaluate
 import imagesets
-import train
 from encoders import choose_encoder
 from models import build_model
 from run_folder import RunFolder
 from s1c1 import S1C1
-from training.checkpoint import collect_checkpoint, load_checkpoint, rebuild_network, save_checkpoint
+from training.checkpoint import collect_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network
 from utils import ROOT
 
@@ -29,12 +29,10 @@ def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, ca
     """Of the folder, or of a checkpoint."""
     before = contents(trained)
     for place in ("", "checkpoints/best.safetensors"):
-        assert start_evaluation(f"{trained / place} {MACHINE}", tmp_path) == 0
-    out = capsys.readouterr().out
-    assert "mozafari2018 on digits, test images:" in out
-    assert "per image" in out
-    first, second = tmp_path.iterdir()
-    for folder in first, second:
+        folder = run_evaluate(f"{trained / place} {MACHINE}", tmp_path)
+        out = capsys.readouterr().out
+        assert "mozafari2018 on digits, test images:" in out
+        assert "per image" in out
         assert results(folder)["test"] == results(trained)["test"]["best"]
         assert results(folder)["operations"] == results(trained)["operations"]
         assert (folder / "predictions.csv").read_text() == (trained / "predictions.csv").read_text()
@@ -45,26 +43,25 @@ def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, ca
 def test_long_names_of_a_run_and_of_a_data_set(letter, trained, tmp_path, undrawn):
     run = shutil.copytree(trained, tmp_path / "runs" / ("r" * 200))
     data = shutil.copy(FEW_DIGITS, tmp_path / f"{letter * 70}.npz")
-    assert start_evaluation(f"{run} --dataset {data} --dry-run --no-figures {MACHINE}", tmp_path / "tests") == 0
+    run_evaluate(f"{run} --dataset {data} --dry-run --no-figures {MACHINE}", tmp_path / "tests")
 
 
 def test_the_folder_of_a_test_has_the_name_of_the_run(trained, tmp_path, undrawn):
     for words in (trained, f"{trained} --dataset {FEW_DIGITS}", TRAINED):
-        assert start_evaluation(f"{words} {MACHINE} --no-figures --dry-run", tmp_path) == 0
+        run_evaluate(f"{words} {MACHINE} --no-figures --dry-run", tmp_path)
     names = sorted(re.sub("-[0-9]{8}-[0-9]{6}$", "", folder.name) for folder in tmp_path.iterdir())
     own = [f"{trained.name}-evaluation", f"{trained.name}-{FEW_DIGITS.name}-evaluation"]
     assert names == sorted([*own, "mozafari2018-mnist-evaluation"])
 
 
 def test_an_evaluation_has_its_own_folder_in_tensorboard(trained, tmp_path, undrawn):
-    assert start_evaluation(f"{trained} --tensorboard {MACHINE} --name one", tmp_path) == 0
+    run = run_evaluate(f"{trained} --tensorboard {MACHINE}", tmp_path)
     expected = results(trained)["test"]["best"]["loss"]
-    assert curves(tmp_path / "one")[".", "test/loss"] == {0: pytest.approx(expected)}
+    assert curves(run)[".", "test/loss"] == {0: pytest.approx(expected)}
 
 
 def test_evaluating_on_another_data_set(trained, tmp_path, undrawn):
-    assert start_evaluation(f"{trained} --dataset mnist --dry-run --device cpu", tmp_path) == 0
-    (folder,) = tmp_path.iterdir()
+    folder = run_evaluate(f"{trained} --dataset mnist --dry-run --device cpu", tmp_path)
     assert results(folder)["test"]["count"] == len(read_csv(folder / "predictions.csv")) == 100
 
 
@@ -76,9 +73,9 @@ def test_images_of_another_size_are_refused_with_the_flag(networks, trained, tmp
     assert "--image-size 16 16" in line
 
 
-def predictions(files, network, capsys, *more):
+def predictions(files, network, capsys, more=""):
     """What is printed for each file: (classes, notes)."""
-    assert evaluate.main([str(network), "--predict", *map(str, files), *MACHINE.split(), *more]) == 0
+    run_evaluate(f"{network} --predict {shlex.join(map(str, files))} {MACHINE} {more}", files[0].parent)
     out = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in out] == [str(file) for file in files]
     parts = [line.split(": ", 1)[1].partition("  ") for line in out]
@@ -92,16 +89,16 @@ def agreement(names, others):
 def test_predicting_image_files(trained, tmp_path, capsys):
     """An exact image file is classified as the test image is; if it had to be adapted, a note says so."""
     images, labels = imagesets.load("digits").test_images[:20], imagesets.load("digits").test_labels[:20]
-    model = rebuild_network(load_checkpoint(trained / "checkpoints" / "best.safetensors"))
+    model = rebuild_network(load_best(trained))
     decided = [str(label) for label in model.predict(S1C1().encode(images)).tolist()]
     assert len(set(decided)) > 4
     assert agreement(decided, map(str, labels)) > 0.4
 
-    def predict(change, *more):
+    def predict(change, more=""):
         files = [tmp_path / f"{index:02}.png" for index in range(len(images))]
         for file, image in zip(files, images, strict=True):
             change(Image.fromarray(image)).save(file)
-        return predictions(files, trained, capsys, *more)
+        return predictions(files, trained, capsys, more)
 
     assert predict(lambda picture: picture) == (decided, [""] * 20)
     assert predict(lambda picture: picture.convert("RGB")) == (decided, [""] * 20)
@@ -129,7 +126,7 @@ def test_a_broken_picture_among_others(trained, tmp_path, capsys):
     for file in files:
         Image.fromarray(imagesets.load("digits").test_images[0]).save(file)
     files[1].write_text("no picture")
-    assert evaluate.main([str(trained), "--predict", *map(str, files), *MACHINE.split()]) == 2
+    run_evaluate(f"{trained} --predict {shlex.join(map(str, files))} {MACHINE}", tmp_path, 2)
     out, err = capsys.readouterr()
     assert [line.split(": ")[0] for line in out.splitlines()] == [str(files[0]), str(files[2])]
     assert err.count("\n") == 1
@@ -138,7 +135,7 @@ def test_a_broken_picture_among_others(trained, tmp_path, capsys):
 
 def test_broken_pictures_alone_are_an_empty_list(trained, tmp_path, capsys):
     (tmp_path / "a.png").write_text("no picture")
-    assert evaluate.main([str(trained), "--predict", str(tmp_path / "a.png"), "--json", *MACHINE.split()]) == 2
+    run_evaluate(f"{trained} --predict {tmp_path / 'a.png'} --json {MACHINE}", tmp_path, 2)
     out, err = capsys.readouterr()
     assert json.loads(out) == []
     assert err.count("\n") == 1
@@ -206,8 +203,6 @@ def test_a_network_without_a_decision_has_features_only(tmp_path):
 
 
 def test_a_run_is_found_by_its_name(trained, capsys):
-    assert (
-        start_evaluation(f"{trained.name} --predict {ROOT / 'images' / 'page.png'} --device cpu", trained.parent) == 0
-    )
-    assert train.main(["--resume", trained.name, "--output", str(trained.parent)]) == 0
+    run_evaluate(f"{trained.name} --predict {ROOT / 'images' / 'page.png'} --device cpu", trained.parent)
+    run_train(f"--resume {trained.name}", trained.parent)
     assert "finished" in capsys.readouterr().out

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from support.command import FEW_DIGITS, MACHINE, SMALL, TRAINED, start, start_evaluation
+from support.command import FEW_DIGITS, MACHINE, SMALL, TRAINED, run_evaluate, run_train
 from support.refusals import assert_refuses
 
 import evaluate
@@ -29,17 +29,17 @@ def read(folder):
 def test_they_are_those_of_the_run(tmp_path, undrawn, capsys):
     """The same splits, labelled images and maps, also if the checkpoint is in another place."""
     words = "--epochs 1 0 0 --labels 20 --ratio 0.5 --seed 3 --save-features c1"
-    assert start(f"{SMALL} {words} --name run", tmp_path) == 0
-    shutil.copy(tmp_path / "run" / "checkpoints" / "last.safetensors", tmp_path / "moved")
-    assert start_evaluation(f"{tmp_path / 'moved'} --save-features c1 --name again {MACHINE}", tmp_path) == 0
-    expected, found = read(tmp_path / "run"), read(tmp_path / "again")
+    run = run_train(f"{SMALL} {words}", tmp_path)
+    shutil.copy(run / "checkpoints" / "last.safetensors", tmp_path / "moved")
+    again = run_evaluate(f"{tmp_path / 'moved'} --save-features c1 {MACHINE}", tmp_path)
+    expected, found = read(run), read(again)
     assert found.keys() == expected.keys() == {"train", "validation", "test"}
     for split, arrays in expected.items():
         assert found[split].keys() == arrays.keys()
         for name, values in arrays.items():
             np.testing.assert_array_equal(found[split][name], values)
-    assert str(tmp_path / "again" / "features") in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "again").iterdir()} == {"args.json", "features", "summary.txt"}
+    assert str(again / "features") in capsys.readouterr().out
+    assert {path.name for path in again.iterdir()} == {"args.json", "features", "summary.txt"}
 
 
 def test_another_data_set_has_its_own_parts_and_any_classes(tmp_path):
@@ -49,9 +49,8 @@ def test_another_data_set_has_its_own_parts_and_any_classes(tmp_path):
     arrays = {"x_train": data.train_images[chosen], "y_train": data.train_labels[chosen]}
     arrays |= {"x_test": data.test_images[:1], "y_test": np.zeros(1, int)}
     np.savez(tmp_path / "three.npz", **arrays)
-    words = f"{TRAINED} --dataset {tmp_path / 'three.npz'} --save-features --name new {MACHINE}"
-    assert start_evaluation(words, tmp_path) == 0
-    found = read(tmp_path / "new")
+    words = f"{TRAINED} --dataset {tmp_path / 'three.npz'} --save-features {MACHINE}"
+    found = read(run_evaluate(words, tmp_path))
     assert found.keys() == {"train", "test"}
     network = load_network(TRAINED)
     features = network.features(arrays["x_train"], "c2")
@@ -67,18 +66,16 @@ def test_the_features_of_files(tmp_path, capsys):
     sizes = {"in_channels": encoder.channels, "time_steps": encoder.time_steps, "image_size": (28, 28)}
     save_network(tmp_path / "saved", build_model("kheradpisheh2018", **sizes))
     (tmp_path / "text.png").write_text("text")
-    words = f"{tmp_path / 'saved'} --save-features c1 --name one {MACHINE} --predict"
-    assert start_evaluation(f"{words} {PICTURES[0]} {tmp_path / 'text.png'} {PICTURES[1]}", tmp_path) == 2
+    words = f"{tmp_path / 'saved'} --save-features c1 {MACHINE} --predict"
+    folder = run_evaluate(f"{words} {PICTURES[0]} {tmp_path / 'text.png'} {PICTURES[1]}", tmp_path, 2)
     assert "text.png" in capsys.readouterr().err
-    files = read(tmp_path / "one")["files"]
+    files = read(folder)["files"]
     assert files["files"].tolist() == list(map(str, PICTURES))
     assert (files["labels"].tolist(), files["indices"].tolist()) == ([-1, -1], [0, 1])
     features = load_network(tmp_path / "saved").features(PICTURES, "c1")
     assert torch.equal(15 - torch.from_numpy(files["latencies"]).float(), features)
-    assert (
-        start_evaluation(f"{tmp_path / 'saved'} --save-features --name no --predict {tmp_path}/text.png", tmp_path) == 2
-    )
-    assert not (tmp_path / "no").exists()
+    run_evaluate(f"{words} {tmp_path / 'text.png'}", tmp_path / "none", 2)
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(
@@ -97,4 +94,3 @@ def test_the_features_of_files(tmp_path, capsys):
 )  # fmt: skip
 def test_what_has_no_effect_is_refused(about, more, tmp_path, capsys):
     assert_refuses(evaluate.main, f"{TRAINED} {more} --output {tmp_path / 'out'}", about, capsys)
-    assert not (tmp_path / "out").exists()

@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from support.command import COMPARED, results, start
+from support.command import COMPARED, results, run_train
 from support.tiers import slow_except
 
 FLAGS = (
@@ -33,10 +33,10 @@ def differ(pair):
 @pytest.mark.parametrize(("first", "second"), slow_except(FAST, filter(differ, combinations(FLAGS, 2))))
 def test_a_run_ends_with_each_pair_of_flags(first, second, tmp_path, undrawn):
     words = f"{COMPARED} --epochs 1 1 1 {first} {second}"
-    assert start(f"{words} --name run", tmp_path) == 0
-    found = results(tmp_path / "run")
+    run = run_train(words, tmp_path)
+    found = results(run)
     is_skipped = "--epochs" in first and first.endswith("0")
     assert found["finished"] == [int(word) for word in words.rpartition("--epochs ")[2].split()[:3]]
     assert ("references" in found) == ("--no-references" not in words)
     assert (found["best_epoch"] is None) == (is_skipped or "--val-split 0" in words)
-    assert (tmp_path / "run" / "index.html").exists() == ("--no-figures" not in words)
+    assert (run / "index.html").exists() == ("--no-figures" not in words)

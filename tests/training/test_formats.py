@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from support.command import FEW_DIGITS, TRAINED, contents
+from support.command import FEW_DIGITS, TRAINED, contents, run_train
 from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import assert_refuses, refuses
 
@@ -94,7 +94,7 @@ def test_a_run_of_2_1_is_resumed_with_its_moments(tmp_path, undrawn, monkeypatch
     shutil.copy(GOLDEN / "moments-last-stdp.safetensors", last)
     with declared():
         before = load_checkpoint(last).kept["Moments"]
-        assert train.main(["--resume", str(tmp_path / "old")]) == 0
+        run_train("--resume old", tmp_path)
     features, convergences = read_moments(load_checkpoint(last).kept["Moments"])
     names = "s1", "s2_3x3", "s2_5x5"
     expected = {name: [0, 50, 100, 132] for name in names}

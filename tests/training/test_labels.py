@@ -4,9 +4,9 @@ import shlex
 
 import numpy as np
 import pytest
-from support.command import FEW_DIGITS, SMALL, read_csv, results, start
+from support.command import FEW_DIGITS, SMALL, read_csv, results, run_train
 from support.refusals import assert_refuses
-from support.run_folders import only_run
+from support.run_folders import load_last, read_log
 from support.tiers import slow_except
 
 import sweep
@@ -14,7 +14,6 @@ import train
 from engine.phases import Phase
 from imagesets import DataSet
 from training import data, readout
-from training.checkpoint import load_checkpoint
 from training.references import CONTROL
 from training.settings import SweepSettings, TrainSettings
 
@@ -50,12 +49,11 @@ def unlabelled(tmp_path):
 
 
 def state_of(run):
-    return load_checkpoint(run / "checkpoints" / "last.safetensors").state
+    return load_last(run).state
 
 
 def test_phases_with_labels_learn_from_few_images_and_the_others_from_all(tmp_path, learned, undrawn, capsys):
-    assert start(f"{WORDS} --augment copies=2 turn=5 --save-features", tmp_path) == 0
-    run = only_run(tmp_path)
+    run = run_train(f"{WORDS} --augment copies=2 turn=5 --save-features", tmp_path)
     assert learned == {"s1": [50, 50, 38], "s2": [50, 50, 38], "s3": [20, 20]}
     assert [row["images"] for row in read_csv(run / "metrics.csv")] == ["138", "138", "20", "20"]
     assert results(run)["images"] == {"train": 138, "validation": 12, "test": 40, "labelled": 20}
@@ -72,8 +70,7 @@ def test_phases_with_labels_learn_from_few_images_and_the_others_from_all(tmp_pa
 @pytest.mark.parametrize("more", ["", "--labels 20"])
 def test_images_without_labels_teach_phases_without_labels(more, unlabelled, tmp_path, learned, undrawn):
     words = f"--model mozafari2018 --dataset {unlabelled} --threads 1 --epochs 1 1 1 --save-features {more}"
-    assert start(words, tmp_path) == 0
-    run = only_run(tmp_path)
+    run = run_train(words, tmp_path)
     count = 20 if more else 40
     assert learned == {"s1": [140], "s2": [140], "s3": [count]}
     with np.load(run / "features" / "train.npz") as saved:
@@ -91,12 +88,11 @@ def test_labels_spread_to_images_in_which_the_same_neurons_spike(tmp_path, learn
     np.savez(tmp_path / "groups.npz", **arrays, x_test=images[:30], y_test=np.arange(30) // 15)
     words = f"--model mozafari2018 --dataset {tmp_path / 'groups.npz'} --threads 1 --val-split 0 --no-references"
     words += " --epochs 1 1 2 --labels 2 --spread --augment copies=1 shift=1"
-    assert start(words, tmp_path / "runs") == 0
-    run = only_run(tmp_path / "runs")
+    run = run_train(words, tmp_path / "runs")
     assert learned == {"s1": [45], "s2": [45], "s3": [30, 30]}
     expected = {"given": [1, 1], "spread": [14, 14], "certainty": 1.0, "known": 28, "wrong": 0, "left_out": 0}
     assert expected.items() <= results(run)["spread"].items()
-    assert "28 of 45" in (run / "log.txt").read_text()
+    assert "28 of 45" in read_log(run)
     methods = (run / "methods.md").read_text()
     assert "shifted by up to 1 pixels" in methods
     assert "rotated" not in methods
@@ -106,7 +102,7 @@ def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatc
     seen = []
     result = {"C": 1.0, "converged": True, "test": {"accuracy": 0.5}}
     monkeypatch.setattr(readout, "train_readout", lambda _, splits, *__: seen.append(splits["train"]) or result)
-    assert start(f"{SMALL} --model kheradpisheh2018 --epochs 1 0 --labels 20", tmp_path) == 0
+    run_train(f"{SMALL} --model kheradpisheh2018 --epochs 1 0 --labels 20", tmp_path)
     ((inputs, labels),) = seen
     assert inputs.shape[0] == len(labels) == 20
     assert np.bincount(labels).tolist() == [2] * 10
@@ -114,9 +110,8 @@ def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatc
 
 def test_a_resumed_run_keeps_its_labels(tmp_path, undrawn, stop_after, capsys):
     stop_after(1)
-    assert start(f"{WORDS} --name run", tmp_path) == 130
-    capsys.readouterr()
-    assert_refuses(train.main, f"--resume {tmp_path / 'run'} --labels 30", "--labels", capsys)
+    run = run_train(WORDS, tmp_path, 130)
+    assert_refuses(train.main, f"--resume {run} --labels 30", "--labels", capsys)
 
 
 @pytest.mark.parametrize("labels", [4, 1000])  # of 10 classes and 138 training images
@@ -133,10 +128,9 @@ def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, und
     with np.load(FEW_DIGITS) as few:
         images, labels = few["x_train"].repeat(2, 0), few["y_train"].repeat(2) % 3
     np.savez(tmp_path / "many.npz", x_train=images, y_train=labels)
-    words = f"{SMALL} --dataset {tmp_path / 'many.npz'} --val-split 0 --dry-run --output {tmp_path / 'runs'} --labels"
-    assert_refuses(train.main, f"{words} 0.001", "--labels", capsys)
-    assert train.main([*shlex.split(words), str(fraction)]) == 0
-    assert results(only_run(tmp_path / "runs"))["images"]["labelled"] == count
+    words = f"{SMALL} --dataset {tmp_path / 'many.npz'} --val-split 0 --dry-run --labels"
+    assert_refuses(train.main, f"{words} 0.001 --output {tmp_path / 'runs'}", "--labels", capsys)
+    assert results(run_train(f"{words} {fraction}", tmp_path / "runs"))["images"]["labelled"] == count
 
 
 def test_a_dry_run_has_images_of_all_classes_of_sorted_data():

@@ -8,8 +8,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from support.command import SMALL, start
-from support.run_folders import curves
+from support.command import SMALL, run_train
+from support.run_folders import curves, read_log
 from tensorboard.summary.writer import event_file_writer
 
 import network_trainer
@@ -32,7 +32,7 @@ def test_a_broken_output_ends_the_printing_and_nothing_else(output, tmp_path, mo
         log.info("one")
         log.info("two")
         log.close()
-    assert (tmp_path / "log.txt").read_text() == "one\ntwo\n"
+    assert read_log(tmp_path) == "one\ntwo\n"
     said = capsys.readouterr().err
     assert said.count("\n") == said.count("log.txt") == (output is not None)
 
@@ -43,7 +43,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "log.txt").symlink_to(tmp_path / "mine")
     RunLog(tmp_path).info("one")
     assert (tmp_path / "mine").read_text() == "old\n"
-    assert (tmp_path / "log.txt").read_text() == "one\n"
+    assert read_log(tmp_path) == "one\n"
 
 
 @pytest.mark.unix
@@ -53,7 +53,7 @@ def test_a_pipe_is_replaced_and_not_waited_for(tmp_path):
     (tmp_path / "log.txt").unlink()
     os.mkfifo(tmp_path / "log.txt")
     log.info("two")
-    assert (tmp_path / "log.txt").read_text() == "two\n"
+    assert read_log(tmp_path) == "two\n"
 
 
 def test_a_bar_shows_the_time_left(tmp_path, capsys):
@@ -98,7 +98,7 @@ def test_the_time_left_is_estimated_without_compilation(tmp_path, undrawn, monke
     monkeypatch.setattr(network_trainer, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(Phase, "learn", compile_and_learn)
     monkeypatch.setattr(RunLog, "show", show)
-    assert start(f"{SMALL} --epochs 1 1 3 --no-figures", tmp_path) == 0
+    run_train(f"{SMALL} --epochs 1 1 3 --no-figures", tmp_path)
     batches = [each for each in shown if each[1] in (50, 100, 138)]
     assert [left for name, done, left in batches if done == 50][:3] == ["", "", ""]
     assert batches[1] == ("s1", 100, "phase 00:07, run 01:58")  # 27.6 · 38/138, and four epochs

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.command import MACHINE, dont_draw, read_csv, results, start, start_evaluation
+from support.command import MACHINE, dont_draw, read_csv, results, run_evaluate, run_train
 from support.refusals import assert_refuses
-from support.run_folders import only_run
+from support.run_folders import load_best, load_last, read_args, read_log
 
 import evaluate
 import train
-from training.checkpoint import load_checkpoint
 from training.data import Splits, load_data
 from training.settings import TrainSettings
 from training.trained import load_network
@@ -42,17 +41,16 @@ def run(faces, tmp_path_factory):
     words = f"--model mozafari2018 --dataset 'folder:{faces}' --image-size 28 28 {MACHINE} --epochs 1 1 1"
     with pytest.MonkeyPatch.context() as monkeypatch:
         dont_draw(monkeypatch)
-        assert start(f"{words} --tensorboard --map-index 0", output) == 0
-    return only_run(output)
+        return run_train(f"{words} --tensorboard --map-index 0", output)
 
 
 def test_a_folder_in_colour(run, faces):
     assert run.name.startswith("mozafari2018-my-faces-seed0-")
-    log = (run / "log.txt").read_text()
+    log = read_log(run)
     assert "3 of 16 images are held out" in log
     assert "colour images in 2 classes" in log
     assert "scaled" not in (run / "methods.md").read_text()
-    content = load_checkpoint(run / "checkpoints" / "best.safetensors")
+    content = load_best(run)
     assert (content.in_channels, content.encoding["s1c1"]["colours"], content.num_classes) == (18, 3, 2)
     about = content.record
     assert (about.dataset, about.class_names, content.image_size) == ("my faces", ["anna", "ben"], (28, 28))
@@ -65,13 +63,11 @@ def test_a_folder_in_colour(run, faces):
 
 
 def test_evaluating(run, tmp_path, undrawn):
-    assert start_evaluation(f"{run} {MACHINE} --name again", tmp_path) == 0
-    assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
+    assert results(run_evaluate(f"{run} {MACHINE}", tmp_path))["test"] == results(run)["test"]["best"]
 
 
-def test_predicting_a_folder(run, faces, capsys):
-    words = f"{run} --predict '{faces}/anna' '{faces}/ben/[01].png' --json --scores {MACHINE}"
-    assert evaluate.main(shlex.split(words)) == 0
+def test_predicting_a_folder(run, faces, tmp_path, capsys):
+    run_evaluate(f"{run} --predict '{faces}/anna' '{faces}/ben/[01].png' --json --scores {MACHINE}", tmp_path)
     found = json.loads(capsys.readouterr().out)
     expected = [*(f"anna/{index}.png" for index in range(8)), "ben/0.png", "ben/1.png"]
     assert [entry["image"] for entry in found] == [f"{faces}/{name}" for name in expected]
@@ -79,7 +75,7 @@ def test_predicting_a_folder(run, faces, capsys):
         assert entry["note"] == "stretched from 26×30"  # as in training
         assert entry["class"] == max(entry["scores"], key=entry["scores"].get)
         assert list(entry["scores"]) == ["anna", "ben"]
-    assert evaluate.main(shlex.split(f"{run} --predict '{faces}/ben/0.png' --scores {MACHINE}")) == 0
+    run_evaluate(f"{run} --predict '{faces}/ben/0.png' --scores {MACHINE}", tmp_path)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{faces}/ben/0.png: {found[8]['class']}")
     assert re.fullmatch(r"    anna \S+  ben \S+", second)
@@ -110,12 +106,12 @@ def test_what_does_not_fit_the_network(run, tmp_path, capsys):
 
 def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
     """A resume is refused with both fingerprints; an evaluation logs them."""
-    before = load_checkpoint(run / "checkpoints" / "last.safetensors").record.fingerprint
+    before = load_last(run).record.fingerprint
     picture = (faces / "ben" / "0.png").read_bytes()
     try:
         Image.new("RGB", (26, 30), "green").save(faces / "ben" / "0.png")
         line = assert_refuses(train.main, f"--resume {run} --epochs 1 1 2", "", capsys)
-        assert start_evaluation(f"{run} {MACHINE}", tmp_path) == 0
+        run_evaluate(f"{run} {MACHINE}", tmp_path)
     finally:
         (faces / "ben" / "0.png").write_bytes(picture)
     old, new = re.findall("[0-9a-f]{16}", line)
@@ -147,7 +143,7 @@ def save_folders(root, images, labels):
 
 def is_page_centred(run, tmp_path):
     """Return whether the page to draw on centres the ink at first."""
-    assert evaluate.main([str(run), "--draw", str(tmp_path / "page.html"), *shlex.split(MACHINE)]) == 0
+    run_evaluate(f"{run} --draw {tmp_path / 'page.html'} {MACHINE}", tmp_path)
     (box,) = re.findall(r'<input type="checkbox" id="centred"([^>]*)>', (tmp_path / "page.html").read_text())
     return "checked" in box
 
@@ -157,15 +153,14 @@ def test_a_folder_is_not_the_published_data_set_of_its_name(name, tmp_path, undr
     """Its pictures are not centred, in any command, and the network is compared with the references."""
     images, labels = make_bars(230, 30)
     save_folders(tmp_path / name, images, labels)
-    assert start(f"{CONTROL} --dataset folder:{tmp_path / name}", tmp_path / "runs") == 0
-    run = only_run(tmp_path / "runs")
-    assert "nearest neighbour" in (run / "log.txt").read_text()
+    run = run_train(f"{CONTROL} --dataset folder:{tmp_path / name}", tmp_path / "runs")
+    assert "nearest neighbour" in read_log(run)
     file = tmp_path / name / "test" / "a" / "28.png"
     network = load_network(run)
     assert (network.read_image(file)[0] == images[28]).all()
     assert network.classify([file])[1].tolist() == network.classify(images[28])[1].tolist()
     capsys.readouterr()
-    assert evaluate.main(shlex.split(f"{run} --predict {file} {MACHINE}")) == 0
+    run_evaluate(f"{run} --predict {file} {MACHINE}", tmp_path)
     assert "centred" not in capsys.readouterr().out
     assert not is_page_centred(run, tmp_path)
 
@@ -181,13 +176,12 @@ def test_characters_of_a_user_are_centred_on_request(source, tmp_path, undrawn):
     large = Image.new("L", (90, 60), 255)
     large.paste(0, (5, 5, 45, 15))
     for flag in ("", "--characters"):
-        assert start(f"{CONTROL} --dataset {dataset} {flag}", tmp_path / f"runs{flag}") == 0
-        run = only_run(tmp_path / f"runs{flag}")
+        run = run_train(f"{CONTROL} --dataset {dataset} {flag}", tmp_path / f"runs{flag}")
         image, note = load_network(run).read_image(large)
         assert ("centred" in note) == (image.mean() < 64) == bool(flag)  # light on black
         assert is_page_centred(run, tmp_path) == bool(flag)
-        assert json.loads((run / "args.json").read_text())["flags"]["characters"] == bool(flag)
-        assert load_checkpoint(run / "checkpoints" / "best.safetensors").record.characters == bool(flag)
+        assert read_args(run)["flags"]["characters"] == bool(flag)
+        assert load_best(run).record.characters == bool(flag)
 
 
 def test_images_that_cannot_be_centred_are_no_characters(faces, tmp_path, capsys):
@@ -197,7 +191,6 @@ def test_images_that_cannot_be_centred_are_no_characters(faces, tmp_path, capsys
     for dataset in (f"'folder:{faces}' --image-size 28 28", tmp_path / "dark.npz"):
         words = f"{CONTROL} --dataset {dataset} --characters --output {tmp_path / 'runs'}"
         assert_refuses(train.main, words, "--characters", capsys)
-    assert not (tmp_path / "runs").exists()
 
 
 def test_copies_in_a_validation_part_that_is_drawn_are_logged(tmp_path, undrawn):
@@ -207,12 +200,12 @@ def test_copies_in_a_validation_part_that_is_drawn_are_logged(tmp_path, undrawn)
     np.savez(tmp_path / "twice.npz", x_train=np.tile(images, (2, 1, 1)), y_train=np.tile(labels, 2),
              x_test=images[:2] + 50, y_test=labels[:2])  # fmt: skip
     words = f"{CONTROL} --dataset {tmp_path / 'twice.npz'} --val-split 20"
-    assert start(f"{words} --dry-run --name run", tmp_path) == 0
+    run = run_train(f"{words} --dry-run", tmp_path)
     settings = TrainSettings.parse(shlex.split(words))
     drawn = Splits(settings, load_data(settings)).indices["validation"] % 40
     copies = sum(np.bincount(drawn) == 1)
     assert copies > 5
-    assert f"{copies} of 20 validation images are also training images" in (tmp_path / "run" / "log.txt").read_text()
+    assert f"{copies} of 20 validation images are also training images" in read_log(run)
 
 
 def test_the_log_begins_with_the_classes(tmp_path, undrawn):
@@ -220,8 +213,8 @@ def test_the_log_begins_with_the_classes(tmp_path, undrawn):
     for classes in (1, 2, 14):
         labels = np.array([f"c{number:02}" for number in range(classes)])[np.arange(42) % classes]
         np.savez(tmp_path / "my.npz", x_train=np.concatenate([images, images[:2]]), y_train=labels)
-        assert start(f"{CONTROL} --dataset {tmp_path / 'my.npz'} --dry-run --name {classes}", tmp_path) == 0
-        first, *_ = (tmp_path / str(classes) / "log.txt").read_text().split("compiling")[0].splitlines()[2:]
+        run = run_train(f"{CONTROL} --dataset {tmp_path / 'my.npz'} --dry-run", tmp_path)
+        first, *_ = read_log(run).split("compiling")[0].splitlines()[2:]
         assert first.startswith(f"grey images in {classes} class")
         assert re.findall(r"c\d\d", first) == [f"c{number:02}" for number in range(min(classes, 12))]
 
@@ -233,14 +226,12 @@ def test_a_relative_path_from_another_folder(tmp_path, undrawn, monkeypatch, cap
     monkeypatch.chdir(tmp_path / "hers")
     path = Path("my.npz").resolve()
     np.savez(path, x_train=images, y_train=labels)
-    assert start(f"{CONTROL} --dataset my.npz --dry-run --epochs 1 --name run", tmp_path) == 0
-    record = json.loads((tmp_path / "run" / "args.json").read_text())
-    assert record["paths"]["dataset"] == str(path)
-    capsys.readouterr()
+    run = run_train(f"{CONTROL} --dataset my.npz --dry-run --epochs 1", tmp_path)
+    assert read_args(run)["paths"]["dataset"] == str(path)
 
     monkeypatch.chdir(tmp_path)
-    resume = f"--resume {tmp_path / 'run'} --epochs 2"
-    assert_refuses(evaluate.main, str(tmp_path / "run"), f"--dataset {path}", capsys)
+    resume = f"--resume {run} --epochs 2"
+    assert_refuses(evaluate.main, f"{run}", f"--dataset {path}", capsys)
     assert_refuses(train.main, resume, f"--dataset {path}", capsys)
     np.savez("other.npz", x_train=images, y_train=labels[::-1])
     assert_refuses(train.main, f"{resume} --dataset other.npz", "other.npz", capsys)
@@ -248,9 +239,8 @@ def test_a_relative_path_from_another_folder(tmp_path, undrawn, monkeypatch, cap
     assert_refuses(train.main, resume, f"--dataset {path}", capsys)
     Path("my.npz").unlink()
     path.rename("moved.npz")
-    assert_refuses(evaluate.main, str(tmp_path / "run"), "--dataset FILE.npz", capsys)
+    assert_refuses(evaluate.main, f"{run}", "--dataset FILE.npz", capsys)
     assert_refuses(train.main, f"{resume} --dataset {path}", path, capsys)
     assert_refuses(train.main, f"{resume} --dataset digits", "--dataset", capsys)
-    assert start(f"{resume} --dataset moved.npz", tmp_path) == 0
-    words = f"--dataset moved.npz --dry-run --no-figures {MACHINE}"
-    assert start_evaluation(f"{tmp_path / 'run'} {words}", tmp_path) == 0
+    run_train(f"{resume} --dataset moved.npz", tmp_path)
+    run_evaluate(f"{run} --dataset moved.npz --dry-run --no-figures {MACHINE}", tmp_path)

@@ -6,12 +6,12 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, dont_draw, start
+from support.command import DIGITS, dont_draw, run_train
 from support.golden_traces import GOLDEN
 from support.layers import make_layer
 from support.pretended_device import DEVICE, pretend, syncs
 from support.refusals import refuses
-from support.run_folders import only_run
+from support.run_folders import load_last
 
 from engine.rules import STDP
 from models import build_model, network_names
@@ -93,12 +93,12 @@ def test_a_run_trains_tests_and_continues_on_the_cpu(tmp_path, monkeypatch, stop
         stop_after(None if device == "cpu" else 14)
         chosen = mock.patch.object(plan, "choose_device", lambda *_, device=device: torch.device(device))
         with chosen, nullcontext() if device == "cpu" else pretend():
-            assert start(words, output) == (0 if device == "cpu" else 130)
+            run = run_train(words, output, 0 if device == "cpu" else 130)
         if device == DEVICE:
             stop_after(None)
-            assert start(f"--resume {only_run(output)} --device cpu --backend torch", output) == 0
+            run_train(f"--resume {run} --device cpu --backend torch", output)
         assert (f"on {DEVICE};" in capsys.readouterr().out) == (device == DEVICE)
-        states.append(load_checkpoint(only_run(output) / "checkpoints" / "last.safetensors").state)
+        states.append(load_last(run).state)
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 

@@ -1,14 +1,14 @@
 """Features for other classifiers: what is saved, the accuracy of a linear readout, and what does not fit."""
 
-import shlex
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from support import command
-from support.command import DIGITS, dont_draw, results, start
+from support.command import DIGITS, dont_draw, results, run_train
 from support.refusals import assert_refuses
+from support.run_folders import load_best
 
 import imagesets
 import train
@@ -17,7 +17,7 @@ from models.mozafari2018 import Mozafari2018
 from run_folder import RunFolder
 from s1c1 import S1C1
 from training import readout
-from training.checkpoint import load_checkpoint, rebuild_network
+from training.checkpoint import rebuild_network
 from training.log import RunLog
 
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
@@ -26,13 +26,13 @@ SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figure
 @pytest.mark.slow
 def test_saved_features_are_those_of_the_best_weights(tmp_path):
     """All images of each part, with their labels and places in the data set."""
-    assert start(f"{SMALL} --epochs 1 1 1 --name run --save-features c1", tmp_path) == 0
-    content = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.safetensors")
+    run = run_train(f"{SMALL} --epochs 1 1 1 --save-features c1", tmp_path)
+    content = load_best(run)
     model, data = rebuild_network(content), imagesets.load("digits")
     for split, count in (("train", 132), ("validation", 119), ("test", 360)):
         part = "test" if split == "test" else "train"
         images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
-        with np.load(tmp_path / "run" / "features" / f"{split}.npz") as saved:
+        with np.load(run / "features" / f"{split}.npz") as saved:
             chosen = saved["indices"]
             assert len(chosen) == len(set(chosen.tolist())) == count
             assert (saved["labels"] == labels[chosen]).all()
@@ -45,15 +45,15 @@ def test_saved_features_are_those_of_the_best_weights(tmp_path):
 def test_a_networks_own_readout(tmp_path, capsys):
     """kheradpisheh2018 does not decide; its own readout does."""
     words = f"--model kheradpisheh2018 {DIGITS} --dry-run --no-figures"
-    assert start(f"{words} --name own", tmp_path) == 0
+    own = run_train(words, tmp_path)
     assert "svm on c2, C 2.4" in capsys.readouterr().out
-    found = results(tmp_path / "own")
+    found = results(own)
     assert found["readout"]["C"] == 2.4
     assert found["readout"]["test"]["accuracy"] > 0.5
-    assert not (tmp_path / "own" / "features").exists()
-    assert start(f"{words} --name saved --save-features c1", tmp_path) == 0  # the readout reads c2 nevertheless
-    assert results(tmp_path / "saved")["readout"] == found["readout"]
-    with np.load(tmp_path / "saved" / "features" / "train.npz") as saved:
+    assert not (own / "features").exists()
+    other = run_train(f"{words} --save-features c1", tmp_path)  # the readout reads c2 nevertheless
+    assert results(other)["readout"] == found["readout"]
+    with np.load(other / "features" / "train.npz") as saved:
         assert str(saved["stage"]) == "c1"
 
 
@@ -98,44 +98,36 @@ def test_two_classes_in_training_and_a_third_in_the_test():
 def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsys):
     """They exist when it begins. The run is finished when it ends."""
     monkeypatch.setattr(Mozafari2018, "readout", 0.1)
-    run = RunFolder(tmp_path / "run")
     with monkeypatch.context() as context:
         context.setattr("training.testing.read_features", mock.Mock(side_effect=KeyboardInterrupt))
-        assert start(f"{command.SMALL} --epochs 0 0 1 --name run", tmp_path) == 130
+        run = RunFolder(run_train(f"{command.SMALL} --epochs 0 0 1", tmp_path, 130))
     found = results(run.path)
     assert found["test"]["best"]
     assert "test, best epoch" in (run.path / "index.html").read_text()
     assert "test       best" in capsys.readouterr().out
     assert not run.is_finished
-    assert start("--resume run", tmp_path) == 0
+    run_train("--resume latest", tmp_path)
     assert results(run.path)["test"] == found["test"]
     assert results(run.path)["readout"]["test"]
     assert run.is_finished
 
 
 def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):
-    place = f"--output {shlex.quote(str(tmp_path))}"
     monkeypatch.setattr("utils.get_available_memory", lambda: 6 * 10**6)
-    assert_refuses(
-        train.main,
-        f"{SMALL} --save-features s1 {place}",
-        f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB, and 6 MB are free",
-        capsys,
-    )
-    assert list(tmp_path.iterdir()) == []
+    about = f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB, and 6 MB are free"
+    assert_refuses(train.main, f"{SMALL} --save-features s1 --output {tmp_path}", about, capsys)
 
 
 def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch, tmp_path):
     monkeypatch.setattr(readout, "COPIES", 10**12)
     monkeypatch.setattr(Mozafari2018, "readout", 0.1)
     dont_draw(monkeypatch)
-    words = f"{SMALL} --dry-run --epochs 1 1 1 --name run --save-features c2"
-    assert start(words, tmp_path) == 0
-    found = results(tmp_path / "run")
+    run = run_train(f"{SMALL} --dry-run --epochs 1 1 1 --save-features c2", tmp_path)
+    found = results(run)
     assert (found["readout"]["name"], found["readout"]["stage"]) == ("svm", "c2")
     assert found["readout"]["refused"]
     assert found["test"]
-    assert len(list((tmp_path / "run" / "features").iterdir())) == 3
+    assert len(list((run / "features").iterdir())) == 3
 
 
 def test_only_the_first_spike_at_each_position_teaches_s2():
@@ -143,8 +135,6 @@ def test_only_the_first_spike_at_each_position_teaches_s2():
     seen = []
     model = build_model("kheradpisheh2018", in_channels=2)
     latency = torch.tensor([[3, 15], [2, 15], [2, 15]], dtype=torch.uint8).reshape(1, 3, 1, 2)
-    with mock.patch.object(
-        model.stages["s2"], "learn_features", lambda inputs, *_: seen.append(inputs) or torch.zeros(1, 1, 4)
-    ):
-        model.phases[1].learn(model, latency)
+    model.stages["s2"].learn_features = lambda inputs, *_: seen.append(inputs) or torch.zeros(1, 1, 4)
+    model.phases[1].learn(model, latency)
     assert seen[0].reshape(3, 2).tolist() == [[15, 15], [2, 15], [15, 15]]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.command import COMPARED, MACHINE, SMALL, results, start, start_evaluation
+from support.command import COMPARED, MACHINE, SMALL, results, run_evaluate, run_train
 
 from report.evaluation import Accuracy
 from training import references
@@ -47,11 +47,8 @@ def compare(plan, measured, network):
 )
 def test_a_network_is_compared_with_the_better_classifier(model, network, expected, advice):
     """Nothing is claimed within two standard errors. By hand: 282 of 404 are 69.80 %, and 1.96 of their errors 4.48."""
-    of_validation = {"one": 0.7, "other": 0.75}
-    measured = {
-        "references": {"validation": of_validation},
-        "reference_images": {"labelled": 9, "validation": 400},
-    }
+    scores = {"validation": {"one": 0.7, "other": 0.75}}
+    measured = {"references": scores, "reference_images": {"labelled": 9, "validation": 400}}
     found = compare(make_plan(f"--model {model}"), measured, Accuracy(network / 400, 400))
     assert found.text.removesuffix(", with its own --epochs and --set").endswith(f", {expected}")
     assert found.advice == advice
@@ -67,10 +64,8 @@ def test_a_sample_of_images_whose_classes_take_turns_has_both(limit, monkeypatch
     indices = {"train": classes, "validation": classes}  # of a run with --no-test
     splits = SimpleNamespace(indices=indices, get_split=lambda name: classes, data=images)
     parts = references.choose_images(splits, 0)
-    assert [(name, len(part), {*part}) for name, part in parts.items()] == [
-        ("labelled", 10, {0, 1}),
-        ("validation", 10, {0, 1}),
-    ]
+    assert [*parts] == ["labelled", "validation"]
+    assert [(len(part), {*part}) for part in parts.values()] == [(10, {0, 1})] * 2
 
 
 def test_the_images_are_counted_if_a_sample_was_compared():
@@ -96,10 +91,8 @@ def test_all_references_learn_from_the_same_images_and_are_scored_on_each_split(
     measured = measure(plan)
     assert measured["reference_images"] == {"labelled": 138, "validation": 12, "test": 40}
     names = ["largest class", "nearest neighbour", "linear classifier", "control2026"]
-    assert {split: [*accuracies] for split, accuracies in measured["references"].items()} == {
-        "validation": names,
-        "test": names,
-    }
+    for split in ("validation", "test"):
+        assert [*measured["references"][split]] == names
     assert measured["references"]["validation"]["control2026"] > 0.5  # chance: 0.1
     found = compare(plan, measured, Accuracy(1 / 12, 12))
     assert found.text.endswith("the network reaches 8.33 % (95 % interval 0.0 to 37.9), less than the best of them")
@@ -110,11 +103,10 @@ def test_all_references_learn_from_the_same_images_and_are_scored_on_each_split(
 
 
 def test_a_later_test_scores_the_references_on_the_test_images(tmp_path, undrawn):
-    assert start(f"{COMPARED} --epochs 0 0 1 --no-test --name run", tmp_path) == 0
-    trained = results(tmp_path / "run")["references"]
+    run = run_train(f"{COMPARED} --epochs 0 0 1 --no-test", tmp_path)
+    trained = results(run)["references"]
     assert [*trained] == ["validation"]
-    assert start_evaluation(f"{tmp_path / 'run'} {MACHINE} --no-figures --name test", tmp_path) == 0
-    tested = results(tmp_path / "test")["references"]
+    tested = results(run_evaluate(f"{run} {MACHINE} --no-figures", tmp_path))["references"]
     assert [*tested] == ["validation", "test"]
     assert tested["validation"] == trained["validation"]
 

@@ -7,16 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import CORES, MACHINE, SMALL, contents, results, start, start_evaluation
+from support.command import CORES, MACHINE, SMALL, contents, results, run_evaluate, run_train, start
 from support.refusals import assert_refused, assert_refuses, refuses
-from support.run_folders import curves, events_of, only_run, outcome, same
+from support.run_folders import curves, events_of, load_last, only_run, outcome, read_log, same
 from support.tiers import slow_except
 
 import train
@@ -25,7 +24,6 @@ from models import build_model
 from report import emergence, figures
 from report.page import write_training_page
 from run_folder import find_run
-from training.checkpoint import load_checkpoint
 from training.recorders.checkpoints import Checkpoints
 from training.recorders.maps import Maps
 from training.recorders.moments import read_moments
@@ -41,9 +39,7 @@ def undisturbed(tmp_path_factory):
 
     def run(words):
         if words not in known:
-            output = tmp_path_factory.mktemp("undisturbed")
-            assert start(words, output) == 0
-            known[words] = outcome(only_run(output))
+            known[words] = outcome(run_train(words, tmp_path_factory.mktemp("undisturbed")))
         return known[words]
 
     return run
@@ -81,15 +77,14 @@ def test_an_interruption_changes_nothing(name, tmp_path, undrawn, undisturbed, s
     expected = undisturbed(f"{SMALL} {words}")
     monkeypatch.setattr("engine.packed.MAX_IN_MEMORY", 0)
     stop_after(stops[0])
-    assert start(f"{SMALL} {words}", tmp_path) == 130
-    run = only_run(tmp_path)
+    run = run_train(f"{SMALL} {words}", tmp_path, 130)
     assert f"python train.py --resume {shlex.quote(str(run))}" in capsys.readouterr().out
     for batches in stops[1:]:
         stop_after(batches)
-        assert train.main(shlex.split(f"--resume {run} {more}")) == 130
+        run_train(f"--resume {run} {more}", tmp_path, 130)
     assert not (run / "results.json").exists()
     stop_after(None)
-    assert start(f"--resume latest {more}", tmp_path) == 0
+    run_train(f"--resume latest {more}", tmp_path)
     assert list(tmp_path.iterdir()) == [run]
     assert_same(outcome(run), expected)
     assert not list(run.glob("**/.*"))
@@ -97,44 +92,39 @@ def test_an_interruption_changes_nothing(name, tmp_path, undrawn, undisturbed, s
 
 def test_a_resumed_run_warns_if_the_code_has_changed(tmp_path, undrawn, stop_after, monkeypatch, capsys):
     stop_after(1)
-    assert start(f"{SMALL} --epochs 1 0 0", tmp_path) == 130
-    for changed, batches in ((False, 2), (True, None)):
-        stop_after(batches)
-        if changed:
-            monkeypatch.setattr("training.changes.digest_code", lambda: "0" * 64)
-        capsys.readouterr()
-        assert start("--resume latest", tmp_path) == (0 if changed else 130)
-        printed = capsys.readouterr()
-        assert ("warning: the program's code has changed" in printed.out) == changed
+    run_train(f"{SMALL} --epochs 1 0 0", tmp_path, 130)
+    warning = "warning: the program's code has changed"
+    run_train("--resume latest", tmp_path, 130)
+    assert warning not in capsys.readouterr().out
+    stop_after(None)
+    monkeypatch.setattr("training.changes.digest_code", lambda: "0" * 64)
+    run_train("--resume latest", tmp_path)
+    assert warning in capsys.readouterr().out
 
 
 def test_an_interrupted_run_keeps_all_moments_of_its_features(tmp_path, undrawn, stop_after, monkeypatch):
     """Of each layer that fires, in its first epoch, at the end of the batch that reaches the moment."""
     monkeypatch.setattr(emergence, "MOMENTS", (0, 40, 100, 120, 1000))
     words = f"{SMALL} --epochs 2 1 1 --tensorboard"
-    moments = []
-    convergences = []
+    found = []
     for name, stops in (("whole", [None]), ("stopped", [1, 1, 5, 1, None])):
         for number, batches in enumerate(stops):
             stop_after(batches)
             start(f"--resume {tmp_path / name}" if number else f"{words} --name {name}", tmp_path)
-        checkpoint = load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors")
-        features, of_layers = read_moments(checkpoint.kept["Moments"])
-        moments.append(features)
-        convergences.append(of_layers)
+        found.append(read_moments(load_last(tmp_path / name).kept["Moments"]))
         assert curves(tmp_path / name)["emergence/s1", "filters/s1"] == [0, 50, 100, 138]
-    whole, stopped = moments
+    (whole, convergences), stopped = found
     assert {layer: sorted(kept) for layer, kept in whole.items()} == {name: [0, 50, 100, 138] for name in ("s1", "s2")}
-    assert same(stopped, whole)
-    assert convergences[0] == convergences[1]
-    assert [images for images, _ in convergences[0]["s2"]] == [0, 50, 100, 138]
-    first = build_model("mozafari2018", num_classes=10).stages["s2"].weight.numpy().astype(np.float64)
-    assert convergences[0]["s2"][0][1] == pytest.approx((first * (1 - first)).mean())  # of all features
-    assert torch.equal(whole["s1"][0], build_model("mozafari2018", num_classes=10).stages["s1"].weight[:30])
+    assert same(stopped[0], whole)
+    assert stopped[1] == convergences
+    assert [images for images, _ in convergences["s2"]] == [0, 50, 100, 138]
+    first = build_model("mozafari2018", num_classes=10).stages
+    weight = first["s2"].weight.numpy().astype(np.float64)
+    assert convergences["s2"][0][1] == pytest.approx((weight * (1 - weight)).mean())  # of all features
+    assert torch.equal(whole["s1"][0], first["s1"].weight[:30])
     assert not torch.equal(whole["s1"][50], whole["s1"][100])
     stop_after(None)
-    assert start(f"{SMALL} --epochs 1 0 0 --no-figures --name plain", tmp_path) == 0
-    assert not load_checkpoint(tmp_path / "plain" / "checkpoints" / "last.safetensors").kept
+    assert not load_last(run_train(f"{SMALL} --epochs 1 0 0 --no-figures", tmp_path)).kept
 
 
 @pytest.mark.slow
@@ -161,9 +151,9 @@ def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 20)
     with monkeypatch.context() as context:
         context.setattr(Maps, "record_epoch", kill)
-        assert start(words, tmp_path) == 130
-    assert start("--resume latest", tmp_path) == 0
-    found = sorted(path.name for path in (only_run(tmp_path) / "maps").iterdir())
+        run_train(words, tmp_path, 130)
+    run = run_train("--resume latest", tmp_path)
+    found = sorted(path.name for path in (run / "maps").iterdir())
     assert found == ["0001-s1-epoch1", "0002-s2-epoch1", "0003-s3-epoch1", "end"]
 
 
@@ -178,22 +168,22 @@ def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn, monkeypatch):
 
     with monkeypatch.context() as context:
         context.setattr(Run, "save", kill)
-        assert start(f"{SMALL} --epochs 1 1 2 --tensorboard", tmp_path) == 130
-    assert start("--resume latest", tmp_path) == 0
-    assert start("--resume latest", tmp_path) == 0  # a finished run, which ends again
-    found = curves(only_run(tmp_path))
+        run_train(f"{SMALL} --epochs 1 1 2 --tensorboard", tmp_path, 130)
+    run_train("--resume latest", tmp_path)
+    folder = run_train("--resume latest", tmp_path)  # a finished run, which ends again
+    found = curves(folder)
     for stage, run, steps in (("s1", ".", [1]), ("s2", ".", [2]), ("s3", "train", [1, 2])):
         assert list(found[run, f"stages/{stage}/convergence"]) == steps
     assert list(found["validation", "accuracy/by_epoch"]) == [1, 2]
     assert list(found["train_within_epochs", "loss/by_images"]) == [50, 100, 138, 188, 238, 276]
     assert list(found[".", "test/accuracy"]) == [5]
-    weights = events_of(only_run(tmp_path))["train"].Histograms("stages/s3/weights")
+    weights = events_of(folder)["train"].Histograms("stages/s3/weights")
     assert [event.step for event in weights] == [1, 2]
 
 
-def test_a_finished_run_is_reported_and_not_changed(trained, capsys):
+def test_a_finished_run_is_reported_and_not_changed(trained, tmp_path, capsys):
     before = contents(trained)
-    assert train.main(["--resume", str(trained)]) == 0
+    run_train(f"--resume {trained}", tmp_path)
     out = capsys.readouterr().out
     assert str(trained) in out
     assert "--epochs 2 4 6" in out
@@ -203,17 +193,16 @@ def test_a_finished_run_is_reported_and_not_changed(trained, capsys):
 @pytest.mark.parametrize("before", slow_except(["1 1 1"], ["1 1 1", "1 1 0"]))
 def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbed, stop_after, monkeypatch):
     """It becomes the run that had these epochs from the beginning, and keeps its results until then."""
-    assert start(f"{SMALL} --epochs {before}", tmp_path) == 0
-    run = only_run(tmp_path)
+    run = run_train(f"{SMALL} --epochs {before}", tmp_path)
     old = results(run)
     with monkeypatch.context() as context:  # killed before the first batch
         context.setattr(train, "learn", Mock(side_effect=KeyboardInterrupt))
-        assert start("--resume latest --epochs 1 1 2", tmp_path) == 130
+        run_train("--resume latest --epochs 1 1 2", tmp_path, 130)
     stop_after(1)
-    assert start("--resume latest", tmp_path) == 130
+    run_train("--resume latest", tmp_path, 130)
     assert results(run) == old
     stop_after(None)
-    assert start("--resume latest", tmp_path) == 0
+    run_train("--resume latest", tmp_path)
     assert_same(outcome(run), undisturbed(f"{SMALL} --epochs 1 1 2"))
     assert results(run)["test_reads"] == 2
     assert results(run)["flags"]["epochs"] == [1, 1, 2]
@@ -225,7 +214,7 @@ DAMAGED = [None, "", "[]", "{}", '{"flags": 3}', "\x80", *(f'{{"flags": {{"epoch
 
 def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
     """It is still finished, and its page can be written."""
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    run = shutil.copytree(trained, tmp_path / "run")
     network = load_network(run)
     for content in DAMAGED:
         for name in ("args.json", "summary.txt"):
@@ -233,7 +222,7 @@ def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
             if content is not None:
                 (run / name).write_text(content, encoding="latin-1")
         before = contents(run)
-        assert train.main(["--resume", str(run)]) == 0
+        run_train(f"--resume {run}", tmp_path)
         assert "is finished" in capsys.readouterr().out
         assert contents(run) == before
         results = run / "results.json"
@@ -254,28 +243,26 @@ def test_the_latest_run_has_the_newest_checkpoint(tmp_path):
 
 def test_latest_is_no_dry_run(trained, tmp_path, undrawn, capsys):
     """And evaluate.py names the run, but not where a program reads its answers."""
-    assert start(f"{SMALL} --dry-run --name tried", tmp_path) == 0
+    run_train(f"{SMALL} --dry-run --name tried", tmp_path)
     with refuses("tried"):
         find_run("latest", tmp_path)
-    run = tmp_path / "old"
-    shutil.copytree(trained, run)
+    run = shutil.copytree(trained, tmp_path / "old")
     os.utime(run / "checkpoints" / "last.safetensors", (0, 0))
     capsys.readouterr()
-    assert start("--resume latest", tmp_path) == 0
+    run_train("--resume latest", tmp_path)
     assert capsys.readouterr().out.startswith(f"{run} is finished")
     Image.fromarray(load("digits").test_images[0]).save(tmp_path / "a.png")
     words = f"{MACHINE} --predict {tmp_path / 'a.png'} --json"
-    assert start_evaluation(f"latest {words}", tmp_path) == 0
+    run_evaluate(f"latest {words}", tmp_path)
     out, err = capsys.readouterr()
     assert str(run) in err.splitlines()[0]
-    assert start_evaluation(f"{run} {words}", tmp_path) == 0
+    run_evaluate(f"{run} {words}", tmp_path)
     assert capsys.readouterr() == (out, "")
 
 
 def test_the_latest_run_that_another_process_trains(trained, tmp_path, capsys):
     """The refusal names it, and the flag that chooses another."""
-    run = tmp_path / "of-another-job"
-    shutil.copytree(trained, run)
+    run = shutil.copytree(trained, tmp_path / "of-another-job")
     words = f"--epochs 2 4 6 --output {tmp_path}"
     with lock_folder(run):
         line = assert_refuses(train.main, f"--resume latest {words}", run, capsys)
@@ -293,7 +280,7 @@ def test_a_signal_gives_its_exit_code(number, code, tmp_path, undrawn, monkeypat
         plain(self, step)
 
     monkeypatch.setattr(Checkpoints, "record", record)
-    assert start(f"{SMALL} --epochs 1 1 1", tmp_path) == code
+    run_train(f"{SMALL} --epochs 1 1 1", tmp_path, code)
     assert "stopped and saved; continue with" in capsys.readouterr().out
 
 
@@ -328,11 +315,12 @@ def test_the_command(tmp_path, undrawn, undisturbed):
     after, lines = out, out.splitlines()
     assert lines[0].startswith("resuming  ")
     assert sum(line.split()[:3] == ["s3", "R-STDP", "epoch"] for line in lines) == 2
-    assert lines[-1].endswith(f"see {only_run(tmp_path)}")
-    log = (only_run(tmp_path) / "log.txt").read_text()
+    run = only_run(tmp_path)
+    assert lines[-1].endswith(f"see {run}")
+    log = read_log(run)
     assert log.startswith("run folder  ")
     assert log.endswith(f"{told}\n    python {shlex.join(command)}\n{after}")
-    assert_same(outcome(only_run(tmp_path)), undisturbed(words))
+    assert_same(outcome(run), undisturbed(words))
 
 
 def test_a_process_that_is_killed(tmp_path, undrawn, undisturbed):
@@ -344,9 +332,9 @@ def test_a_process_that_is_killed(tmp_path, undrawn, undisturbed):
         process.kill()
         process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert start("--resume latest", tmp_path) == 0
-    assert_same(outcome(only_run(tmp_path)), undisturbed(f"{SMALL} --epochs 1 1 2"))
-    assert not list(only_run(tmp_path).glob("**/.*"))
+    run = run_train("--resume latest", tmp_path)
+    assert_same(outcome(run), undisturbed(f"{SMALL} --epochs 1 1 2"))
+    assert not list(run.glob("**/.*"))
 
 
 WORDS = f"{SMALL} --epochs 0 0 1"
@@ -375,15 +363,14 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as context:
         context.setattr(f"training.{place}", disturb)
-        assert start(WORDS, tmp_path) == code
+        run = run_train(WORDS, tmp_path, code)
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
-    run = only_run(tmp_path)
     out, err = capsys.readouterr()
     assert (err if code == 2 else out).splitlines()[-1].strip().endswith(f"python train.py --resume {run}")
     if code == 2:
         assert_refused("train.py", code, "", err, "index.html")
         assert "Errno" not in err
-    assert train.main(["--resume", str(run)]) == 0
+    run_train(f"--resume {run}", tmp_path)
     assert results(run)["test_reads"] == reads
     assert (run / "index.html").is_file()
     assert_same(outcome(run), undisturbed(WORDS))
@@ -400,9 +387,8 @@ def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undistur
 
     with monkeypatch.context() as context:
         context.setattr(Checkpoints, "record", record)
-        assert start(WORDS, tmp_path) == 130
-    assert start("--resume latest", tmp_path) == 0
-    run = only_run(tmp_path)
+        run_train(WORDS, tmp_path, 130)
+    run = run_train("--resume latest", tmp_path)
     texts = results(run)["diagnosis"]
     assert sum(text.startswith("s3: ") for text in texts) == 1
     assert_same(outcome(run), undisturbed(WORDS))
@@ -411,17 +397,15 @@ def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undistur
 @pytest.mark.unix
 def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "load_data", lambda _: os.kill(os.getpid(), signal.SIGINT))
-    assert start(WORDS, tmp_path) == 130
+    run_train(WORDS, tmp_path, 130)
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
 def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(train, "finish", lambda run: None)
-    monkeypatch.setattr(train, "learn", lambda run: seen.append(run.folder / "checkpoints" / "last.safetensors"))
-    assert start(WORDS, tmp_path) == 0
-    progress = load_checkpoint(seen[0]).progress
+    for name in ("learn", "finish"):
+        monkeypatch.setattr(train, name, lambda run: None)
+    progress = load_last(run_train(WORDS, tmp_path)).progress
     assert progress.phase == progress.batch == 0
 
 
@@ -437,18 +421,16 @@ def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch,
 
     with monkeypatch.context() as context:
         context.setattr(os, "replace", full)
-        code = start(f"{WORDS} --save-every 0", tmp_path)
-    run = only_run(tmp_path)
-    assert_refused("train.py", code, "", capsys.readouterr().err, saves[-1])
-    assert load_checkpoint(run / "checkpoints" / "last.safetensors").progress.phase == 2
+        run = run_train(f"{WORDS} --save-every 0", tmp_path, 2)
+    assert_refused("train.py", 2, "", capsys.readouterr().err, saves[-1])
+    assert load_last(run).progress.phase == 2
     assert not list(run.glob("**/.*"))
-    assert train.main(["--resume", str(run)]) == 0
+    run_train(f"--resume {run}", tmp_path)
 
 
 def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
     monkeypatch.setattr(train, "finish", lambda run: None)
-    assert start(WORDS, tmp_path) == 0
-    page = (only_run(tmp_path) / "index.html").read_text()
+    page = (run_train(WORDS, tmp_path) / "index.html").read_text()
     assert "epoch 1 of s3" in page
     assert "--resume" in page
 

@@ -2,7 +2,6 @@
 
 import errno
 import html
-import json
 import math
 import os
 import re
@@ -15,9 +14,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, results, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, SMALL, read_csv, results, run_evaluate, run_train, start
 from support.refusals import assert_refuses
-from support.run_folders import events_of, files_in, only_run, same
+from support.run_folders import events_of, files_in, load_best, load_last, only_run, read_args, read_log, same
 from support.tiers import slow_except
 
 import evaluate
@@ -35,7 +34,6 @@ from network_trainer import NetworkTrainer
 from report import figures
 from report.sweep_report import read_runs
 from s1c1 import S1C1
-from training.checkpoint import load_checkpoint
 from training.log import RunLog
 from training.testing import best_weights
 from utils import ROOT, lock_folder
@@ -47,13 +45,12 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
     """It replaces nothing else: no run, no other files, also in a dry run, no link, and no dry run that is trained."""
     words = f"{SMALL} --epochs 0 0 1 --save-every 1000 --output {tmp_path}"
     for _ in range(2):
-        assert start(f"{SMALL} --dry-run --name mine", tmp_path) == 0
+        run_train(f"{SMALL} --dry-run --name mine", tmp_path)
     dry = shutil.copytree(tmp_path / "mine", tmp_path / "locked")
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "thesis").mkdir()
     shutil.copy(dry / "args.json", tmp_path / "thesis")  # for --config
     (tmp_path / "link").symlink_to(dry)
-    capsys.readouterr()
     with lock_folder(dry):
         assert_refuses(train.main, f"{words} --name locked", "--name", capsys)
     shutil.copytree(dry, tmp_path / "noted")
@@ -72,19 +69,16 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
     refused = ["run", "thesis", "link", "noted", "nesting", *(f"nested{number}" for number in range(len(nested)))]
-    before = contents(tmp_path)
     for name in refused:
         assert_refuses(train.main, f"{words} --name {name}", "--name", capsys)
-    assert contents(tmp_path) == before
 
-    assert start(f"{words} --name mine", tmp_path) == 0
+    run_train(f"{words} --name mine", tmp_path)
     assert results(tmp_path / "mine")["images"]["train"] == 138
-    replaced, *log = (tmp_path / "mine" / "log.txt").read_text().splitlines()
+    replaced, *log = read_log(tmp_path / "mine").splitlines()
     assert "dry run" in replaced
     assert log[0].startswith("run folder")
     assert "dry run" not in str(log)
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "locked", *refused}
-    capsys.readouterr()
     assert_refuses(train.main, f"{words} --dry-run --name mine", "--name", capsys)
 
 
@@ -96,12 +90,11 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     with_all = name == "mozafari2018"
     more = "--tensorboard --map-index 3" if with_all else ""
     more = "--augment copies=1 turn=8" if name == "multiscale2026" else more  # fewer than its own 8 copies
-    assert start(f"{SMALL.replace('mozafari2018', name)} --dry-run {more}", tmp_path / "runs") == 0
+    folder = run_train(f"{SMALL} --model {name} --dry-run {more}", tmp_path / "runs")
     out, err = capsys.readouterr()
     assert err == ""
-    folder = only_run(tmp_path / "runs")
     assert str(folder) in out
-    assert (folder / "log.txt").read_text() == out
+    assert read_log(folder) == out
     assert not [line for line in out.splitlines() if line.startswith("test ")]  # of a few images
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "runs"]
     assert not list((tmp_path / "elsewhere").iterdir())
@@ -135,7 +128,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
         (p.name, p.main_rule.name, "1") for p in model.phases
     ]
     assert name in (folder / "summary.txt").read_text()
-    saved = json.loads((folder / "args.json").read_text())
+    saved = read_args(folder)
     assert saved["flags"]["model"] == name
     assert saved["flags"]["epochs"] == [1] * len(model.phases)
     assert saved["command_line"].startswith(f"train.py --model {name} --dataset {FEW_DIGITS}")
@@ -165,8 +158,7 @@ def test_a_table_and_a_page_that_are_open_elsewhere_stop_no_run(undrawn, tmp_pat
     plain = os.replace
     monkeypatch.setattr(utils, "WAITS", ())
     monkeypatch.setattr(os, "replace", replace)
-    assert start(f"{SMALL} --epochs 1 0 1", tmp_path) == 0
-    run = only_run(tmp_path)
+    run = run_train(f"{SMALL} --epochs 1 0 1", tmp_path)
     lines = [line for line in capsys.readouterr().out.splitlines() if "Permission denied" in line]
     assert {str(run / "metrics.csv"), str(run / "index.html")} == {line.split()[2].rstrip(":") for line in lines}
     assert results(run)["test"]
@@ -273,7 +265,7 @@ def test_a_run_that_has_learned(trained):
 def test_the_records_of_a_run_are_documented_and_state_its_methods(trained):
     """Each key of args.json and results.json is named on docs/outputs.md; methods.md is on the page, too."""
     page = (ROOT / "docs" / "outputs.md").read_text()
-    found, args = results(trained), json.loads((trained / "args.json").read_text())
+    found, args = results(trained), read_args(trained)
     (row,) = re.findall(r"^\| `args.json` \|(.*)", page, re.MULTILINE)
     assert args.keys() <= {*re.findall(r"`(\w+)`", row)}
     (table,) = re.findall(r"^\| key \| content \|\n((?:\|.*\n)+)", page.split("## results.json")[1], re.MULTILINE)
@@ -300,8 +292,7 @@ def test_the_records_of_a_run_are_documented_and_state_its_methods(trained):
 
 
 def test_nothing_is_held_out(tmp_path, undrawn):
-    assert start(f"{SMALL} --epochs 1 1 1 --val-split 0", tmp_path) == 0
-    folder = only_run(tmp_path)
+    folder = run_train(f"{SMALL} --epochs 1 1 1 --val-split 0", tmp_path)
     found = results(folder)
     assert "validation" not in found
     assert found["best_epoch"] is None
@@ -311,22 +302,19 @@ def test_nothing_is_held_out(tmp_path, undrawn):
     assert methods.count("\nTest: accuracy") == 1
     assert "Test, " not in methods
     assert found["test"]["best"] == found["test"]["last"]
-    best, last = (load_checkpoint(folder / "checkpoints" / f"{name}.safetensors").state for name in ("best", "last"))
-    assert same(best, last)
+    assert same(load_best(folder).state, load_last(folder).state)
 
 
 def test_patience(tmp_path, undrawn, capsys):
-    assert start(f"{SMALL} --epochs 1 1 20 --patience 2", tmp_path) == 0
-    folder = only_run(tmp_path)
+    folder = run_train(f"{SMALL} --epochs 1 1 20 --patience 2", tmp_path)
     done = [row for row in read_csv(folder / "metrics.csv") if row["phase"] == "s3"]
     assert len(done) == results(folder)["best_epoch"]["epoch"] + 2 < 20
-    assert f"s3 ends after epoch {len(done)}, by --patience 2" in (folder / "log.txt").read_text()
+    assert f"s3 ends after epoch {len(done)}, by --patience 2" in read_log(folder)
     assert results(folder)["phases"]["s3"] == {"epochs": len(done), "ended_by": "patience"}
     methods = (folder / "methods.md").read_text()
     assert f"for {len(done)} epochs, the number that --patience 2 gives" in methods
-    capsys.readouterr()
     assert_refuses(train.main, f"--resume {folder} --epochs 1 1 30", "--patience", capsys)
-    assert train.main(["--resume", str(folder)]) == 0
+    run_train(f"--resume {folder}", tmp_path)
     assert "--epochs" not in capsys.readouterr().out  # they would be refused
 
 
@@ -358,8 +346,7 @@ class Silenced(NetworkTrainer):
 @pytest.mark.parametrize("more", ["", "--no-test"])
 def test_the_best_and_the_last_weights_are_tested_on_their_own_maps(more, tmp_path, undrawn, monkeypatch):
     monkeypatch.setitem(MODELS, "silenced", Silenced)
-    assert start(f"{SMALL} --model silenced {more}", tmp_path) == 0
-    found = results(only_run(tmp_path))
+    found = results(run_train(f"{SMALL} --model silenced {more}", tmp_path))
     split = found["validation" if more else "test"]
     assert (found["best_epoch"]["phase"], found["best_epoch"]["epoch"]) == ("s2+s3", 1)
     assert found["validation"]["best"]["accuracy"] == found["best_epoch"]["accuracy"]
@@ -378,9 +365,7 @@ def test_the_scores_are_written_before_anything_is_drawn(tmp_path, monkeypatch):
 
 
 def test_no_figures(tmp_path):
-    words = f"{SMALL} --epochs 0 0 1 --no-figures --map-index 0 --map-every 1 --tensorboard"
-    assert start(words, tmp_path) == 0
-    run = only_run(tmp_path)
+    run = run_train(f"{SMALL} --epochs 0 0 1 --no-figures --map-index 0 --map-every 1 --tensorboard", tmp_path)
     assert not list(run.glob("figures/*")) + list(run.glob("maps/**/*.png"))
     assert len(list(run.glob("maps/*/*.npz"))) == 2
     assert results(run)["test"]["best"]["count"] == len(read_csv(run / "predictions.csv")) == 40
@@ -405,16 +390,14 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(MODELS, "unrewarded", Unrewarded)
     monkeypatch.setattr(figures, "DPI", 20)
     words = f"--model unrewarded {DIGITS} --dry-run --map-index 3 --tensorboard --name one"
-    assert start(words, tmp_path) == 0
+    run = run_train(words, tmp_path)
     out = capsys.readouterr().out
-    run = tmp_path / "one"
     found = results(run)
     assert found["scores"].startswith("no stage of this network decides")
     assert found["scores"] in out
     assert not found.keys() & {"test", "validation", "best_epoch"}
     assert not (run / "predictions.csv").exists()
-    best, last = (load_checkpoint(run / "checkpoints" / f"{name}.safetensors") for name in ("best", "last"))
-    assert same(best.state, last.state)
+    assert same(load_best(run).state, load_last(run).state)
     rows = read_csv(run / "metrics.csv")
     assert [row["phase"] for row in rows] == ["s1", "s2"]
     assert all(float(row["convergence"]) > 0 and row["val_accuracy"] == "" for row in rows)
@@ -423,8 +406,7 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     assert not drawn & {"confusion_matrix.png", "roc_curves.png", "errors.png"}
     with np.load(*run.glob("maps/end/*.npz")) as maps:
         assert {"s1", "c1", "s2", "c2"} <= set(maps)
-    assert start("--resume one --no-figures", tmp_path) == 0
-    capsys.readouterr()
+    run_train("--resume one --no-figures", tmp_path)
     nothing = "contains unrewarded, which has no decision stage"
     assert_refuses(evaluate.main, f"{run}", nothing, capsys)
     image = shlex.quote(str(ROOT / "images" / "example-digit.png"))
@@ -450,9 +432,8 @@ def unreadable(monkeypatch):
 
 
 def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn, capsys):
-    words = f"{WORDS} --no-test --name one --map-index 3 --tensorboard --save-features c1"
-    assert start(words, tmp_path) == 0
-    out, run = capsys.readouterr().out, tmp_path / "one"
+    run = run_train(f"{WORDS} --no-test --map-index 3 --tensorboard --save-features c1", tmp_path)
+    out = capsys.readouterr().out
     found = results(run)
     assert "test" not in found
     assert (found["test_reads"], "test" in found["images"]) == (0, False)
@@ -471,14 +452,14 @@ def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn
 
 @pytest.mark.slow
 def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
-    for name, more in (("one", ""), ("two", "--no-test")):
-        assert start(f"{WORDS} --name {name} {more}", tmp_path) == 0
-    one, two = (results(tmp_path / name) for name in ("one", "two"))
+    one = results(run_train(WORDS, tmp_path))
+    untested = run_train(f"{WORDS} --no-test", tmp_path)
+    two = results(untested)
     assert one["best_epoch"] == two["best_epoch"]
     assert one["validation"]["best"] == two["validation"]["best"]
     # tested later, and once
-    assert start_evaluation(f"{tmp_path / 'two'} --device cpu --threads 1 --no-figures --name three", tmp_path) == 0
-    assert results(tmp_path / "three")["test"]["accuracy"] == one["test"]["best"]["accuracy"]
+    three = results(run_evaluate(f"{untested} --device cpu --threads 1 --no-figures", tmp_path))
+    assert three["test"]["accuracy"] == one["test"]["best"]["accuracy"]
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.command import FEW_DIGITS, SMALL, results, start, start_evaluation
+from support.command import FEW_DIGITS, SMALL, results, run_evaluate, run_train
 from support.refusals import assert_refuses, refuses
+from support.run_folders import read_log
 from torch import nn
 
 import evaluate
@@ -60,34 +61,30 @@ def test_it_is_loaded_as_it_was(network, file, data, tmp_path):
 
 def test_it_is_tested_on_a_data_set(file, data, tmp_path, undrawn, capsys):
     """On its own files only if its classes have the names of theirs; without a data set, it cannot be tested."""
-    assert start_evaluation(f"{file} --dataset {FEW_DIGITS} --name test", tmp_path) == 0
+    folder = run_evaluate(f"{file} --dataset {FEW_DIGITS}", tmp_path)
     classes, _ = load_network(file).classify(data.test_images)
-    scores = results(tmp_path / "test")["test"]
-    assert scores["accuracy"] == (classes == data.test_labels).mean()
-    assert "seed" not in (tmp_path / "test" / "index.html").read_text().partition("</title>")[0]
-    capsys.readouterr()
+    assert results(folder)["test"]["accuracy"] == (classes == data.test_labels).mean()
+    assert "seed" not in (folder / "index.html").read_text().partition("</title>")[0]
     assert_refuses(evaluate.main, f"{file} --output {tmp_path / 'x'}", "--dataset", capsys)
     named = tmp_path / "named"
     save_network(named, load_network(file).model, class_names=NAMES)
     words = f"{named} --dataset {FEW_DIGITS} --output {tmp_path / 'x'}"
     assert_refuses(evaluate.main, words, "a, b", capsys)
     assert_refuses(evaluate.main, words.replace(str(FEW_DIGITS), "digits"), "a, b", capsys)
-    assert not (tmp_path / "x").exists()
 
 
 def test_it_is_asked_and_exported(file, tmp_path, capsys):
-    assert evaluate.main([str(file), "--predict", str(PICTURE), "--json"]) == 0
+    run_evaluate(f"{file} --predict {PICTURE} --json", tmp_path)
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry["class"] in entry["scores"]
-    assert evaluate.main([str(file), "--nir", str(tmp_path / "x.nir")]) == 0
+    run_evaluate(f"{file} --nir {tmp_path / 'x.nir'}", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"x.nir"}
 
 
 def test_a_run_begins_in_it(network, file, tmp_path, undrawn):
-    assert start(f"{SMALL} --set s3.rule=margin --init-from {file} --epochs 0 0 1 --name run", tmp_path) == 0
-    log = (tmp_path / "run" / "log.txt").read_text()
-    assert re.search("weights: s1 s2 s3 from .*\n.* does not name its training data", log)
-    state = load_network(tmp_path / "run").model.state_dict()
+    run = run_train(f"{SMALL} --set s3.rule=margin --init-from {file} --epochs 0 0 1", tmp_path)
+    assert re.search("weights: s1 s2 s3 from .*\n.* does not name its training data", read_log(run))
+    state = load_network(run).model.state_dict()
     assert torch.equal(state["stages.s1.weight"], network.state_dict()["stages.s1.weight"])
 
 
@@ -157,7 +154,7 @@ def test_sizes_of_numpy_and_names_with_control_characters(network, tmp_path, cap
     save_network(tmp_path / "saved", network, class_names=names, image_size=np.array([28, 28]))
     shown = ("a\\nb", "\\x1b[31m", *NAMES[2:])
     assert load_network(tmp_path / "saved").class_names == shown
-    assert evaluate.main([str(tmp_path / "saved"), "--predict", str(PICTURE), "--scores"]) == 0
+    run_evaluate(f"{tmp_path / 'saved'} --predict {PICTURE} --scores", tmp_path)
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert out.count("\n") == 2

@@ -20,15 +20,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.command import DIGITS, FEW_DIGITS, read_csv, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, read_csv, run_evaluate, run_train
 from support.refusals import refuses
+from support.run_folders import load_best, read_args
 
 import train
 from engine.lengths import EARLY
 from models import network_names
 from network_trainer import NetworkTrainer
 from run_folder import FORMAT
-from training.checkpoint import load_checkpoint, rebuild_network
+from training.checkpoint import rebuild_network
 from training.data import load_data
 from training.parsing import CODE, LEARNING, ROUNDING, make_parser, read_pairs, read_value, setting, to_words
 from training.plan import choose_images, resolve
@@ -277,21 +278,20 @@ def test_a_toml_file_names_the_home_folder_as_a_shell_does(tmp_path, monkeypatch
 def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
     """It is in args.json, the summary and the checkpoint, from which the same network is built again."""
     words = f"--model mozafari2018 {DIGITS} --dry-run --set s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
-    assert start(f"{words} --name one", tmp_path) == 0
-    one, two = tmp_path / "one", tmp_path / "two"
-    saved = json.loads((one / "args.json").read_text())["flags"]
+    one = run_train(words, tmp_path)
+    saved = read_args(one)["flags"]
     spelled = "s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
     assert saved["set"] == spelled.split()
     assert (one / "summary.txt").read_text().endswith(f"\nset: {spelled}\n")
-    content = load_checkpoint(one / "checkpoints" / "best.safetensors")
+    content = load_best(one)
     assert content.encoding["s1c1"]["time_steps"] == content.time_steps == 10
     model = rebuild_network(content)
     assert (model.stages["s2"].weight.shape[1], model.stages["s2"].threshold) == (20, 12)
-    assert start(f"--config {one / 'args.json'} --name two", tmp_path) == 0
+    two = run_train(f"--config {one / 'args.json'}", tmp_path)
     rows = [[row | {"seconds": 0} for row in read_csv(run / "metrics.csv")] for run in (one, two)]
     assert rows[0] == rows[1]
-    assert start_evaluation(f"{one} --dry-run --device cpu --threads 1 --name three", tmp_path) == 0
-    assert f"set: {spelled}" in (tmp_path / "three" / "summary.txt").read_text()
+    three = run_evaluate(f"{one} --dry-run --device cpu --threads 1", tmp_path)
+    assert f"set: {spelled}" in (three / "summary.txt").read_text()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

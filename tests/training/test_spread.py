@@ -1,17 +1,15 @@
 """Labels that spread over a graph: by the formula, however many labels each class has, and whether they come back."""
 
-import shlex
-
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
 from sklearn.neighbors import NearestNeighbors
-from support.command import FEW_DIGITS, MACHINE, NO_REFERENCES, read_csv, results
+from support.command import FEW_DIGITS, MACHINE, NO_REFERENCES, read_csv, results, run_train
 from support.registries import forgetting
+from support.run_folders import read_log
 from threadpoolctl import threadpool_limits
 
-import train
 from engine.phases import make_phase
 from models.mozafari2018_margin import Mozafari2018Margin
 from report.diagnosis import diagnose_spread
@@ -124,13 +122,12 @@ def test_two_phases_learn_from_labels_that_spread_once(tmp_path, undrawn, monkey
                 phases = super().build_phases()
                 return [*phases, make_phase(phases[-1].stages, phases[-1].rules)]
 
-        assert train.main(shlex.split(f"--model twice {WORDS} --output {tmp_path}")) == 0
-    run = tmp_path / "run"
+        run = run_train(f"--model twice {WORDS}", tmp_path)
     assert len(calls) == 1
     assert results(run)["spread"]["given"] == [5] * 10
     assert [row["images"] for row in read_csv(run / "metrics.csv")] == ["150", "150", "150", "150"]
-    assert "given labels come back" in (run / "log.txt").read_text()
-    assert "train, spread labels" in (run / "log.txt").read_text()
+    assert "given labels come back" in read_log(run)
+    assert "train, spread labels" in read_log(run)
     assert "given labels came back" in (run / "methods.md").read_text()
 
 
@@ -139,9 +136,8 @@ def test_a_signal_while_labels_are_left_out_stops_the_run(tmp_path, undrawn, mon
         show.__self__.stop.asked = True
         return leave_out(graph, vectors, labels, show)
 
-    words = f"--model mozafari2018_margin --epochs 1 1 1 {WORDS} --output {tmp_path}"
     monkeypatch.setattr(spreading, "leave_out", stop)
-    assert train.main(shlex.split(words)) == 130
+    run = run_train(f"--model mozafari2018_margin --epochs 1 1 1 {WORDS}", tmp_path, 130)
     monkeypatch.undo()
-    assert train.main(shlex.split(f"--resume {tmp_path / 'run'} --no-figures")) == 0
-    assert results(tmp_path / "run")["spread"]["left_out"] == 50
+    run_train(f"--resume {run} --no-figures", tmp_path)
+    assert results(run)["spread"]["left_out"] == 50

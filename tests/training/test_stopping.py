@@ -5,10 +5,10 @@ import signal
 from contextlib import suppress
 
 import pytest
-from support.command import SMALL, start
+from support.command import SMALL, run_train
+from support.run_folders import load_last
 
 from s1c1 import S1C1
-from training.checkpoint import load_checkpoint
 from training.stopping import StopRequest
 
 
@@ -45,7 +45,7 @@ def test_a_signal_while_a_kernel_is_loaded_is_not_lost(number, tmp_path, undrawn
         return encode(self, images)
 
     monkeypatch.setattr(S1C1, "encode", encode)
-    assert start(f"{SMALL} --name run", tmp_path) == 128 + number
-    assert f"--resume {tmp_path / 'run'}" in capsys.readouterr().out
+    run = run_train(SMALL, tmp_path, 128 + number)
+    assert f"--resume {run}" in capsys.readouterr().out
     monkeypatch.undo()
-    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors").progress.history == []
+    assert load_last(run).progress.history == []

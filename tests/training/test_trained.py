@@ -7,14 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from support.command import results, start, start_evaluation
+from support.command import results, run_evaluate, run_train
 from support.refusals import refuses
-from support.run_folders import only_run
 from support.tiers import slow_except
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import evaluate
 from imagesets import load
 from training.checkpoint import load_checkpoint
 from training.trained import load_network
@@ -47,8 +45,8 @@ def test_it_names_what_trained_it(name):
 
 @pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
 def test_it_reads_test_images(name, tmp_path, undrawn):
-    assert start_evaluation(f"{FILES[name]} --dry-run --no-figures", tmp_path) == 0
-    assert results(next(tmp_path.iterdir()))["test"]["accuracy"] >= LEAST[name]
+    run = run_evaluate(f"{FILES[name]} --dry-run --no-figures", tmp_path)
+    assert results(run)["test"]["accuracy"] >= LEAST[name]
 
 
 def test_its_representation_is_short():
@@ -56,8 +54,8 @@ def test_its_representation_is_short():
 
 
 @pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
-def test_it_reads_a_picture(name, capsys):
-    assert evaluate.main([str(FILES[name]), "--predict", str(ROOT / "images/example-digit.png")]) == 0
+def test_it_reads_a_picture(name, tmp_path, capsys):
+    run_evaluate(f"{FILES[name]} --predict {ROOT / 'images' / 'example-digit.png'}", tmp_path)
     assert re.search(r"example-digit\.png: 7 ", capsys.readouterr().out)
 
 
@@ -77,9 +75,9 @@ def test_pictures_are_centred_for_networks_of_characters(are_characters, tmp_pat
 def test_a_network_starts_from_it(name, tmp_path, undrawn, capsys):
     epochs = " ".join([*("0" for _ in STAGES[name].split()[1:]), "1"])
     words = f"--model {name} --init-from {FILES[name]} --epochs {epochs} --augment none --dry-run --no-figures"
-    assert start(words, tmp_path) == 0
+    run = run_train(words, tmp_path)
     assert f"{STAGES[name]} from {FILES[name]}" in capsys.readouterr().out
-    assert results(only_run(tmp_path))["test"]["best"]["accuracy"] >= LEAST[name]
+    assert results(run)["test"]["best"]["accuracy"] >= LEAST[name]
 
 
 def test_features_are_latencies_from_the_last_step(tmp_path):
