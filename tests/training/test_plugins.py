@@ -149,7 +149,7 @@ def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
 
 FAULTY = """
 import json
-from contextlib import suppress
+from bisect import bisect
 
 
 @after_epoch
@@ -167,13 +167,24 @@ def infinite(network, row):
     return [float("inf")]
 
 
+def nest(depth):
+    values = []
+    for _ in range(depth):
+        values = [values]
+    return values
+
+
+def is_too_deep(depth):
+    try:
+        return not json.dumps(nest(depth))
+    except RecursionError:
+        return True
+
+
 @after_epoch
 def nested(network, row):
-    values = []
-    with suppress(RecursionError):
-        while json.dumps(values):
-            values = [values]
-    return values[0]  # a checkpoint, in which they are nested deeper, could not contain them
+    deepest = bisect(range(10**6), False, key=is_too_deep)
+    return nest(deepest - 1)  # a checkpoint, in which they are nested deeper, could not contain them
 
 
 @after_epoch
