@@ -56,31 +56,6 @@ DIFFERENCES = {
 }
 REFERENCE = "for reference, "  # texts of the diagnosis on references, and the keys of their scores, begin so
 NONE = "–"
-# What the columns are; each paragraph is for a table that has the column
-EXPLAINED = {
-    "epochs": "The epochs are those of all phases. If they differ, a difference of accuracies can be one of training.",
-    "validation": (
-        "Accuracies are those of the epoch with the best validation accuracy, which the same validation images chose, "
-        "unless a column names the last epoch. Choose a setting by its validation accuracy. The test accuracy of a "
-        "setting that was chosen by test images is too high on average."
-    ),
-    "error": "The error of one run is the standard error of its validation accuracy, from the number of images.",
-    "balanced": "The balanced accuracy is the mean over the classes of the validation images, if these are unequal.",
-    "readout": (
-        "The readout classifies the test images, in runs with --no-test the validation images. A network without a "
-        "decision stage is compared by its readout."
-    ),
-    "tests": "Tests: how often the test images were classified, at the end of a run and by evaluate.py.",
-    "hours": "The time is that of all phases.",
-}
-# The half width of an interval by t is 9.0, 2.5, 1.2 standard deviations of 2, 3, 5 differences.
-ABOUT_DIFFERENCES = (
-    "A difference is that of an accuracy to the first row of the same data, paired by seed: the mean, its 95 % "
-    "interval by Student's t, and the number of common seeds. The interval reaches 9 standard deviations of the "
-    "differences to each side with two seeds, 2.5 with three and 1.2 with five. So it means something from three seeds "
-    "on. On average, one of 20 such intervals misses the true difference."
-)
-ABOUT_REFERENCES = "References, which learned from the same images, at most 5,000, and were scored on at most 5,000:"
 CONFIDENCE = 0.95
 STATISTICS = "mean", "sd", "low", "high", "n"  # in sweep.csv
 MAX_HOURS = 1e6  # of a run; a higher number is not one that train.py has written
@@ -258,36 +233,32 @@ def write_sweep_report(
     known = dict.fromkeys(key for run in readable for key in run.scores)
     table = _summarize_groups(groups, [*{**SCORE_COLUMNS, **known}])
     keys = [*next(iter(table.values()), {})]
-    text = f"# {len(runs)} run{'s' * (len(runs) != 1)}\n\n"
-    if any(run.flags.get("dry_run") for run in readable):
-        text += "**Dry runs**: accuracies of a few images are no results.\n\n"
-    text += _make_table(groups, table, [key for key in keys if key in SCORE_COLUMNS])
-    text += "\nMean ± standard deviation (n − 1) over the seeds.\n"
-    for key, explanation in EXPLAINED.items():
-        if key in keys:
-            text += f"\n{explanation}\n"
-    if not DIFFERENCES.keys().isdisjoint(keys):
-        text += f"\n{ABOUT_DIFFERENCES}\n"
-    if references := [key for key in keys if key.startswith(REFERENCE)]:
-        text += f"\n{ABOUT_REFERENCES}\n\n{_make_table(groups, table, references)}"
-    text += _list_advice(readable)
     counted = [run for group in groups.values() for run in group]
-    repeated = [run.folder.name for run in readable if run not in counted]
-    lists = {
-        "Not counted, because another run has the same setting and seed": repeated,
-        "Not finished": [run.folder.name for run in readable if not run.is_finished],
-        "Failed, for the reasons in": sorted(path.name for path in output.glob("*.error.txt")),
-    }
-    for title, names in lists.items():
-        if names:
-            text += f"\n{title}: {', '.join(names)}.\n"
-    text += _list_states("code", "The runs were started by different code", readable)
+    changes = {"The runs were started by different code": _find_states("code", readable)}
     for dataset in dict.fromkeys(run.flags["dataset"] for run in readable):
         members = [run for run in readable if run.flags["dataset"] == dataset]
-        text += _list_states("data", f"{make_printable(dataset)} has changed between the runs", members)
-    for run in runs:
-        if run.damage:
-            text += f"\n{run.describe()}.\n"
+        changes[f"{make_printable(dataset)} has changed between the runs"] = _find_states("data", members)
+    text = load_template("sweep.txt").render(
+        runs=runs,
+        is_dry=any(run.flags.get("dry_run") for run in readable),
+        groups=groups,
+        table=table,
+        scores=[key for key in keys if key in SCORE_COLUMNS],
+        differences=DIFFERENCES,
+        references=[key for key in keys if key.startswith(REFERENCE)],
+        titles=SCORE_COLUMNS,
+        reference=REFERENCE,
+        format=_format_summary,
+        advice=_find_advice(readable),
+        lists={
+            "Not counted, because another run has the same setting and seed": [
+                run.folder for run in readable if run not in counted
+            ],
+            "Not finished": [run.folder for run in readable if not run.is_finished],
+            "Failed, for the reasons in": sorted(output.glob("*.error.txt")),
+        },
+        changes=changes,
+    )
     pictures = {}
     if draw and (figure := _draw_curves(groups)):
         for suffix in ("png", *formats):
@@ -314,8 +285,8 @@ def _find_address(path: Path, output: Path) -> str:
         return path.resolve().as_uri()
 
 
-def _list_advice(runs: Sequence[SweptRun]) -> str:
-    """Return what the logs of the runs have warned of, "" if of nothing.
+def _find_advice(runs: Sequence[SweptRun]) -> dict[str, str]:
+    """Return {what the logs of runs have warned of: their names}.
 
     A text that differs between runs in its measured numbers only, not in its advice, appears once.
     """
@@ -325,26 +296,19 @@ def _list_advice(runs: Sequence[SweptRun]) -> str:
             measured, _, advice = text.partition("try --")
             # once, also if two phases of the run have this text
             found[NUMBER.sub("", measured), advice].setdefault(run.folder, text)
-    lines = []
+    advice_of = {}
     for texts in found.values():
-        who = "all runs" if len(texts) == len(runs) else ", ".join(folder.name for folder in texts)
-        lines.append(f"* {who}: {next(iter(texts.values()))}\n")
-    if not lines:
-        return ""
-    return f"\nThe logs of these runs contain, with the numbers of the first of them:\n\n{''.join(lines)}"
+        names = "all runs" if len(texts) == len(runs) else ", ".join(folder.name for folder in texts)
+        advice_of[next(iter(texts.values()))] = names
+    return advice_of
 
 
-def _list_states(name: str, title: str, runs: Sequence[SweptRun]) -> str:
-    """Return which runs belong to each state of the "code" or of the "data", "" if there is one state."""
+def _find_states(name: str, runs: Sequence[SweptRun]) -> dict[str, list[SweptRun]]:
+    """Return the runs of each state of the "code" or of the "data"."""
     states = defaultdict(list)
     for run in runs:
-        states[run.settings[name]].append(run)
-    if len(states) < 2:
-        return ""
-    text = f"\n{title}, so the table has a row for each state:\n\n"
-    for state, members in states.items():
-        text += f"* {name}={state}: {', '.join(run.folder.name for run in members)}\n"
-    return text
+        states[f"{name}={run.settings[name]}"].append(run)
+    return states
 
 
 def _group_runs(runs: Sequence[SweptRun], ignored: Collection[str]) -> Groups:
@@ -409,20 +373,6 @@ def _summarize(values: Sequence[float]) -> Summary:
         half = stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * deviation / math.sqrt(len(values))
         summary |= {"sd": deviation, "low": summary["mean"] - half, "high": summary["mean"] + half}
     return summary
-
-
-def _make_table(groups: Groups, table: Table, columns: Sequence[str]) -> str:
-    """Return a table of sweep.md: a line for each setting, with the summaries of these keys."""
-    header = [*ABOUT, "seeds", *(SCORE_COLUMNS.get(key, key.removeprefix(REFERENCE)) for key in columns)]
-    alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(columns))
-    lines = [header, alignment]
-    for setting, members in groups.items():
-        count = str(len(members))
-        finished = sum(run.is_finished for run in members)
-        if finished < len(members):
-            count = f"{finished} of {count}"
-        lines.append([*setting, count, *(_format_summary(key, table[setting][key]) for key in columns)])
-    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
 
 
 def _write_table(path: Path, table: Table, keys: Sequence[str]) -> None:
