@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -72,15 +73,12 @@ def save(figure: Figure | Image.Image, path: Path) -> None:
 
     Raises InputError if it cannot be written.
     """
-
-    def write(temporary):
-        if isinstance(figure, Image.Image):
-            figure.save(temporary, "PNG", compress_level=1)  # a quarter larger than by default, in half the time
-            return
-        with use_style():
-            figure.savefig(temporary, dpi=DPI, format=path.suffix[1:])
-
-    write_atomically(path, write)
+    if isinstance(figure, Image.Image):  # a quarter larger than by default, in half the time
+        write = partial(figure.save, format="PNG", compress_level=1)
+    else:
+        write = partial(figure.savefig, dpi=DPI, format=path.suffix[1:])
+    with use_style():
+        write_atomically(path, write)
 
 
 def create_figure(width: float, height: float, title: str) -> Figure:
@@ -316,7 +314,8 @@ def draw_raster(
         polarity, channels: of the maps "input", as in ``sheets.draw_filters``, and their names. They are drawn in its
             colours.
     """
-    names, labels = shorten(classes[0]), np.array(classes[1])
+    names = shorten(classes[0])
+    labels = np.array(classes[1])
     lines = len(maps) + bool(decisions)
     figure = create_figure(max(4, 2.6 * len(labels)), 1.5 * lines + 0.5, title)
     panels = figure.subplots(lines, sharex=True, squeeze=False)[:, 0]
@@ -330,32 +329,28 @@ def draw_raster(
         for color in np.unique(colors):
             part = colors[features] == color
             axes.plot(times[part], y[part], ".", ms=4, mew=0, alpha=0.5, color=color, rasterized=True)
-        for image in range(len(labels)):
-            of_image = times[images == image]
-            if len(of_image):
-                early = np.quantile(of_image, EARLY_SHARE, method="lower")
-                axes.vlines(early + 0.5, -0.5, count - 0.5, color=YELLOW, lw=2, zorder=1)
+        for image in np.unique(images):
+            early = np.quantile(times[images == image], EARLY_SHARE, method="lower")
+            axes.vlines(early + 0.5, -0.5, count - 0.5, color=YELLOW, lw=2, zorder=1)
         axes.set(ylabel=f"{layer_name}\nfeature", ylim=(count - 0.5, -0.5))
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         if layer_name == INPUT:
-            every = math.ceil(count / 8)
-            axes.set_yticks(range(0, count, every), channels[::every])
             axes.set_ylabel(layer_name)
-        else:
-            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            _name_rows(axes, channels, 8)
     axes = panels[-1]
     if decisions:
-        times, decided = np.add.outer(np.arange(steps), starts), np.array(decisions)
+        times = np.add.outer(np.arange(steps), starts)
+        decided = np.array(decisions)
         for part, color in ((decided == labels, BLUE), ((decided != labels) & (decided >= 0), ORANGE)):
             axes.plot(times[part], decided[part], "o", ms=4, color=color)
-        every = math.ceil(len(names) / 10)
         axes.set(ylabel="decision", ylim=(len(names) - 0.5, -0.5))
-        axes.set_yticks(range(0, len(names), every), names[::every])
+        _name_rows(axes, names, 10)
     for panel in panels:
         for start in starts:
             panel.axvspan(start - 1.5, start - 0.5, color=PALE, lw=0)
     ticks = list(range(0, steps, max(5, steps // 5)))
-    axes.set(xlim=(-0.5, starts[-1] + steps - 0.5), xticks=np.add.outer(starts, ticks).ravel())
-    axes.set_xticklabels(ticks * len(labels))
+    axes.set_xlim(-0.5, starts[-1] + steps - 0.5)
+    axes.set_xticks(np.add.outer(starts, ticks).ravel(), ticks * len(labels))
     top = panels[0].secondary_xaxis("top")
     top.set_xticks(starts + steps / 2, [names[label] for label in labels])
     top.set_xlabel("class")
@@ -364,6 +359,12 @@ def draw_raster(
         label += "\ndecision by the spikes so far: blue: correct, orange: wrong"
     figure.supxlabel(label, fontsize=10)
     return figure
+
+
+def _name_rows(axes, names, most):
+    """Write names of rows beside them, at most this number, at equal distances."""
+    every = math.ceil(len(names) / most)
+    axes.set_yticks(range(0, len(names), every), names[::every])
 
 
 @use_style()
@@ -418,8 +419,6 @@ def draw_errors(
     names = [*shorten(class_names), "silent"]  # a prediction of -1 is the last
     longest = max(map(len, names[:-1]))
     arrow = " → " if longest <= 3 else " →\n"  # words have two lines
-    pairs = zip(labels, predictions, strict=True)
-    decided = [f"{names[label]}{arrow}{names[prediction]}" for label, prediction in pairs]
     width = max(1.05, LETTER * (longest + 3))
     columns = max(1, min(10, shown, int(14 / width)))
     below = 0.26 if files else 0.16  # inches, as width and height
@@ -428,8 +427,8 @@ def draw_errors(
     figure = create_figure(width * columns + 0.3, height * lines + 0.5, title)
     axes = figure.add_subplot(aspect="equal")  # one for all images: axes of their own take four times as long
     axes.set_axis_off()
-    rows = zip(images, indices, files or indices, decided, predictions, strict=True)
-    for number, (image, index, file, text, prediction) in enumerate(rows):
+    rows = zip(images, indices, files or indices, labels, predictions, strict=True)
+    for number, (image, index, file, label, prediction) in enumerate(rows):
         tall = len(image) / image.shape[1]
         side = min(width - 0.08, 0.95 / tall) / 2
         x = (number % columns + 0.5) * width
@@ -437,7 +436,8 @@ def draw_errors(
         top = bottom - 2 * side * tall
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(x - side, x + side, bottom, top))
         color = GREY if prediction == SILENT else INK
-        axes.text(x, top - 0.03, text, color=color, ha="center", va="bottom")
+        decided = f"{names[label]}{arrow}{names[prediction]}"
+        axes.text(x, top - 0.03, decided, color=color, ha="center", va="bottom")
         about = f"image {index}"
         if isinstance(file, str):
             about += f"\n{Path(file).name[-NAME_LENGTH:]}"

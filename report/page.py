@@ -142,8 +142,6 @@ def pack_emergence(report: Report) -> dict[str, dict]:
     for layer_name, (images, features) in report.emergence.items():
         count = features.shape[1]
         tiles = shade(np.concatenate(features), count)
-        if features.ndim == 4:
-            tiles = tiles[..., :1]  # grey
         shape = len(features), count, *tiles.shape[1:]
         packed[layer_name] = {"images": images, "shape": shape, "bytes": encode(tiles)}
     return packed

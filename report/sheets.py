@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from matplotlib import colormaps, get_data_path
 from matplotlib.colors import to_rgb
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from report.channels import group_scales
 from report.colors import INK, POLARITY_COLORS
@@ -44,7 +44,7 @@ def draw_sheet(
     """Draw tiles in a grid, below a title, a caption and a key of colours.
 
     Args:
-        tiles: uint8 (N, H, W, 3).
+        tiles: uint8 (N, H, W, 3) or, in grey, (N, H, W, 1).
         columns: number of tiles in a row, or of groups of tiles.
         title: the name of the sheet and, below it, lines about it.
         rows: names of the rows of tiles; none: the numbers of their first tiles.
@@ -105,16 +105,14 @@ def arrange(tiles: np.ndarray, columns: int, group: int, rows: int) -> Image.Ima
 
 
 def make_mosaic(tiles: np.ndarray, columns: int, gap: int = GAP, ground: tuple[int, int, int] = GROUND) -> Image.Image:
-    """Arrange tiles uint8 (N, H, W, 3) in a grid with this number of columns. Each has a frame of the ground."""
+    """Arrange tiles uint8 (N, H, W, 3 or 1) in a grid with this number of columns. Each has a frame of the ground."""
     count, height, width, _ = tiles.shape
     size = columns * (width + gap) + gap, math.ceil(count / columns) * (height + gap) + gap
     mosaic = Image.new("RGB", size, PAPER)
-    for number, tile in enumerate(tiles):
+    for number, tile in enumerate(np.broadcast_to(tiles, (count, height, width, 3))):
         row, column = divmod(number, columns)
-        left = column * (width + gap)
-        top = row * (height + gap)
-        mosaic.paste(ground, (left, top, left + width + 2 * gap, top + height + 2 * gap))
-        mosaic.paste(Image.fromarray(tile), (left + gap, top + gap))
+        framed = ImageOps.expand(Image.fromarray(tile), gap, ground)
+        mosaic.paste(framed, (column * (width + gap), row * (height + gap)))
     return mosaic
 
 
@@ -227,7 +225,7 @@ def draw_emergence(features: np.ndarray, moments: Sequence[int], title: str, leg
 
 
 def shade(features: np.ndarray, last: int) -> np.ndarray:
-    """Return tiles uint8 (F, H, W, 3) of preferred features (F, h, w) or (F, h, w, 3), without empty margins.
+    """Return tiles uint8 (F, H, W, 1 or 3) of preferred features (F, h, w) or (F, h, w, 3), without empty margins.
 
     last: the number of features at the end that define the margins and what is black and white.
     """
@@ -237,8 +235,7 @@ def shade(features: np.ndarray, last: int) -> np.ndarray:
     shown = pictures[:, find_content(strength.max(1)), find_content(strength.max(0))]
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
     limit = max(FAINT, np.quantile(np.abs(shown[-last:]).max((1, 2, 3)), 0.75))
-    levels = ((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8)
-    return np.broadcast_to(levels, (*levels.shape[:3], 3))
+    return ((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
 
 def find_content(strength: np.ndarray) -> slice:
@@ -271,7 +268,7 @@ def draw_copies(images: np.ndarray, title: str) -> Image.Image:
     images: uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3), the plain image first.
     """
     count, columns, height, width = images.shape[:4]
-    tiles = np.broadcast_to(images.reshape(count * columns, height, width, -1), (count * columns, height, width, 3))
+    tiles = images.reshape(count * columns, height, width, -1)
     rows = [f"image {number}" for number in range(1, 1 + count)]
     return draw_sheet(tiles, columns, title, "each training image and its first copies", rows)
 
