@@ -62,8 +62,10 @@ class Gabor(Encoder, name="gabor"):
 
     def shape(self, height, width):
         if min(height, width) < self.window:
-            least = f"{self.window}×{self.window}"
-            raise InputError(f"--encoder {self.name} needs images of at least {least} pixels, not {height}×{width}")
+            raise InputError(
+                f"--encoder {self.name} needs images of at least {self.window}×{self.window} pixels, not "
+                f"{height}×{width}"
+            )
         margin = self.window - 1 + self.pool - 2 * (self.pool // 2)
         return (height - margin) // self.stride + 1, (width - margin) // self.stride + 1
 

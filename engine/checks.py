@@ -121,11 +121,6 @@ def check_left_out(values: Any, images: int, features: int) -> np.ndarray:
     return np.array(np.broadcast_to(array, (images, features)), order="C")  # kernels are compiled for each layout
 
 
-def check_classes(classes: Any, features: int) -> np.ndarray:
-    """Return the class of each feature as int64 (features,). Raises InputError for other types or shapes."""
-    return _to_whole_numbers(classes, features, "classes")
-
-
 def _to_whole_numbers(values, count, name):
     """Return whole numbers as int64 (count,); None: of any number."""
     if isinstance(values, Tensor):

@@ -78,8 +78,10 @@ class Declared:
                 form = item.metadata.get("form") or formatannotation(hint)
                 raise InputError(f"{item.name} must be {form}, not {abbreviate(value)}")
             if item.init and not is_plain(value):  # no file could contain it
-                wanted = "a number, a text, true or false, none, a declaration or a tuple of these"
-                raise InputError(f"{item.name} must be {wanted}, not {abbreviate(value)}")
+                raise InputError(
+                    f"{item.name} must be a number, a text, true or false, none, a declaration or a tuple of these, "
+                    f"not {abbreviate(value)}"
+                )
             allowed = item.metadata.get("range", ANY_NUMBER)
             numbers = value if isinstance(value, tuple) else (value,)
             if not all(number in allowed for number in numbers if isinstance(number, Real)):
@@ -188,10 +190,10 @@ def typed_fields(cls: type) -> list[tuple[Field, Any]]:
     for item in known:
         last = next(base for base in cls.__mro__ if item.name in vars(base) or item.name in get_annotations(base))
         if item.name not in get_annotations(last):
-            line = f"{item.name}: {formatannotation(hints[item.name])} = {vars(last)[item.name]!r}"
             raise InputError(
-                f"{last.__name__} sets the field {item.name} without its type, which has no effect: write {line}, and "
-                "@dataclass(frozen=True) above its class"
+                f"{last.__name__} sets the field {item.name} without its type, which has no effect: write {item.name}: "
+                f"{formatannotation(hints[item.name])} = {vars(last)[item.name]!r}, and @dataclass(frozen=True) above "
+                "its class"
             )
     return [(item, hints[item.name]) for item in known]
 

@@ -63,8 +63,10 @@ class Encoder(Declared):
             cls.encode = _check_encoding(cls.encode)  # type: ignore[method-assign]  # every caller gets a tensor
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            form = "@dataclass(frozen=True) above the class, and its parameters as fields, such as light: int = 200"
-            raise InputError(f"the encoder {cls.__name__} cannot have an __init__; write {form}")
+            raise InputError(
+                f"the encoder {cls.__name__} cannot have an __init__; write @dataclass(frozen=True) above the class, "
+                "and its parameters as fields, such as light: int = 200"
+            )
         if isinstance(cls.fitted, str):
             raise InputError(f"the encoder {cls.__name__} needs a tuple of names: fitted = ({cls.fitted!r},)")
         if name:
@@ -75,8 +77,10 @@ class Encoder(Declared):
         super().__post_init__()
         check_time_steps(self.time_steps, 255)  # of a map uint8; networks read up to 254
         if len(self.polarity) != self.channels or not {*self.polarity} <= {1, -1, 0}:
-            wanted = f"1, -1 or 0 for each of {self.channels} channels"
-            raise InputError(f"polarity of the encoder {self.name!r} must be {wanted}, not {self.polarity}")
+            raise InputError(
+                f"polarity of the encoder {self.name!r} must be 1, -1 or 0 for each of {self.channels} channels, not "
+                f"{self.polarity}"
+            )
         if self.colours not in SHAPES:
             raise InputError(f"colours must be 1 (grey) or 3 (red, green, blue), not {self.colours!r}")
 
@@ -119,8 +123,10 @@ class Encoder(Declared):
             raise InputError(f"the encoder {self.name} needs fitted tensors by name: {wanted}; it has {given}")
         for name, tensor in tensors.items():
             if fault := _find_fault(tensor):
-                wanted = "a dense tensor of finite numbers, such as torch.from_numpy(array) or torch.tensor(number)"
-                raise InputError(f"{type(self).__name__}.fit must return {wanted} as {name!r}, not {fault}")
+                raise InputError(
+                    f"{type(self).__name__}.fit must return a dense tensor of finite numbers, such as "
+                    f"torch.from_numpy(array) or torch.tensor(number) as {name!r}, not {fault}"
+                )
         fitted = copy(self)
         vars(fitted)["state"] = dict(tensors)  # the record is frozen
         return fitted

@@ -121,8 +121,9 @@ class StageGraph(nn.Module):
     def find_decision(self) -> str:
         """Return the name of the decision stage. Raises InputError if the network has none."""
         if self.decision is None:
-            reason = "a last stage whose rule needs labels"
-            raise InputError(f"{self.name} has no decision stage ({reason}), so it cannot classify")
+            raise InputError(
+                f"{self.name} has no decision stage (a last stage whose rule needs labels), so it cannot classify"
+            )
         return self.decision
 
     def class_of_feature(self) -> np.ndarray:
@@ -207,9 +208,10 @@ class StageGraph(nn.Module):
             if not isinstance(latencies, Packed):
                 latencies = check_latencies(latencies, self.time_steps, self.channels[name])
             elif (latencies.shape[1], latencies.time_steps) != (self.channels[name], self.time_steps):
-                given = f"{latencies.shape[1]} channels and {latencies.time_steps} time steps"
-                wanted = f"{self.channels[name]} channels and {self.time_steps} time steps"
-                raise InputError(f"the packed latencies {name!r} have {given}; the network needs {wanted}")
+                raise InputError(
+                    f"the packed latencies {name!r} have {latencies.shape[1]} channels and {latencies.time_steps} time "
+                    f"steps; the network needs {self.channels[name]} channels and {self.time_steps} time steps"
+                )
             checked[name] = latencies
         if INPUT in checked:
             size = checked[INPUT].shape[2:]
@@ -424,8 +426,9 @@ def check_training(network: StageGraph) -> None:
             _check_rewarded(network, name, supervised[0])
     for conv in stages[last].convs:
         if network.decision and conv.out_channels % network.num_classes:
-            features = f"{conv.out_channels} features"
-            raise InputError(f"{last} has {features}, not as many for each of {network.num_classes} classes")
+            raise InputError(
+                f"{last} has {conv.out_channels} features, not as many for each of {network.num_classes} classes"
+            )
 
 
 def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:

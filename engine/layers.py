@@ -20,7 +20,6 @@ from engine import event, torch_backend
 from engine.backends import BACKENDS, choose_backend
 from engine.checks import (
     WEIGHT_TYPES,
-    check_classes,
     check_labels,
     check_latencies,
     check_left_out,
@@ -319,8 +318,7 @@ class Layer(StageModule):
         weight = self.weight
         shape = self.stage.weight_shape(self.channels)
         if weight.shape != shape or weight.dtype not in WEIGHT_TYPES:
-            given = f"{weight.dtype} {tuple(weight.shape)}"
-            raise InputError(f"weight must be float32 or float64 {shape}, not {given}")
+            raise InputError(f"weight must be float32 or float64 {shape}, not {weight.dtype} {tuple(weight.shape)}")
         if isinstance(latency, torch.Tensor) and latency.device != weight.device:
             raise InputError(f"latencies must be on {weight.device}, the device of the weights, not {latency.device}")
         if shares_memory(weight):
@@ -339,7 +337,7 @@ class Layer(StageModule):
         rule = self.stage.rule
         if rule is None or not (rule.rewards_firing if self.stage.fires else rule.needs_labels):
             raise InputError(f"a layer that decides has a rule such as RSTDP(), unlike {self.stage}")
-        return check_labels(labels, images), check_classes(classes, self.stage.out_channels)
+        return check_labels(labels, images), check_labels(classes, self.stage.out_channels, what="classes").numpy()
 
 
 class Operation(StageModule):

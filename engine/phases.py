@@ -66,8 +66,10 @@ class Phase(nn.Module):
         for rule in self.rules.values():
             kind = rule.phase or Phase
             if not isinstance(self, kind):
-                needed = f"the rule {rule.name!r} learns in the phase {kind.__name__}"
-                raise InputError(f"{needed}, but {self.name} learns in {type(self).__name__}")
+                raise InputError(
+                    f"the rule {rule.name!r} learns in the phase {kind.__name__}, but {self.name} learns in "
+                    f"{type(self).__name__}"
+                )
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ def register(registry: dict[str, Any], names: Sequence[str], new: Any) -> None:
             raise InputError(f"a name cannot contain /: {name!r}")
         other = registry.get(name, new)
         if (other.__module__, other.__qualname__) != (new.__module__, new.__qualname__):
-            modules = f"{other.__module__} and in {new.__module__}"
-            raise InputError(f"{name!r} is declared twice, in {modules}: rename one of them")
+            raise InputError(
+                f"{name!r} is declared twice, in {other.__module__} and in {new.__module__}: rename one of them"
+            )
     registry.update(dict.fromkeys(names, new))

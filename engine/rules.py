@@ -395,14 +395,17 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
         method = getattr(plasticity, name, None)
         is_needed = name != "verdict" or rule.needs_labels
         if is_needed and (method is None or len(signature(method).parameters) != len(parameters)):
-            wanted = f"{name}(self, {', '.join(parameters)})"
-            raise InputError(f"the plasticity {type(plasticity).__name__} of {rule.name!r} needs the method {wanted}")
+            raise InputError(
+                f"the plasticity {type(plasticity).__name__} of {rule.name!r} needs the method {name}(self, "
+                f"{', '.join(parameters)})"
+            )
     weights = np.array([0.25, 0.5])
     try:
         plasticity.change(weights, plasticity.window(np.array([1, 2]), 1, weights, -weights))
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"window and change of {rule.name!r} cannot be computed from arrays: {reason}") from error
+        raise InputError(
+            f"window and change of {rule.name!r} cannot be computed from arrays: {type(error).__name__}: {error}"
+        ) from error
     if is_firing and (rule.rewards_firing or not rule.needs_labels):
         find_competition(rule)
 
@@ -429,8 +432,10 @@ def find_competition(rule: Rule) -> Competition:
     found = rule.competition()
     numbers = cast(found, np.int64)
     if numbers.shape != (2,) or not (1 <= numbers[0] <= MAX_WINNERS and 0 <= numbers[1] <= MAX_WINNERS):
-        wanted = f"winners, from 1 to {MAX_WINNERS}, and radius, from 0 to {MAX_WINNERS}"
-        raise InputError(f"{rule.name!r} needs {wanted}, not {abbreviate(found)}")
+        raise InputError(
+            f"{rule.name!r} needs winners, from 1 to {MAX_WINNERS}, and radius, from 0 to {MAX_WINNERS}, not "
+            f"{abbreviate(found)}"
+        )
     return Competition(*numbers.tolist())
 
 

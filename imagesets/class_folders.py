@@ -35,17 +35,19 @@ def read_folder(path: str, data_dir: Path, image_size: Size | None, ground: str 
         if part == UNLABELLED:
             without_class = _list_files(folder)
             files += without_class
-        else:
-            of_part, names = _list_classes(folder)
-            files += of_part
-            classes[part] = np.array(names)
+            continue
+        of_part = []
+        for class_folder in _list_folders(folder) or [folder]:  # a folder without folders is one class
+            of_class = _list_files(class_folder)
+            files += of_class
+            of_part += [class_folder.name] * len(of_class)
+        classes[part] = np.array(of_part)
     numbered = number_classes(path, classes)
     names = [Path(file).relative_to(path).as_posix() for file in files]
     images, of_images = _read_pictures(files, names, image_size, ground)
     count = len(numbered["train_labels"]) + len(without_class)
     test_images = images[count:] if "test" in classes else None
-    numbered["unlabelled"] = len(without_class)
-    numbered["files"] = names
+    numbered |= {"unlabelled": len(without_class), "files": names}
     name = make_printable(Path(path).resolve().name)
     return DataSet(name, images[:count], test_images=test_images, notes=(*notes, *of_images), **numbered)
 
@@ -75,20 +77,6 @@ def find_parts(path: str) -> tuple[dict[str, Path], tuple[str, ...]]:
     others = [name for name in within if name not in FOLDERS]
     notes = [f"not read, because it is beside the folder train: {make_printable(name)}" for name in others]
     return {part: within[part] for part in FOLDERS if part in within}, tuple(notes)
-
-
-def _list_classes(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the files of ``_list_files`` in all class folders, and the class of each.
-
-    A folder without folders is one class.
-    """
-    files = []
-    classes = []
-    for class_folder in _list_folders(folder) or [folder]:
-        of_class = _list_files(class_folder)
-        files += of_class
-        classes += [class_folder.name] * len(of_class)
-    return files, classes
 
 
 def _list_files(folder: Path) -> list[str]:
@@ -168,8 +156,10 @@ def _read_pictures(
     if damaged:
         reasons.append(f"{len(damaged):,} of {len(paths):,} pictures cannot be used: {list_first(damaged, '; ')}")
     if transparent:
-        count = f"{len(transparent):,} of {len(paths):,} pictures are transparent in places, the first {transparent[0]}"
-        reasons.append(f"{count}; add --ground {' or --ground '.join(GROUNDS)}, the colour behind them")
+        reasons.append(
+            f"{len(transparent):,} of {len(paths):,} pictures are transparent in places, the first {transparent[0]}; "
+            f"add --ground {' or --ground '.join(GROUNDS)}, the colour behind them"
+        )
     if reasons:
         raise InputError("; ".join(filter(None, [*reasons, other_size])))
     notes = [note_stretch(sizes)] if image_size and sizes != {image_size} else []
@@ -177,6 +167,8 @@ def _read_pictures(
     if in_colour:
         pictures = [np.broadcast_to(np.atleast_3d(pixels), (height, width, 3)) for pixels in pictures]
         if 2 * len(in_colour) < len(paths):
-            count = f"{len(in_colour):,} of {len(paths):,} pictures are in colour, so all are read in colour"
-            notes.append(f"{count}; to read all as grey images, make these grey: {list_first(in_colour)}")
+            notes.append(
+                f"{len(in_colour):,} of {len(paths):,} pictures are in colour, so all are read in colour; to read all "
+                f"as grey images, make these grey: {list_first(in_colour)}"
+            )
     return np.stack(pictures), notes

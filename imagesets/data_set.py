@@ -103,11 +103,15 @@ class DataSet:
             if images.shape[1:] != shape:
                 raise InputError(f"{what} has images of {images.shape[1:]}, but the training images are {shape}")
         if not isinstance(self.name, str) or len({*names}) < len(names) or self.val_count >= len(self.train_labels):
-            wanted = "a name, different names of classes, and training images beside val_count"
-            raise InputError(f"the data set {self.name!r} needs {wanted}")
+            raise InputError(
+                f"the data set {self.name!r} needs a name, different names of classes, and training images beside "
+                "val_count"
+            )
         if not isinstance(self.files, list | tuple | np.ndarray) or len(self.files) not in (0, total):
-            wanted = f"{total} names, one of each image, or ()"
-            raise InputError(f"files of the data set {self.name!r} must be {wanted}, not {abbreviate(self.files)}")
+            raise InputError(
+                f"files of the data set {self.name!r} must be {total} names, one of each image, or (), not "
+                f"{abbreviate(self.files)}"
+            )
         fields["files"] = list(self.files)
         validated = np.unique(self.train_labels[len(self.train_labels) - self.val_count :])
         if self.num_classes > 1 and len(validated) == 1:
@@ -132,8 +136,10 @@ def check_images(what: str, images: np.ndarray) -> None:
         hint = "; images from 0 to 1 become so with (255 * images).round().astype('uint8')"
     elif shape[:1] == (3,):
         hint = "; images (N, 3, H, W) become so with images.transpose(0, 2, 3, 1)"
-    wanted = "uint8 images (N, H, W) or (N, H, W, 3), black 0 and white 255"
-    raise InputError(f"{what} is {images.dtype} {images.shape}, not {wanted}{hint}")
+    raise InputError(
+        f"{what} is {images.dtype} {images.shape}, not uint8 images (N, H, W) or (N, H, W, 3), black 0 and white "
+        f"255{hint}"
+    )
 
 
 def _normalize(names: np.ndarray) -> np.ndarray:

@@ -85,8 +85,7 @@ def _check_part(path: Path, part: str, images: Arrays, labels: Arrays) -> None:
     pixels = images[part]
     check_images(f"x_{part} of {path}", pixels)
     if part in labels and len(pixels) != len(labels[part]):
-        counts = f"{len(pixels)} images, but y_{part} has {len(labels[part])} labels"
-        raise InputError(f"x_{part} of {path} has {counts}")
+        raise InputError(f"x_{part} of {path} has {len(pixels)} images, but y_{part} has {len(labels[part])} labels")
     size = images["train"].shape[1:]
     if pixels.shape[1:] != size:
         raise InputError(f"x_{part} of {path} has images of {pixels.shape[1:]} pixels, but x_train of {size}")

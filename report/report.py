@@ -219,9 +219,8 @@ def raster(report, caption):
     shown = first[:RASTER_IMAGES]
     model = report.model
     layers = [name for name, stage in model.declaration.items() if stage.convs and stage.fires]
-    maps = {}
-    for name, latencies in model.walk(report.latencies[shown], [INPUT, *layers]):
-        maps[name] = latencies.cpu().numpy()
+    walked = model.walk(report.latencies[shown], [INPUT, *layers])
+    maps = {name: latencies.cpu().numpy() for name, latencies in walked}
     decisions = [decided.tolist() for decided in decide_early(model, report.latencies[shown])]
     names = report.class_names, present[:RASTER_IMAGES].tolist()
     title = report.format_title(f"{caption} of the first images of some classes", len(shown))

@@ -77,22 +77,20 @@ def _make_rows(
         rule = conv.rule.title if conv.rule else "none"
         kernel, output, field = "all", f"{conv.out_channels}", "all"
         if not conv.sees_whole_maps:
-            kernel = _to_square(conv.kernel)
+            kernel = f"{conv.kernel}×{conv.kernel}"
             output = _to_size(conv.shape([below]))
-            field = _to_square(conv.receptive_field(*field_below)[0])
+            side, _ = conv.receptive_field(*field_below)
+            field = f"{side}×{side}"
         weights = math.prod(conv.weight_shape(below[0]))
         threshold = f"{layer.threshold:.4g}" if conv.fires else "∞"
         rows.append(SummaryRow(layer_name + source, rule, kernel, threshold, output, field, weights))
     if len(rows) == 1:
         return rows
-    kernel = _to_square(stage.window) if stage.window > 1 else ""
+    kernel = f"{stage.window}×{stage.window}" if stage.window > 1 else ""
     label = name + source if kernel else name
-    own = SummaryRow(label, stage.title, kernel, output=_to_size(shapes[name]), field=_to_square(fields_of[name][0]))
+    side, _ = fields_of[name]
+    own = SummaryRow(label, stage.title, kernel, output=_to_size(shapes[name]), field=f"{side}×{side}")
     return [*rows, own]
-
-
-def _to_square(side: int) -> str:
-    return f"{side}×{side}"
 
 
 def _to_size(shape: Shape) -> str:

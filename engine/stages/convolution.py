@@ -90,8 +90,10 @@ class SpikingConv(Stage):
         rows = height + 2 * self.padding - self.kernel + 1
         columns = width + 2 * self.padding - self.kernel + 1
         if min(rows, columns) < 1:
-            padded = f"{height + 2 * self.padding}×{width + 2 * self.padding}"
-            raise InputError(f"kernel {self.kernel} does not fit a {padded} input (padding included)")
+            raise InputError(
+                f"kernel {self.kernel} does not fit a {height + 2 * self.padding}×{width + 2 * self.padding} input "
+                "(padding included)"
+            )
         return self.out_channels, rows, columns
 
     def receptive_field(self, side: int, stride: int) -> tuple[int, int]:

@@ -89,8 +89,10 @@ def quantize(model: NetworkTrainer) -> tuple[NetworkTrainer, dict[str, WholeWeig
         learns = layer_name == model.decision and find_rule(layer)
         whole = whole_weights[layer_name] = to_whole_weights(layer, RATE_UNITS if learns else 1)
         if MAX_VALUE < whole.threshold < math.inf:
-            largest = f"the threshold of {layer_name} must be at most {MAX_VALUE * whole.unit:g}"
-            raise InputError(f"the page of --draw computes with whole numbers: {largest}, not {layer.threshold:g}")
+            raise InputError(
+                f"the page of --draw computes with whole numbers: the threshold of {layer_name} must be at most "
+                f"{MAX_VALUE * whole.unit:g}, not {layer.threshold:g}"
+            )
         weight = whole.lowest + whole.scale * torch.from_numpy(whole.steps).long()
         dtype = torch.float32 if weight[0].numel() * int(weight.abs().max()) < EXACT else torch.float64
         layer.weight = nn.Parameter(weight.to(layer.weight.device, dtype), requires_grad=False)
