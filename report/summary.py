@@ -8,6 +8,7 @@ from typing import NamedTuple
 from engine.stages import INPUT, Shape
 from models import MODELS
 from network_trainer import NetworkTrainer
+from report.page import load_template
 
 WIDTH = 100
 
@@ -26,18 +27,8 @@ class SummaryRow(NamedTuple):
 
 def list_models() -> str:
     """Return a paragraph about each network: description, stages, phases and default epochs."""
-    return "\n".join(map(_describe, dict.fromkeys(MODELS.values())))  # also under aliases
-
-
-def _describe(cls):
-    model = cls()
-    alias = f" (also {', '.join(cls.aliases)})" if cls.aliases else ""
-    description = (cls.__doc__ or "").strip().partition("\n")[0]
-    epochs = ", ".join(f"{phase.name} {count}" for phase, count in zip(model.phases, cls.epochs, strict=True))
-    if cls.converge:
-        epochs += f"; STDP until convergence {cls.converge:g}"
-    stages = " ".join(model.declaration)
-    return f"{cls.name}{alias}: {description}\n    stages {stages}; phases and default epochs: {epochs}"
+    models = [cls() for cls in dict.fromkeys(MODELS.values())]  # also under aliases
+    return load_template("models.txt").render(models=models)
 
 
 def summarize(model: NetworkTrainer) -> str:
@@ -51,13 +42,8 @@ def summarize(model: NetworkTrainer) -> str:
         lines += _make_rows(model, name, shapes, fields_of)
     total = sum(line.weights for line in lines)
     rows = [(*line[:-1], f"{line.weights:,}" if line.weights else "") for line in lines]
-    return "\n".join(
-        [
-            f"{model.name} for {model.in_channels}×{height}×{width} inputs of {model.time_steps} time steps",
-            _table(SummaryRow._fields, rows), f"total {total:,} weights", "", "rules", *describe_rules(model), "",
-            "phases", *describe_phases(model),
-        ]
-    )  # fmt: skip
+    table = _table(SummaryRow._fields, rows)
+    return load_template("summary.txt").render(model=model, table=table, total=total, rules=describe_rules(model))
 
 
 def _make_rows(
@@ -109,20 +95,6 @@ def describe_rules(model: NetworkTrainer) -> list[str]:
             f"{', '.join(labels)}: {rule}", WIDTH, initial_indent="  ", subsequent_indent="      ",
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
-    return lines
-
-
-def describe_phases(model: NetworkTrainer) -> list[str]:
-    """Return lines about the phases, in order, with the default numbers of epochs and the default of --converge."""
-    lines = []
-    for number, phase in enumerate(model.phases, start=1):
-        turns = ", by turns from batch to batch" if phase.alternate else ""
-        labels = ", with labels" if phase.needs_labels else ""
-        epochs = model.epochs[number - 1] if number <= len(model.epochs) else None
-        default = "" if epochs is None else f"; {epochs} epoch{'s' * (epochs != 1)} by default"
-        if epochs and model.converge and not phase.needs_labels:
-            default += f", more until convergence {model.converge:g}"
-        lines.append(f"  {number}  {phase.name}: {phase.main_rule.title}{labels}{turns}{default}")
     return lines
 
 
