@@ -45,7 +45,7 @@ def load_template(name: str) -> Template:
     """Return a compiled template of this folder."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"value": format_value, "balance": measure_balance}
+    environment.filters |= {"value": format_value, "balance": measure_balance, "command_line": join_words}
     return environment.get_template(name)
 
 
@@ -101,7 +101,8 @@ def _write(
         summary=read_text(folder / "summary.txt"),
         methods=read_text(folder / "methods.md"),
         args=read_json(folder / "args.json"),
-        commands=list_commands(run, results, model.decision is not None),
+        run=run,
+        plugins=list_plugins(),
         files=list_files(folder),
         **more,
     )
@@ -173,23 +174,6 @@ def read_figures(folder: Path) -> list[tuple[str, str, str, int]]:
             content = base64.b64encode(path.read_bytes()).decode()
             figures.append((name, f"{draw.caption} {stage}".strip(), f"data:image/png;base64,{content}", width))
     return figures
-
-
-def list_commands(run: RunFolder, results: dict, decides: bool) -> list[tuple[str, str]]:
-    """Return (purpose, command line) of the commands that use the folder. Without decisions, evaluate.py has none."""
-    commands = []
-    if run.last.is_file() and "finished" not in results:
-        commands.append(("resume an interrupted run", run.resume_command))
-    if not decides:
-        return commands
-    source = str(results.get("checkpoint", run.path))
-    flags = {
-        "test the network again and save activation maps": ["--save-maps", "1"],
-        "classify other images": ["--predict", "IMAGE.png"],
-    }
-    for purpose, words in flags.items():
-        commands.append((purpose, f"python evaluate.py {join_words([source, *words, *list_plugins()])}"))
-    return commands
 
 
 def list_files(folder: Path) -> list[str]:
