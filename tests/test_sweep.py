@@ -126,6 +126,7 @@ def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatc
     train_one = sweep.train_one
 
     def fail(run, *more):
+        Path(f"{run}.error.txt").touch()
         error = Path(run).name, 2, "first line\ntrain.py: no memory\n"
         return train_one(run, *more) if NETWORKS[1] in run else error
 

@@ -105,9 +105,9 @@ def test_firing_is_strict(dtype):
 
 
 def test_without_a_threshold_positive_potentials_fire_in_the_last_step():
-    spikes, thresholded = sf.fire(potentials_of([[1, 2, 0]], [[3, 4, -1]]), None, True)
-    assert spikes[:, 0, 0].tolist() == [[0, 0, 0], [1, 1, 0]]
-    assert thresholded[:, 0, 0].tolist() == [[0, 0, 0], [3, 4, 0]]
+    spikes, thresholded = sf.fire(potentials_of([[1, 2, 0]], [[3, 0, -1]]), None, True)
+    assert spikes[:, 0, 0].tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert thresholded[:, 0, 0].tolist() == [[0, 0, 0], [3, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -448,7 +448,7 @@ def test_pictures(tmp_path):
     matplotlib.use("agg")
     path = tmp_path / "maps.png"
     vis.plot_tensor_in_image(path, torch.rand(5, 4, 4))
-    assert path.read_bytes().startswith(b"\x89PNG")
+    assert plt.imread(path).std() > 0
     figure = vis.show_tensor(torch.rand(3, 3), 0, 2)
     (axes,) = figure.axes
     assert axes.images[0].get_clim() == (0, 2)

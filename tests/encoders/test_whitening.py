@@ -70,6 +70,8 @@ def test_responses_are_uncorrelated_and_pixels_are_not():
     for name, (a, b) in pairs.items():
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1, name
     assert np.corrcoef(images[..., 0].ravel(), images[..., 1].ravel())[0, 1] > 0.8
+    alone = fit(images, epsilon=1e4).state["filters"][0]  # far above all variances: nothing is whitened
+    assert alone.abs().sum() < 1.001 * alone.max()
 
 
 def test_the_requested_fraction_spikes_in_equal_parts():

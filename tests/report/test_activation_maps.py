@@ -90,6 +90,8 @@ def test_padding_of_branches_is_not_neurons(latencies):
         (slice(200, 400), slice(1, 5), slice(1, 5)),
         (slice(400, 600), slice(2, 4), slice(2, 4)),
     ]
+    padded = find_neurons(build_model("kheradpisheh2018"), 28, 28)["c1"]
+    assert padded == [(slice(0, 32), slice(0, 15), slice(0, 15))]
     maps = dict(model.walk(latencies[:1]))["s3"][0]
     assert all((maps[part] < 15).all() for part in parts["s3"])  # every neuron fires, the padding does not
     assert (maps < 15).sum() == 200 * (36 + 16 + 4)

@@ -91,7 +91,7 @@ def test_the_balanced_accuracy_of_unequal_classes():
 @pytest.mark.parametrize("counts", [(15, 15), (2, 1), (5, 1), (7, 2), (1135, 892), (100, 0)])
 def test_classes_of_about_the_same_size_are_not_unequal(counts):
     labels = np.repeat([0, 1], counts)
-    assert [*evaluate_decisions(labels, labels, 2).describe_balance("ab", "images")] == []
+    assert [*evaluate_decisions(labels, labels, 3).describe_balance("abc", "images")] == []
 
 
 def test_the_roc_auc_of_a_network_compares_images_of_any_number_of_spikes():

@@ -174,6 +174,7 @@ def test_roc(strength, side, tmp_path):
     for line, curve in zip(axes.lines, curves[:3], strict=False):
         assert auc(line.get_xdata(), line.get_ydata()) / 1e4 == pytest.approx(curve[2])  # what the legend says
     assert axes.get_xlim() == (0, side)
+    assert axes.get_ylabel()
     legend = texts_of(axes.get_legend().get_texts())
     assert ("chance: 0.5" in legend) == (side == 100)  # only if its line is in the panel
     assert legend[:3] == [f"{name}: {curve[2]:.4f}" for name, curve in zip("abc", curves, strict=False)]
@@ -255,6 +256,7 @@ def test_spike_times(stages, tmp_path):
     figure = figures.draw_spike_times(counts, "title")
     drawn = [axes for axes in figure.axes if axes.patches]
     assert len(drawn) == stages
+    assert figure.get_supylabel()
     assert [bar.get_height() for bar in drawn[0].patches] == pytest.approx(np.arange(15))
     assert drawn[0].get_title(loc="left") == "s0: 105 spikes, 89.5 % silent"
     assert [axes.get_ylim() for axes in drawn] == stages * [(0, pytest.approx(14.7))]
