@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from encoders import encode_chunks
 from engine.packed import PackedSpikes
 from errors import InputError
-from training.neighbours import ALPHA, Show, build_system, check_neighbours, compare_images, join_nearest
+from training.neighbours import Show, build_system, check_neighbours, compare_images, join_nearest
 from training.trained import TrainedNetwork
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def move_together(vectors: np.ndarray, graph: "csr_matrix") -> np.ndarray:
     """Return the vectors (N, components), spread over the graph as labels are, of length 1."""
     from scipy.sparse.linalg import cg
 
-    system = build_system(graph, ALPHA)
+    system = build_system(graph)
     moved = np.stack([cg(system, column, rtol=1e-3)[0] for column in vectors.T], 1).astype(np.float32)
     return moved / np.linalg.norm(moved, axis=1, keepdims=True).clip(1e-30)
 

@@ -14,7 +14,6 @@ Results do not depend on the number of threads within ``threadpoolctl.threadpool
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -100,20 +99,18 @@ def join_nearest(vectors: np.ndarray, show: Show = lambda *_: None) -> "csr_matr
     return nearest.maximum(nearest.T)
 
 
-def spread_over(graph: "csr_matrix", labels: np.ndarray, alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
+def spread_over(graph: "csr_matrix", labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Spread labels over the edges of a graph.
 
-    graph: W, (N, N), symmetric. labels: the given ones, int64 (N,), -1 of the other images. alpha: α, below 1.
+    graph: W, (N, N), symmetric. labels: the given ones, int64 (N,), -1 of the other images.
 
     Returns the class of each image, int64 (N,), -1 of an image that no label reaches, and its certainty (N,): the share
     of this class in its row of F. Given labels stay as they are.
     """
     from sklearn.semi_supervised import LabelSpreading
 
-    method = LabelSpreading(lambda *_: graph, alpha=alpha, max_iter=ITERATIONS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it ends before the limit
-        method.fit(np.arange(len(labels))[:, None], labels)
+    method = LabelSpreading(lambda *_: graph, alpha=ALPHA, max_iter=ITERATIONS)
+    method.fit(np.arange(len(labels))[:, None], labels)
     counts = np.bincount(labels[labels >= 0])[method.classes_]
     # F is linear in Y, which is 1 there. Equal numbers change no bit
     shares = method.label_distributions_ / (counts / counts.max())
@@ -163,7 +160,7 @@ def divide_labels(labels: np.ndarray) -> Iterator[np.ndarray]:
         yield order[first::LEFT_OUT_PARTS]
 
 
-def solve(graph: "csr_matrix", labels: np.ndarray, places: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
+def solve(graph: "csr_matrix", labels: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return the classes of some images as ``spread_over``, by conjugate gradients, in a tenth of its time.
 
     It solves the equation, while the iteration of ``spread_over`` ends before its limit: of 60,000 images of MNIST, at
@@ -171,7 +168,7 @@ def solve(graph: "csr_matrix", labels: np.ndarray, places: np.ndarray, alpha: fl
     """
     from scipy.sparse.linalg import cg
 
-    system = build_system(graph, alpha)
+    system = build_system(graph)
     classes, counts = np.unique(labels[labels >= 0], return_counts=True)
     shares = []
     for label, count in zip(classes, counts, strict=True):
@@ -180,7 +177,7 @@ def solve(graph: "csr_matrix", labels: np.ndarray, places: np.ndarray, alpha: fl
     return np.where(np.max(shares, 0) > 0, classes[np.argmax(shares, 0)], -1)
 
 
-def build_system(graph: "csr_matrix", alpha: float) -> "csr_array":
+def build_system(graph: "csr_matrix", alpha: float = ALPHA) -> "csr_array":
     """Return I - α S of a graph W; of an image without an edge, the row is that of (1 - α) I."""
     from scipy.sparse import csgraph, eye_array
 

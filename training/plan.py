@@ -76,7 +76,8 @@ class Plan:
         Raises InputError if the settings do not fit the network, the data or the memory.
         """
         if "silent" in data.class_names:
-            settings.refuse("dataset", "has a class 'silent', the word for no decision in predictions.csv: rename it")
+            reason = "or --labels has a class 'silent', the word for no decision in predictions.csv: rename it"
+            settings.refuse("dataset", reason)
         settings, encoder, model = resolve(settings, data, device)
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)

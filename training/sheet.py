@@ -48,9 +48,10 @@ def read_sheet(path: str) -> dict[str, str]:
         sheet[image] = name
         if name and name != names.setdefault(name.casefold(), name):
             raise InputError(f"{path} writes one class in two ways: {names[name.casefold()]!r} and {name!r}")
-    if len(names) < 2 or "silent" in names:
-        wanted = "images of two classes or more, none of them called silent, as decisions without a class are"
-        raise InputError(f"{path} needs {wanted}; it has {', '.join(map(repr, names.values())) or 'no class'}")
+    if len(names) < 2:
+        raise InputError(
+            f"{path} needs images of two classes or more; it has {', '.join(names.values()) or 'no class'}"
+        )
     return sheet
 
 
@@ -63,19 +64,24 @@ def label_by_sheet(data: DataSet, sheet: Mapping[str, str], path: str) -> DataSe
 
     Raises InputError if an image of the sheet is no training image.
     """
-    places = {name: place for place, name in enumerate(name_training_images(data))}
-    if unknown := [image for image in sheet if image not in places]:
-        raise InputError(f"{path}: {unknown[0]!r} is no training image of {data.name}; it may be of other images")
-    given = sorted((places[image], name) for image, name in sheet.items() if name)
-    first = [place for place, _ in given]
-    order = np.concatenate([first, np.delete(np.arange(len(places)), first)])
-    names = np.array([name for _, name in given])
-    fields = number_classes(path, {"train": names}) | {"test_images": None}
+    images = name_training_images(data)
+    if unknown := sheet.keys() - images:
+        raise InputError(f"{path}: {min(unknown)!r} is no training image of {data.name}; it may be of other images")
+    classes = np.array([sheet.get(image, "") for image in images])
+    order = np.argsort(classes == "", kind="stable")  # those that have a class are the first
+    given = classes[classes != ""]
     files = data.name_images("train", order)
-    if {*fields["class_names"]} <= {*data.class_names}:
-        fields |= {name: getattr(data, name) for name in ("class_names", "test_images", "test_labels")}
-        fields["train_labels"] = np.array([*map(data.class_names.index, names)])
+    if {*given} <= {*data.class_names}:
+        fields: dict = {"train_labels": np.array([*map(data.class_names.index, given)]), "val_count": 0}
         files = [*files, *data.name_images("test", np.arange(len(data.test_part[1])))]
-    notes = *data.notes, f"{path}: {len(given)} images have a class, {len(sheet) - len(given)} none"
-    fields |= {"train_images": data.train_images[order], "unlabelled": len(order) - len(given)}
-    return replace(data, files=files, notes=notes, sheet=sheet, **fields)
+    else:
+        fields = number_classes(path, {"train": given}) | {"test_images": None}
+    return replace(
+        data,
+        train_images=data.train_images[order],
+        unlabelled=len(order) - len(given),
+        files=files,
+        notes=(*data.notes, f"{path}: {len(given)} images have a class, {len(sheet) - len(given)} none"),
+        sheet=sheet,
+        **fields,
+    )

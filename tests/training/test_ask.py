@@ -87,7 +87,6 @@ def test_no_more_images_are_named_than_differ(asked, tmp_path, capsys):
         ("image,class\na,1\na,2", "twice"),
         ("image,class\na,Cat\nb,cat\nc,dog", "two ways: 'Cat' and 'cat'"),
         ("image,class\na,cat\nb,", "two classes"),
-        ("image,class\na,silent\nb,dog", "silent"),
         ("image,class\na,\nb,", "no class"),
         ("", "columns"),
         (b"image,class\n\xe9,1", "UTF-8"),
