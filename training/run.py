@@ -124,11 +124,15 @@ class Run:
         save_checkpoint(collect_checkpoint(path, plan.model, plan.encoder, plan.record, *of_last))
 
     def log_findings(self, findings: Iterable[Finding]) -> None:
-        """Log texts of the diagnosis, and keep them for results.json, and their advice for the end of the run."""
+        """Log texts of the diagnosis, and keep them for results.json, and their advice for the end of the run.
+
+        A text that the run has logged before it was resumed is not logged again.
+        """
         record = self.plan.record
-        texts = []
+        texts: list[str] = []
         for finding in findings:
-            texts.append(finding.text)
+            if finding.text not in record.diagnosis:
+                texts.append(finding.text)
             record.advice = {**record.advice, **finding.advice}
         record.diagnosis = [*record.diagnosis, *texts]
         self.log.info_all(texts)

@@ -26,10 +26,11 @@ def spread(run: Run, phase: Phase, train: LatencyDataset) -> Iterable[Step]:
     Labels spread once, before the first phase with labels. The log shows the progress. Raises Stopped after a signal.
     """
     plan = run.plan
+    data = plan.splits.data
     split = plan.splits.get_split("train")
     given = np.full(len(train), -1)
     given[split.labelled] = split.labels[split.labelled]
-    if (train.labels[train.labelled].numpy() >= 0).sum() > (given >= 0).sum():
+    if len(train.labelled) > (given >= 0).sum():
         return ()
     with threadpool_limits(1):  # the result does not depend on the number of threads
         vectors = compare_images(train.maps[plan.model.input_name(phase.stages[0])], plan.model.time_steps, run.show)
@@ -57,11 +58,9 @@ def spread(run: Run, phase: Phase, train: LatencyDataset) -> Iterable[Step]:
     if left_out["left_out"]:
         run.log.info(describe_left_out(record))
     if not plan.settings.dry_run:
-        known = plan.record.diagnosis  # of this run before it was resumed
-        findings = diagnose_spread(record, plan.splits.data.class_names)
-        run.log_findings(finding for finding in findings if finding.text not in known)
-    names = [quote(str(name)) for name in plan.splits.data.name_images("train", split.indices)]
-    class_names = [*map(quote, plan.splits.data.class_names), ""]
+        run.log_findings(diagnose_spread(record, data.class_names))
+    names = [quote(str(name)) for name in data.name_images("train", split.indices)]
+    class_names = [*map(quote, data.class_names), ""]
     sources = np.select([given >= 0, labels >= 0], ["given", "spread"], "")
     rows = zip(names, (class_names[label] for label in labels), certainty.round(4), sources, strict=True)
     write_csv(run.folder / "spread.csv", [("image", "class", "certainty", "label"), *rows])

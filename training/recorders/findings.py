@@ -17,8 +17,7 @@ class Findings(Recorder):
         super().__init__(run)
         plan = self.plan
         self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.lengths)
-        if not plan.record.diagnosis:  # also after a kill before the first checkpoint that would contain it
-            run.log_findings(self.diagnosis.diagnose_border(plan.record.border or 0.0))
+        run.log_findings(self.diagnosis.diagnose_border(plan.record.border or 0.0))
 
     def record_end(self, step: EndStep) -> None:
         run = self.run
