@@ -34,8 +34,6 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parent
 NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems
 WAITS = 0.1, 0.2, 0.4, 0.8  # seconds between the attempts to replace a file
-DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # of Windows, also with a suffix: nul.txt
-MAX_DEPTH = 100  # of lists and dicts in each other, in JSON of users' own code: Python writes up to about 990
 PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "scipy", "pillow", "tensorboard", "matplotlib"
 
 
@@ -79,11 +77,8 @@ def claim_folder(
     is_replaced: whether an existing folder ``output/name``, but no link, is deleted, so that its name is free; None: it
         is not.
 
-    Raises InputError if the folder exists, if another process creates it, if it cannot be created, from is_replaced,
-    and if a name is that of a device of Windows, so that runs can be copied there.
+    Raises InputError if the folder exists, if another process creates it, if it cannot be created, or from is_replaced.
     """
-    if name and DEVICES.fullmatch(name.partition(".")[0]):
-        raise InputError(f"--name {name} is the name of a device on Windows; choose another --name")
     output = Path(output)
     stamped = f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
     names = [name] if name else [stamped, *(f"{stamped}-{number}" for number in range(2, 100))]
@@ -186,10 +181,10 @@ def unlock(lock: "FileLock") -> None:
 
 
 @contextmanager
-def lock_folder(folder: Path, inside: bool = False, advice: str = "wait for it or stop it") -> Iterator[None]:
+def lock_folder(folder: Path, inside: bool = False) -> Iterator[None]:
     """Lock a folder, see ``try_lock``.
 
-    Raises InputError, with an advice, if another process has locked it, and if it is not writable.
+    Raises InputError if another process has locked it, and if it is not writable.
     """
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write to {folder}")
@@ -198,7 +193,7 @@ def lock_folder(folder: Path, inside: bool = False, advice: str = "wait for it o
     except OSError as error:
         raise InputError(f"cannot lock {folder}: {error.strerror or error}: {error.filename}") from error
     if lock is None:
-        raise InputError(f"another process works in {folder}; {advice}")
+        raise InputError(f"another process works in {folder}: wait for it or stop it, or name another folder")
     try:
         yield
     finally:
@@ -300,21 +295,9 @@ def copy_plain(values: Any) -> Any:
     """Return values as a JSON file would return them, tuples as lists for instance.
 
     Raises TypeError, ValueError or RecursionError if they are not plain JSON: dicts with str as keys, lists, str, int,
-    finite float, bool or None, at most ``MAX_DEPTH`` of them in each other.
+    finite float, bool or None, not too many of them in each other.
     """
-    plain = json.loads(json.dumps(values, allow_nan=False))
-    check_depth(plain)
-    return plain
-
-
-def check_depth(values: Any, depth: int = 0) -> None:
-    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other. depth: of those around."""
-    if not isinstance(values, dict | list):
-        return
-    if depth == MAX_DEPTH:
-        raise InputError(f"at most {MAX_DEPTH} lists and dicts may be in each other")
-    for each in values.values() if isinstance(values, dict) else values:
-        check_depth(each, depth + 1)
+    return json.loads(json.dumps(values, allow_nan=False))
 
 
 def get_peak_memory() -> float | None:

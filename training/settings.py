@@ -37,7 +37,15 @@ from training.parsing import (
 UNTITLED = "model", "dataset", "seed", "dry_run", "test"  # titles contain these otherwise, or not at all
 MAX_SEED = 10**18 - 1
 MAX_NAME = 200  # letters; with ".error.txt" and the like, file systems allow 255 bytes
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # of Windows: runs can be copied there
 NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}(?<!\.)")
+WITHOUT_EFFECT = {  # {what evaluate.py does in place of a test: groups of flags without effect, those that have one}
+    "save_features": ("prediction output", "save_features name predict raw"),
+    "ask": ("prediction output", "ask name"),
+    "predict": ("data output", ""),
+    "nir": ("data prediction output", "nir"),
+    "draw": ("prediction output", "draw save_maps map_index"),
+}
 LAST_STAGE = "last"  # of --save-features: the last stage before the decision stage
 SET_HELP = (
     "set fields of a stage, a rule or the encoder, such as s2.threshold=12 s3.1.rule.winners=8 "
@@ -146,9 +154,11 @@ class NetworkSettings(Settings):
             self.refuse("figure_formats", "cannot be combined with --no-figures")
         if len(self.image_size) not in (0, 2):
             self.refuse("image_size", f"must be a height and a width, not {self.image_size}")
-        if self.name is not None and not NAME.fullmatch(self.name):
-            rule = f"must be up to {MAX_NAME} letters, digits and . _ -, not begin with . or -, not end with ."
-            self.refuse("name", f"{rule}: {self.name!r}")
+        if self.name is not None and (not NAME.fullmatch(self.name) or DEVICES.match(self.name)):
+            rule = (
+                f"must be up to {MAX_NAME} letters, digits and . _ -, not begin with . or -, not end with ., and not "
+            )
+            self.refuse("name", f"{rule}be the name of a device on Windows: {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -341,29 +351,21 @@ class EvaluateSettings(NetworkSettings):
     def __post_init__(self):
         super().__post_init__()
         if len(self.run) > 1:
-            self._refuse_groups(("output", "prediction"), "takes one RUN", {"name", "figures", "tensorboard"})
+            self._refuse_groups("prediction output", "takes one RUN", "name figures tensorboard")
+            return
+        if not self.predict:
+            self._refuse_groups("prediction", "needs --predict")
         elif self.save_features:
-            used = {"save_features", "name"}
-            if self.predict:
-                self._refuse_groups(("data",), "has no effect beside --predict")
-                used |= {"predict", "raw"}
-            self._refuse_groups(("prediction", "output"), "has no effect beside --save-features", used)
-        elif self.ask:
-            self._refuse_groups(("prediction", "output"), "has no effect beside --ask", {"ask", "name"})
-        elif self.predict:
-            self._refuse_groups(("data", "output"), "has no effect beside --predict")
-        elif self.nir:
-            self._refuse_groups(("data", "prediction", "output"), "has no effect beside --nir", {"nir"})
-        elif self.draw:
-            used = {"draw", "save_maps", "map_index"}
-            self._refuse_groups(("prediction", "output"), "has no effect beside --draw", used)
-        else:
-            self._refuse_groups(("prediction",), "needs --predict")
+            self._refuse_groups("data", "has no effect beside --predict")
+        for command, (groups, allowed) in WITHOUT_EFFECT.items():
+            if getattr(self, command):
+                self._refuse_groups(groups, f"has no effect beside {self.declared()[command].flag}", allowed)
+                return
 
-    def _refuse_groups(self, groups, reason, allowed=frozenset()):
+    def _refuse_groups(self, groups: str, reason: str, allowed: str = "") -> None:
         """Raise InputError if a setting of these groups is given, except for --output, in which RUN is searched for."""
-        for name in self.given - allowed - {"output"}:
-            if self.declared()[name].group in groups:
+        for name in self.given.difference(allowed.split(), ["output"]):
+            if self.declared()[name].group in groups.split():
                 self.refuse(name, reason)
 
 
@@ -455,7 +457,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSetting
     if "model" in given:
         given["model"] = model_class(given["model"]).name
     free = {*saved.names(ROUNDING, HARMLESS)}
-    if is_longer(settings.epochs, saved.epochs):
+    if settings.epochs[:-1] == saved.epochs[:-1] and settings.epochs > saved.epochs:
         free.add("epochs")
     if is_path(settings.dataset or "") and is_path(saved.data_name):
         free.add("dataset")  # the images, which are compared, may be in another place
@@ -465,8 +467,3 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSetting
             change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
             settings.refuse(name, f"{change}; it is for a new run, with another --name")
     return replace(saved, **{name: given[name] for name in given.keys() & free})
-
-
-def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
-    """Return whether only the last number of epochs differs, and is larger."""
-    return len(epochs) == len(before) and epochs[:-1] == before[:-1] and epochs[-1:] > before[-1:]
