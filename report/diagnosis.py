@@ -127,9 +127,11 @@ class Diagnosis:
                 fired = layer.fire(below) < self.model.time_steps
                 silent = 100 * float((~fired.flatten(1).any(1)).float().mean())
                 if silent > SILENT_MAP:
-                    text = f"{layer_name} is silent for {silent:.0f} % of the images: "
-                    text += f"potentials reach {layer.peaks(below).max():.3g}, the threshold is {layer.threshold:.3g}"
-                    yield Finding(text, self._advise_threshold(name) if silent > MOST else {})
+                    yield Finding(
+                        f"{layer_name} is silent for {silent:.0f} % of the images: potentials reach "
+                        f"{layer.peaks(below).max():.3g}, the threshold is {layer.threshold:.3g}",
+                        self._advise_threshold(name) if silent > MOST else {},
+                    )
 
     def _advise_threshold(self, name: str) -> Mapping[str, str]:
         """Return the advice to lower the threshold of the lowest stage, up to this one, whose threshold is high."""

@@ -7,7 +7,7 @@ a run.
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -62,29 +62,34 @@ def write_page(folder: Path, report: Report, results: dict | None = None) -> Pat
     data = {"images": images, "emergence": pack_emergence(report), "legend": describe_features(report.encoder)}
     if images:
         data |= collect_data(report)
-    return _write(
+    return write_training_page(
         folder,
         report.model,
         report.title,
         report.history,
         results,
+        data,
         class_names=report.class_names,
-        data=data,
         left_out=left_out,
     )
 
 
-def write_training_page(folder: Path, model: NetworkTrainer, title: str, history: Sequence[Row]) -> Path:
+def write_training_page(
+    folder: Path,
+    model: NetworkTrainer,
+    title: str,
+    history: Sequence[Row],
+    results: Mapping = {},
+    data: Mapping = {},
+    **more: object,
+) -> Path:
     """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
 
     An earlier end of the run may have left a results.json, which is not shown.
+
+    Args:
+        results, data, more: of a run that has ended: what results.json contains, and what else the template reads.
     """
-    return _write(folder, model, title, history, {}, data={})
-
-
-def _write(
-    folder: Path, model: NetworkTrainer, title: str, history: Sequence[Row], results: dict, **more: object
-) -> Path:
     run = RunFolder(folder)
     tested = "test" if run.flags.get("test", True) else "validation"
     shown = {name for name in COLUMNS if any(row[name] is not None for row in history)}
@@ -101,6 +106,7 @@ def _write(
         summary=read_text(folder / "summary.txt"),
         methods=read_text(folder / "methods.md"),
         args=read_json(folder / "args.json"),
+        data=data,
         run=run,
         plugins=list_plugins(),
         files=list_files(folder),
@@ -148,7 +154,7 @@ def pack_emergence(report: Report) -> dict[str, dict]:
     return packed
 
 
-def find_evaluations(results: dict) -> list[tuple[str, dict]]:
+def find_evaluations(results: Mapping) -> list[tuple[str, dict]]:
     """Return (name, scores) of the evaluations in results.json. A network without a decision stage has none."""
     evaluations = []
     for split, which in product(("test", "validation"), ("best", "last")):

@@ -11,6 +11,7 @@ from network_trainer import NetworkTrainer
 from report.page import load_template
 
 WIDTH = 100
+TABLE = "{:<%d}  {:<%d}  {:>%d}  {:>%d}  {:>%d}  {:>%d}  {:>%d}"  # a line, for the widths of its columns
 
 
 class SummaryRow(NamedTuple):
@@ -42,7 +43,10 @@ def summarize(model: NetworkTrainer) -> str:
         lines += _make_rows(model, name, shapes, fields_of)
     total = sum(line.weights for line in lines)
     rows = [(*line[:-1], f"{line.weights:,}" if line.weights else "") for line in lines]
-    table = _table(SummaryRow._fields, rows)
+    widths = [max(map(len, column)) for column in zip(SummaryRow._fields, *rows, strict=True)]
+    dashes = ["-" * width for width in widths]
+    form = TABLE % tuple(widths)
+    table = [form.format(*row).rstrip() for row in (SummaryRow._fields, dashes, *rows)]
     return load_template("summary.txt").render(model=model, table=table, total=total, rules=describe_rules(model))
 
 
@@ -96,12 +100,3 @@ def describe_rules(model: NetworkTrainer) -> list[str]:
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
     return lines
-
-
-def _table(header, rows):
-    columns: list[list[str]] = []
-    for name, *cells in zip(header, *rows, strict=True):
-        width = max(map(len, (name, *cells)))
-        adjust = str.ljust if len(columns) < 2 else str.rjust
-        columns.append([adjust(cell, width) for cell in (name, "-" * width, *cells)])
-    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))

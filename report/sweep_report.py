@@ -231,7 +231,7 @@ def write_sweep_report(
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
     known = dict.fromkeys(key for run in readable for key in run.scores)
-    table = _summarize_groups(groups, [*{**SCORE_COLUMNS, **known}])
+    table = _summarize_groups(groups, [*(SCORE_COLUMNS | known)])
     keys = [*next(iter(table.values()), {})]
     counted = [run for group in groups.values() for run in group]
     changes = {"The runs were started by different code": _find_states("code", readable)}
