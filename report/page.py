@@ -90,16 +90,13 @@ def write_training_page(
     Args:
         results, data, more: of a run that has ended: what results.json contains, and what else the template reads.
     """
-    run = RunFolder(folder)
-    tested = "test" if run.flags.get("test", True) else "validation"
     shown = {name for name in COLUMNS if any(row[name] is not None for row in history)}
     page = load_template("page.html").render(
         model=model,
         title=title,
-        description=" ".join((type(model).__doc__ or "").split()),
         evaluations=find_evaluations(results),
         results=results,
-        counted=f"at most {COUNTED_IMAGES:,} {tested} images",
+        counted=COUNTED_IMAGES,
         history=history,
         columns={name: column.page for name, column in COLUMNS.items() if column.page and name in shown},
         figures=read_figures(folder / "figures"),
@@ -107,7 +104,7 @@ def write_training_page(
         methods=read_text(folder / "methods.md"),
         args=read_json(folder / "args.json"),
         data=data,
-        run=run,
+        run=RunFolder(folder),
         plugins=list_plugins(),
         files=list_files(folder),
         **more,
