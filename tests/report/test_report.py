@@ -22,6 +22,7 @@ from training.testing import report_test
 
 NAMES = "0123456789"
 LABELS = np.arange(12) % 10
+HISTORY = [Row(step=1, phase="s1", rule="stdp", epoch=1, images=1, convergence=0.1)]
 ALWAYS = {"filters_s1", "features_s1", "features_s2", "raster", "spike_times", "spike_wave"}
 DECIDING = {"confusion_matrix", "roc_curves", "errors"}
 
@@ -36,19 +37,17 @@ def make_report(latencies, images):
 
 def test_a_network_that_does_not_decide(tmp_path, features_only, make_report, images, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 20)
-    rows = [Row(step=1, phase="s1", rule="stdp", epoch=1, images=1, convergence=0.1)]
     copies = make_copies(images, Augmentation(copies=2, turn=5.0), 0, S1C1().encode)
-    draw_figures(tmp_path, make_report(features_only, history=rows, copies=copies))
+    draw_figures(tmp_path, make_report(features_only, history=HISTORY, copies=copies))
     assert files_in(tmp_path) == {f"{name}.png" for name in ALWAYS | {"history", "moved_images"}}
 
 
 def test_figures_for_papers(tmp_path, make_report, monkeypatch):
     """As PDF and SVG, with fonts of type 42; pictures of pixels are not."""
-    monkeypatch.setattr(figures, "DPI", 20)
-    rows = [Row(step=1, phase="s1", rule="stdp", epoch=1, images=1, convergence=0.1)]
-    draw_figures(tmp_path, make_report(build_model("mozafari2018"), history=rows), ["pdf", "svg"])
-    for suffix in (".pdf", ".svg"):
-        assert {path.stem for path in tmp_path.glob(f"*{suffix}")} == {"history", "raster", "spike_times"}
+    drawn = {name: report.FIGURES[name] for name in ("history", "filters")}
+    monkeypatch.setattr(report, "FIGURES", drawn)
+    draw_figures(tmp_path, make_report(build_model("mozafari2018"), history=HISTORY), ["pdf", "svg"])
+    assert files_in(tmp_path) == {"history.png", "filters_s1.png", "history.pdf", "history.svg"}
     content = (tmp_path / "history.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert b"/Type3" not in content

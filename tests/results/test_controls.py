@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.command import FEW_DIGITS, MACHINE, contents, read_csv, results, start
+from support.command import FEW_DIGITS, MACHINE, SMALL, contents, read_csv, results, start
 from support.tiers import slow_except
 
 from engine.layers import Layer
@@ -53,8 +53,8 @@ def test_features_that_take_nothing_from_learning_have_a_fixed_number_of_ones():
 
 FLAGS = (
     f"--model mozafari2018_margin --dataset {FEW_DIGITS} --epochs 1 1 4 --augment none --labels 30 --val-split 30 "
-    "--set s1.threshold=45 s2.threshold=10 encoder.threshold=50 --seed 1 --no-figures --no-references --name run "
-    f"{MACHINE}"
+    "--set s1.threshold=45 s2.threshold=10 encoder.threshold=50 --seed 1 --no-figures --no-references --no-test "
+    f"{MACHINE} --name run"
 )
 
 
@@ -79,37 +79,27 @@ def test_a_run_learns_again_on_other_features(kind, run, capsys):
             ordered, expected = (weight.flatten(1).sort(1).values for weight in weights)
             factors = ordered[:, -1:] / expected[:, -1:]
             torch.testing.assert_close(ordered, expected * factors)
-    lines = capsys.readouterr().out.splitlines()
+    assert "test" not in results(folder)
+    before, lines = contents(folder), capsys.readouterr().out.splitlines()
+    assert controls.main([str(run), "--kinds", kind]) == 0  # it is not trained again
+    assert contents(folder) == before
+    assert capsys.readouterr().out.splitlines()[-1] == lines[-1]
     for path in (run, folder):
         accuracy = float(read_csv(path / "metrics.csv")[-1]["val_accuracy"])
         assert f"{path.name}: {100 * accuracy:.2f} % of the validation images, last epoch" in lines
 
 
-def test_a_control_is_trained_once_and_without_test_images(run, tmp_path, capsys):
-    assert start(f"{FLAGS} --epochs 1 1 2 --no-test --name run", tmp_path) == 0
-    assert controls.main([str(tmp_path / "run"), "--kinds", "random"]) == 0
-    assert "test" not in results(tmp_path / "run-random")
-    before = contents(tmp_path / "run-random")
-    first = capsys.readouterr().out.splitlines()[-1]
-    assert controls.main([str(tmp_path / "run"), "--kinds", "random"]) == 0
-    assert contents(tmp_path / "run-random") == before
-    assert capsys.readouterr().out.splitlines()[-1] == first
-
-
 @pytest.mark.parametrize(
-    ("flags", "error"),
+    ("model", "error"),
     [
-        pytest.param(
-            "--model inception2024 --epochs 0 0 0 1", "s3 is not a single convolution", marks=pytest.mark.slow
-        ),
-        (  # by the torch backend, because no other test of the first tier compiles these kernels
-            "--model deepr2024 --epochs 0 0 0 1 --ratio 0.1 --backend torch --set s2.out_channels=8",
-            "deepr2024, whose last phase does not train the decision stage alone",
-        ),
+        pytest.param("inception2024", "s3 is not a single convolution", marks=pytest.mark.slow),
+        ("deepr2024", "deepr2024, whose last phase does not train the decision stage alone"),
     ],
 )
-def test_a_run_whose_features_cannot_be_replaced_is_refused(flags, error, tmp_path, capsys):
-    assert start(f"{flags} {MACHINE} --dataset {FEW_DIGITS} --no-figures --no-references --name run", tmp_path) == 0
+def test_a_run_whose_features_cannot_be_replaced_is_refused(model, error, tmp_path, capsys):
+    """By the torch backend, because no other test of the first tier compiles these kernels."""
+    words = f"{SMALL} --epochs 0 0 0 1 --ratio 0.1 --backend torch --set s2.out_channels=8 --no-figures --no-test"
+    assert start(f"{words} --model {model} --name run", tmp_path) == 0
     capsys.readouterr()
     assert controls.main([str(tmp_path / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
