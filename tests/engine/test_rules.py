@@ -1,6 +1,5 @@
 """The rules: numbers worked out by hand, and users' own rules on both backends."""
 
-import math
 from contextlib import nullcontext
 from functools import partial
 from unittest import mock
@@ -88,18 +87,39 @@ def test_window_and_change(rule, window, change):
     assert plasticity.change(0.25, 1) == pytest.approx(change, rel=1e-15)
 
 
-@pytest.mark.parametrize(
-    ("peaks", "label", "expected"),
-    [
-        ([1, 3, 2, 3], 0, [(1, 0)]), ([1, 3, 2, 4], 0, [(3, 1)]), ([0, 0, 0, 0], 0, []), ([-1, -1, 2, -1], 1, [(2, 0)]),
-        ([4, 3, 2, 1], 0, [(0, 0)]),
-    ],
-)  # fmt: skip
-def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
-    """Classes 0 0 1 1: row 0 of the rates if the first of the strongest is of the true class, else row 1."""
-    learners = np.empty((1, 2), np.int64)
-    count = RSTDP().plasticity().verdict(np.array(peaks, float), label, np.array([0, 0, 1, 1]), learners)
-    assert [tuple(one) for one in learners[:count]] == expected
+STRONGEST = """
+1 3 2 3    | 0 | 1 0
+1 3 2 4    | 0 | 3 1
+0 0 0 0    | 0 |
+-1 -1 2 -1 | 1 | 2 0
+4 3 2 1    | 0 | 0 0
+"""
+MARGINS = """
+3 1 2 2.95   | 0 | 0 0, 3 1 | 3 is less than 3 % over 2.95
+3 1 2 2.95   | 1 | 3 0, 0 1 | and class 1 is not ahead at all
+3 1 2 2.5    | 0 |
+2.05 1 2 1   | 0 | 0 0, 2 1
+2.06 1 2 1   | 0 |          | exactly 3 % over 2
+2.0599999999999996 1 2 1 | 0 | | the same, up to rounding
+-1 1 2 2.5   | 0 | 1 0, 3 1 | feature 0 is left out
+-1 -1 2 2.5  | 0 |          | the whole class is
+-1 -1 2 2.5  | 1 |          | all others are
+2 2 2 2      | 1 | 2 0, 0 1 | the first of equal ones
+"""
+VERDICTS_BY_HAND = [(RSTDP(), row) for row in STRONGEST.strip().splitlines()]
+VERDICTS_BY_HAND += [(MarginRule(), row) for row in MARGINS.strip().splitlines()]
+
+
+@pytest.mark.parametrize(("rule", "row"), VERDICTS_BY_HAND)
+def test_which_features_learn(rule, row):
+    """The peaks of classes 0 0 1 1, the label, and which features learn by which row of the rates.
+
+    By R-STDP, by row 0 if the first of the strongest is of the true class, else by row 1.
+    """
+    peaks, label, expected, *_ = row.split("|")
+    peaks, learners = np.array(peaks.split(), float), np.empty((2, 2), np.int64)
+    count = rule.plasticity().verdict(peaks, int(label), np.array([0, 0, 1, 1]), learners)
+    assert ", ".join(f"{feature} {row}" for feature, row in learners[:count]) == expected.strip()
 
 
 # Users' own rules
@@ -178,28 +198,6 @@ def test_neurons_that_are_left_out_do_not_learn_but_decide(rule, left_out, expec
     found = learn_decisions(layer, latency, [0], np.array([0, 1]), rates, np.array([[left_out, False]]))
     assert found.decisions.tolist() == [[0, 0, 0]]
     np.testing.assert_allclose(weight.ravel(), expected)
-
-
-@pytest.mark.parametrize(
-    ("peaks", "label", "expected"),
-    [
-        ([3, 1, 2, 2.95], 0, [(0, 0), (3, 1)]),  # 3 is less than 3 % over 2.95
-        ([3, 1, 2, 2.95], 1, [(3, 0), (0, 1)]),  # and class 1 is not ahead at all
-        ([3, 1, 2, 2.5], 0, []),
-        ([2.05, 1, 2, 1], 0, [(0, 0), (2, 1)]),
-        ([2.06, 1, 2, 1], 0, []),  # exactly 3 % over 2
-        ([math.nextafter(2.06, 0), 1, 2, 1], 0, []),  # the same, up to rounding
-        ([-1, 1, 2, 2.5], 0, [(1, 0), (3, 1)]),  # feature 0 is left out
-        ([-1, -1, 2, 2.5], 0, []),  # the whole class is
-        ([-1, -1, 2, 2.5], 1, []),  # all others are
-        ([2, 2, 2, 2], 1, [(2, 0), (0, 1)]),  # the first of equal ones
-    ],
-)
-def test_the_margin_decides_whether_two_learn(peaks, label, expected):
-    learners = np.empty((2, 2), np.int64)
-    peaks, classes = np.array(peaks, float), np.array([0, 0, 1, 1])
-    count = MarginRule().plasticity().verdict(peaks, label, classes, learners)
-    assert [tuple(one) for one in learners[:count]] == expected
 
 
 def test_the_margin_rule_decays_by_epoch():

@@ -23,15 +23,16 @@ DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 LABELS = torch.from_numpy(GOLDEN["label"][:60])
 SILENCE = torch.full((3, 6, 28, 28), 15, dtype=torch.uint8)
 NETWORKS = network_names()
-SHAPES = {  # of the latency maps for 28×28 inputs, of the networks that are described somewhere
-    "mozafari2018": [(30, 28), (30, 14), (250, 14), (250, 4), (200, 4)],
-    "deep2024": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
-    "deepr2024": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
-    "deepr2024_greedy": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
-    "inception2024": [(30, 28), (30, 14), (75, 14), (75, 7), (300, 7), (300, 2), (200, 2)],
-    "majority2024": [(30, 28), (30, 14), (250, 14), (250, 4), (600, 6)],
-    "kheradpisheh2018": [(32, 28), (32, 15), (150, 16), (150, 9)],
-}
+SHAPES = """
+mozafari2018      30 28, 30 14, 250 14, 250 4, 200 4
+deep2024          30 28, 30 14, 150 14, 150 7, 250 7, 250 2, 200 2
+deepr2024         30 28, 30 14, 150 14, 150 7, 250 7, 250 2, 200 2
+deepr2024_greedy  30 28, 30 14, 150 14, 150 7, 250 7, 250 2, 200 2
+inception2024     30 28, 30 14, 75 14, 75 7, 300 7, 300 2, 200 2
+majority2024      30 28, 30 14, 250 14, 250 4, 600 6
+kheradpisheh2018  32 28, 32 15, 150 16, 150 9
+"""  # features and side of the latency maps for 28×28 inputs, of the networks that are described somewhere
+SHAPES = dict(line.split(maxsplit=1) for line in SHAPES.strip().splitlines())
 build = partial(build_model, in_channels=6, dtype=torch.float64)  # kernels are compiled for each type
 every_network = pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, NETWORKS))
 DECIDING = [name for name in NETWORKS if build_model(name).decision]
@@ -71,8 +72,8 @@ def test_walk_gives_every_stage_its_shape(name):
     assert [stage for stage, _ in maps] == list(model.declaration)
     shapes = model.shapes(28, 28)
     assert all(tuple(latency.shape[1:]) == shapes[stage] for stage, latency in maps)
-    if name in SHAPES:
-        assert [tuple(latency.shape) for _, latency in maps] == [(2, c, side, side) for c, side in SHAPES[name]]
+    found = ", ".join(f"{latency.shape[1]} {latency.shape[2]}" for _, latency in maps)
+    assert found == SHAPES.get(name, found)
     assert all(latency.dtype == torch.uint8 and latency.max() <= 15 for _, latency in maps)
     if not model.declaration[maps[-1][0]].fires:
         assert set(maps[-1][1].unique().tolist()) <= {14, 15}
@@ -301,12 +302,8 @@ def test_the_summary_shows_rules_phases_thresholds_and_receptive_fields():
     fields = {words[0]: words[-2] for words in lines if words and words[0] in ("s2", "s3")}
     assert fields == {"s2": "10×10", "s3": "38×38"}
     text = " ".join(summarize(build_model("deepr2024_greedy")).split())
-    for part in (
-        "s1: STDP(winners=5, radius=3, rates=(0.004, -0.003)",
-        "s3: RSTDP(winners=15, radius=0, reward=(0.001, -0.00075)",
-        "4 s3+s4: R-STDP, with labels, by turns from batch to batch; 12 epochs by default",
-    ):
-        assert part in text
+    assert "s3: RSTDP(winners=15, radius=0, reward=(0.001, -0.00075)" in text
+    assert "4 s3+s4: R-STDP, with labels, by turns from batch to batch; 12 epochs by default" in text
     branches = summarize(build_model("inception2024"))
     assert "\n  s3_3x3, s3_5x5, s3_7x7: STDP(winners=15" in branches
     assert max(map(len, branches.splitlines())) <= 100
