@@ -1,6 +1,5 @@
 """Networks as NIR graphs: a short evaluator of NIR computes the same spikes and decisions."""
 
-import os
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -94,33 +93,6 @@ def test_branches_several_maps_and_padded_poolings_spike_the_same(name, latencie
     model = build_model(name, in_channels=6, dtype=torch.float64)
     write_nir(tmp_path / "network.nir", model, CLASSES)
     compare(model, latencies[:3], tmp_path / "network.nir")
-
-
-READ = """
-import sys, hashlib, nir, numpy as np
-graph, digest = nir.read(sys.argv[1]), hashlib.sha256()
-for name, node in sorted(graph.nodes.items()):
-    fields = {key: value for key, value in vars(node).items() if isinstance(value, np.ndarray)}
-    digest.update(f"{name} {type(node).__name__} {sorted(fields)}".encode())
-    for _, value in sorted(fields.items()):
-        digest.update(np.ascontiguousarray(value).tobytes())
-print(digest.hexdigest(), sorted(graph.edges), int(graph.metadata["time_steps"]))
-"""
-
-
-@pytest.mark.slow
-def test_the_oldest_and_the_newest_package_read_the_same(tmp_path):
-    write_nir(tmp_path / "network.nir", build_model("inception2024"), CLASSES)
-    read = []
-    for version in ("nir==1.0.7", "nir"):
-        folder = tmp_path / version
-        words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, version]
-        if subprocess.run(words, capture_output=True).returncode:
-            pytest.skip("pip cannot install other versions of nir here")
-        words = [sys.executable, "-c", READ, tmp_path / "network.nir"]
-        environment = os.environ | {"PYTHONPATH": str(folder)}
-        read.append(subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout)
-    assert read[0] == read[1] != ""
 
 
 def test_the_threshold_is_strict_and_in_float32_as_declared(tmp_path):

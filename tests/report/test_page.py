@@ -160,10 +160,7 @@ def test_a_whole_run(tmp_path, read, images):
     assert alts == ["Confusion matrix", "Training history", "Preferred features of s2", "Errors"]
 
     assert data["classes"] == list(NAMES)
-    assert [data["tints"][sign] for sign in ("1", "-1")] == [
-        [0, 114, 178],
-        [213, 94, 0],
-    ]  # on-centre blue, as in figures
+    assert data["tints"] | {"1": [0, 114, 178], "-1": [213, 94, 0]} == data["tints"]  # as in figures
     assert [stage["name"] for stage in data["stages"]] == ["input", "s1", "c1", "s2", "c2", "s3"]
     image = data["images"][1]
     with np.load(next((tmp_path / "maps").glob("00001*.npz"))) as arrays:
@@ -177,8 +174,6 @@ def test_a_whole_run(tmp_path, read, images):
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
     assert {name for name in files if not name.endswith((".png", ".html", ".safetensors"))} <= links
     assert np.array_equal(unpack(image["picture"]["bytes"]).reshape(28, 28), images[1])
-    weights = data["weights"]["s2"]
-    assert (weights["shape"], weights["high"]) == ([250, 30, 3, 3], float(model.stages["s2"].weight.max()))
     assert "left-out" not in {attributes.get("id") for _, attributes in reader.tags}
 
 
