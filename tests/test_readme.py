@@ -134,8 +134,8 @@ def runs(tmp_path_factory, pytestconfig):
 
 def test_every_command_runs(runs):
     """And the folder of a run contains the files that docs/outputs.md lists."""
-    (listed,) = re.findall(r"\| file \|.*\n\|-.*\n((?:\|.*\n)+)", TEXT)
-    names = re.findall(r"^\| `([^`]+)`", listed, re.MULTILINE)
+    (listed,) = re.findall(r"\|file\|.*\n\|-.*\n((?:\|.*\n)+)", TEXT)
+    names = re.findall(r"^\|`([^`]+)`", listed, re.MULTILINE)
     assert {name.rstrip("/") for name in names} == {path.name for path in (runs / "first").iterdir()}
 
 
@@ -171,7 +171,7 @@ def test_spike_times_of_your_own_are_learned(capsys):
 
 
 def test_the_columns_of_metrics_csv():
-    lines = [f"| `{name}` | {column.about} |" for name, column in COLUMNS.items()]
+    lines = [f"|`{name}`|{column.about}|" for name, column in COLUMNS.items()]
     assert "\n".join(lines) in (ROOT / "docs" / "outputs.md").read_text()
 
 

@@ -266,9 +266,9 @@ def test_the_records_of_a_run_are_documented_and_state_its_methods(trained):
     """Each key of args.json and results.json is named on docs/outputs.md; methods.md is on the page, too."""
     page = (ROOT / "docs" / "outputs.md").read_text()
     found, args = results(trained), read_args(trained)
-    (row,) = re.findall(r"^\| `args.json` \|(.*)", page, re.MULTILINE)
+    (row,) = re.findall(r"^\|`args.json`\|(.*)", page, re.MULTILINE)
     assert args.keys() <= {*re.findall(r"`(\w+)`", row)}
-    (table,) = re.findall(r"^\| key \| content \|\n((?:\|.*\n)+)", page.split("## results.json")[1], re.MULTILINE)
+    (table,) = re.findall(r"^\|key\|content\|\n((?:\|.*\n)+)", page.split("## results.json")[1], re.MULTILINE)
     listed = re.findall(r"`(\w+)[.`]", " ".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)))
     assert found.keys() <= {*listed}
     assert found["class_names"] == [*"0123456789"]
