@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from support.refusals import refuses
+from support.refusals import assert_each_refused, read_table
 from support.tiers import slow_except
 
 import imagesets
@@ -131,16 +131,16 @@ def test_the_file_as_a_program(folder):
     assert "of the 2 images" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        ("--images 0", "60000"),
-        ("--images 60001", "60001"),
-        ("--epochs 1 1", "--epochs"),
-        ("--epochs 1 x 1", "'x'"),
-        ("--epochs 1 1 -1", "-1"),
-    ],
-)
+WORDS = """
+60000    | --images 0
+60001    | --images 60001
+--epochs | --epochs 1 1
+'x'      | --epochs 1 x 1
+-1       | --epochs 1 1 -1
+"""
+
+
+@pytest.mark.parametrize(("named", "words"), [*read_table(WORDS)])
 def test_wrong_words(words, named, loaded, capsys):
     with pytest.raises(SystemExit) as raised:
         main(words.split())
@@ -149,27 +149,27 @@ def test_wrong_words(words, named, loaded, capsys):
     assert named in line
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"images": np.zeros((2, 28, 28))}, "float64"),
-        ({"images": np.zeros((2, 27, 28), np.uint8)}, "(2, 27, 28)"),
-        ({"images": np.zeros((0, 28, 28), np.uint8), "labels": []}, "(0, 28, 28)"),
-        ({"labels": [1]}, "2 classes"),
-        ({"labels": [1, 10]}, "0 to 9"),
-        ({"labels": ["1", "2"]}, "integers"),
-        ({"labels": np.array([b"1", b"2"])}, "integers"),
-        ({"labels": np.array(["1", "2"], object)}, "integers"),
-        ({"epochs": (1, 1)}, "(1, 1)"),
-        ({"epochs": (1, 1, -1)}, "-1"),
-        ({"epochs": (1.5, 0, 0)}, "1.5"),
-        ({"seed": -1}, "-1"),
-        ({"seed": None}, "None"),
-        ({"double_every": 0}, "double_every"),
-        ({"batch_size": -1}, "batch_size"),
-        ({"batch_size": 2.0}, "2.0"),
-    ],
-)
-def test_wrong_arguments(change, named):
-    with refuses(named):
-        train(**{"images": np.zeros((2, 28, 28), np.uint8), "labels": [1, 2], "epochs": (1, 1, 1)} | change)
+ARGUMENTS = """
+float64      | learn(images=np.zeros((2, 28, 28)))
+(2, 27, 28)  | learn(images=np.zeros((2, 27, 28), np.uint8))
+(0, 28, 28)  | learn(images=np.zeros((0, 28, 28), np.uint8), labels=[])
+2 classes    | learn(labels=[1])
+0 to 9       | learn(labels=[1, 10])
+integers     | learn(labels=["1", "2"]) | learn(labels=np.array([b"1", b"2"]))
+integers     | learn(labels=np.array(["1", "2"], object))
+(1, 1)       | learn(epochs=(1, 1))
+-1           | learn(epochs=(1, 1, -1)) | learn(seed=-1)
+1.5          | learn(epochs=(1.5, 0, 0))
+None         | learn(seed=None)
+double_every | learn(double_every=0)
+batch_size   | learn(batch_size=-1)
+2.0          | learn(batch_size=2.0)
+"""
+
+
+def test_wrong_arguments():
+    def learn(**changed):
+        usual = {"images": np.zeros((2, 28, 28), np.uint8), "labels": [1, 2], "epochs": (1, 1, 1)}
+        return train(**usual | changed)
+
+    assert_each_refused(ARGUMENTS, {"learn": learn, "np": np})

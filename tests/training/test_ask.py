@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command import DIGITS, FEW_DIGITS, MACHINE, NO_REFERENCES, read_csv, results, run_evaluate, run_train
-from support.refusals import assert_refuses, refuses
+from support.refusals import assert_refuses, read_table, refuses
 from support.run_folders import load_last, read_log, same
 
 import evaluate
-import sweep
 import train
 from errors import InputError
 from imagesets import load
@@ -80,23 +79,22 @@ def test_no_more_images_are_named_than_differ(asked, tmp_path, capsys):
     assert len(read_csv(few / "ask.csv")) == 3
 
 
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("image,kind\na,1", "columns image and class"),
-        ("image,class\na,1\na,2", "twice"),
-        ("image,class\na,Cat\nb,cat\nc,dog", "two ways: 'Cat' and 'cat'"),
-        ("image,class\na,cat\nb,", "two classes"),
-        ("image,class\na,\nb,", "no class"),
-        ("", "columns"),
-        (b"image,class\n\xe9,1", "UTF-8"),
-    ],
-)
-def test_sheets_that_cannot_be_used_are_refused(text, word, tmp_path):
+SHEETS = r"""
+columns image and class | image,kind\na,1
+twice                   | image,class\na,1\na,2
+two ways: 'Cat' and 'cat' | image,class\na,Cat\nb,cat\nc,dog
+two classes             | image,class\na,cat\nb,
+no class                | image,class\na,\nb,
+UTF-8                   | image,class\n\xe9,1
+"""
+
+
+def test_sheets_that_cannot_be_used_are_refused(tmp_path):
     path = tmp_path / "ask.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with refuses(word):
-        read_sheet(str(path))
+    for word, text in [*read_table(SHEETS), ("columns", "")]:
+        path.write_bytes(text.encode().decode("unicode_escape").encode("latin-1"))
+        with refuses(word):
+            read_sheet(str(path))
 
 
 def test_a_sheet_of_arrays_keeps_the_test_part_if_it_has_their_classes(tmp_path):
@@ -115,12 +113,6 @@ def test_a_sheet_of_arrays_keeps_the_test_part_if_it_has_their_classes(tmp_path)
     assert (others.class_names, len(others.test_part[1])) == (("round", "straight"), 0)
     with pytest.raises(InputError, match="no training image"):
         label_by_sheet(data, {"0123456789abcdef:1": "4"}, "ask.csv")
-
-
-def test_a_sweep_refuses_a_sheet_in_one_line(tmp_path, capsys):
-    words = f"--model mozafari2018 --dataset {FEW_DIGITS} --labels ask.csv --output {tmp_path / 'runs'}"
-    assert_refuses(sweep.main, words, "--labels", capsys)
-    assert_refuses(train.main, f"{LEARN} --dataset {FEW_DIGITS} --labels none.csv", "no file none.csv", capsys)
 
 
 def test_a_decision_stage_that_learned_from_spread_labels_is_not_copied_without_a_word(tmp_path, undrawn, capsys):

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.golden_checkpoints import GOLDEN, declared
-from support.refusals import refuses
+from support.refusals import assert_each_refused, refuses
 from support.tiers import slow_except
 
 from engine.declaration import to_plain
@@ -97,17 +97,21 @@ def test_what_a_recorder_keeps_survives_in_its_order():
     assert [*found["Mine"]] == [*kept["Mine"]]
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [
-        (1, None), (1, torch.zeros(2)), ("a", (1, 2)), ("a", [{1: 2}]), ("a", math.nan), ("a", rows := {}),
-        ("a", torch.zeros(2).numpy()), ("a", [torch.zeros(2)]), ("a", torch.zeros(2, dtype=torch.complex128)),
-        ("a", torch.zeros(2).bfloat16()), ("a", torch.zeros(2).to_sparse()), ("a", json.loads(101 * "[" + 101 * "]")),
-    ],
-)  # fmt: skip
-def test_what_a_recorder_cannot_keep(key, value):
-    rows["itself"] = rows
-    with refuses("Mine keeps"):
+NOT_KEPT = """
+Mine keeps | keep(None, 1) | keep(torch.zeros(2), 1) | keep((1, 2)) | keep([{1: 2}]) | keep(nan) | keep(itself)
+Mine keeps | keep(torch.zeros(2).numpy()) | keep([torch.zeros(2)]) | keep(torch.zeros(2, dtype=torch.complex128))
+Mine keeps | keep(torch.zeros(2).bfloat16()) | keep(torch.zeros(2).to_sparse()) | keep(nested)
+"""
+
+
+def test_what_a_recorder_cannot_keep():
+    def keep(value, key="a"):
         encode_checkpoint(replace(LAST, kept={"Mine": {key: value}}))
+
+    itself = {}
+    itself["itself"] = itself
+    names = {"keep": keep, "torch": torch, "nan": math.nan, "itself": itself}
+    assert_each_refused(NOT_KEPT, names | {"nested": json.loads(101 * "[" + 101 * "]")})
 
 
 def test_a_network_and_its_run_survive_a_file(tmp_path):
@@ -209,23 +213,42 @@ def test_a_checkpoint_without_a_run_and_its_progress():
     assert plain(found) == plain(replace(LAST, record=RunRecord(), progress=None))
 
 
-@pytest.mark.parametrize(
-    ("about", "change"), [
-        ("unknown", lambda values: values.update(unknown=0)),
-        ("unknown", lambda values: values["progress"].update(unknown=0)),
-        ("unknown", lambda values: values["run"].update(unknown=0)),
-        ("unknown", lambda values: values["progress"]["history"][0].update(unknown=0)),
-        ("renamed", lambda values: values["progress"].update(renamed=values["progress"].pop("epoch"))),
-        ("99", lambda values: values.update(format=99)), ("dtype", lambda values: values.pop("dtype")),
-        ("image_size", lambda values: values.pop("image_size")),
-        ("overrides", lambda values: values.update(overrides=values.pop("declaration"))),
-    ],
-)  # fmt: skip
-def test_another_version_is_refused(about, change):
-    """The line names the entry that does not fit."""
-    with refuses(FILE) as refusal:
-        decode_changed(change)
-    assert about in str(refusal.value)
+OTHER_VERSIONS = """
+unknown    | change(lambda values: values.update(unknown=0))
+unknown    | change(lambda values: values["progress"].update(unknown=0))
+unknown    | change(lambda values: values["run"].update(unknown=0))
+unknown    | change(lambda values: values["progress"]["history"][0].update(unknown=0))
+renamed    | change(lambda values: values["progress"].update(renamed=values["progress"].pop("epoch")))
+99         | change(lambda values: values.update(format=99))
+dtype      | change(lambda values: values.pop("dtype"))
+image_size | change(lambda values: values.pop("image_size"))
+overrides  | change(lambda values: values.update(overrides=values.pop("declaration")))
+gone       | rebuild(model="gone")
+stages.s1.weight | rebuild(in_channels=3)
+s9         | rebuild(declaration={**LAST.declaration, "s9": LAST.declaration["s3"]})
+Gone       | rebuild(declaration={**LAST.declaration, "s3": {"Gone": {}}})
+s3         | rebuild(num_classes=3)
+stages.s2.weight | rebuild(state={key: value for key, value in LAST.state.items() if key != WEIGHT})
+stages.s9.weight | rebuild(state={**LAST.state, "stages.s9.weight": LAST.state[WEIGHT]})
+stages.s2.weight | rebuild(state={**LAST.state, WEIGHT: LAST.state[WEIGHT][:, :4]})
+"""
+
+
+def test_what_does_not_fit_this_version_is_refused():
+    """The line names the file, and the entry that does not fit."""
+
+    def refuse(function, argument):
+        with refuses(FILE) as refusal:
+            function(argument)
+        raise refusal.value
+
+    def change(function):
+        refuse(decode_changed, function)
+
+    def rebuild(**changes):
+        refuse(rebuild_network, replace(LAST, **changes))
+
+    assert_each_refused(OTHER_VERSIONS, {**globals(), "change": change, "rebuild": rebuild})
 
 
 def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
@@ -238,23 +261,6 @@ def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
     assert (rebuilt.declaration["c1"].padding, rebuilt.declaration["c2"].padding) == (0, 1)
     with refuses("gone"):
         rebuild_network(replace(checkpoint, declaration={"c1": {"Pool": {"size": 2, "gone": 1}}}))
-
-
-@pytest.mark.parametrize(
-    ("changes", "about"), [
-        ({"model": "gone"}, "gone"), ({"in_channels": 3}, "stages.s1.weight"),
-        ({"declaration": {**LAST.declaration, "s9": LAST.declaration["s3"]}}, "s9"),
-        ({"declaration": {**LAST.declaration, "s3": {"Gone": {}}}}, "Gone"),
-        ({"num_classes": 3}, "s3"),
-        ({"state": {key: value for key, value in LAST.state.items() if key != WEIGHT}}, WEIGHT),
-        ({"state": {**LAST.state, "stages.s9.weight": LAST.state[WEIGHT]}}, "stages.s9.weight"),
-        ({"state": {**LAST.state, WEIGHT: LAST.state[WEIGHT][:, :4]}}, WEIGHT),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_this_version_is_refused(changes, about):
-    with refuses(FILE) as refusal:
-        rebuild_network(replace(LAST, **changes))
-    assert about in str(refusal.value)
 
 
 def test_a_run_stands_for_its_best_checkpoint(tmp_path, monkeypatch):

@@ -3,12 +3,9 @@
 import shutil
 
 import numpy as np
-import pytest
 import torch
 from support.command import FEW_DIGITS, MACHINE, SMALL, TRAINED, run_evaluate, run_train
-from support.refusals import assert_refuses
 
-import evaluate
 import imagesets
 from models import build_model, model_class
 from training.trained import load_network, save_network
@@ -76,21 +73,3 @@ def test_the_features_of_files(tmp_path, capsys):
     assert torch.equal(15 - torch.from_numpy(files["latencies"]).float(), features)
     run_evaluate(f"{words} {tmp_path / 'text.png'}", tmp_path / "none", 2)
     assert not (tmp_path / "none").exists()
-
-
-@pytest.mark.parametrize(
-    ("about", "more"), [
-        ("c9", "--save-features c9"),
-        ("s3", "--save-features s3"),  # it decides
-        ("--save-maps", "--save-features c1 --save-maps"),
-        ("--json", "--save-features c1 --json"),
-        ("--raw", "--save-features c1 --raw"),
-        ("--scores", "--save-features c1 --predict x.png --scores"),
-        ("--dataset", "--save-features c1 --predict x.png --dataset digits"),
-        ("--name", "--name x --predict x.png"),
-        ("--nir", "--save-features c1 --nir x.nir"),
-        ("--image-size 28 28", "--save-features c1 --dataset digits --image-size 20 20"),
-    ],
-)  # fmt: skip
-def test_what_has_no_effect_is_refused(about, more, tmp_path, capsys):
-    assert_refuses(evaluate.main, f"{TRAINED} {more} --output {tmp_path / 'out'}", about, capsys)

@@ -35,35 +35,35 @@ def write_run(folder, number):
     return folder
 
 
-SWEEP = f"--model mozafari2018 --dataset {FEW_DIGITS} --seeds 0"
-COMMANDS = {
-    "--resume": (train, "--resume OLD"),
-    "--init-from": (train, f"--model mozafari2018 --dataset {FEW_DIGITS} --epochs 0 0 1 --init-from OLD --output OUT"),
-    "--config": (train, "--config OLD/args.json --output OUT"),
-    "a test": (evaluate, "OLD --output OUT"),
-    "a test of a checkpoint": (evaluate, "OLD/checkpoints/best.safetensors --output OUT"),
-    "a test of several": (evaluate, f"{TRAINED} OLD --output OUT"),
-    "--predict": (evaluate, "OLD --predict digit.png"),
-    "--save-features": (evaluate, "OLD --save-features --output OUT"),
-    "--nir": (evaluate, "OLD --nir OUT"),
-    "--draw": (evaluate, "OLD --draw OUT"),
-    "into a sweep": (sweep, f"{SWEEP} --output RUNS"),
-    "a sweep from a run": (sweep, f"{SWEEP} --init-from OLD --output OUT"),
-    "a sweep with --config": (sweep, f"{SWEEP} --config OLD/args.json --output OUT"),
-    "a report": (sweep, "--report RUNS"),
-    "a report on one run": (sweep, "--report OLD --output OUT"),
-}
+COMMANDS = """
+train.py --resume OLD
+train.py --model mozafari2018 --dataset FEW --epochs 0 0 1 --init-from OLD --output OUT
+train.py --config OLD/args.json --output OUT
+evaluate.py OLD --output OUT
+evaluate.py OLD/checkpoints/best.safetensors --output OUT
+evaluate.py TRAINED OLD --output OUT
+evaluate.py OLD --predict digit.png
+evaluate.py OLD --save-features --output OUT
+evaluate.py OLD --nir OUT
+evaluate.py OLD --draw OUT
+sweep.py --model mozafari2018 --dataset FEW --seeds 0 --output RUNS
+sweep.py --model mozafari2018 --dataset FEW --seeds 0 --init-from OLD --output OUT
+sweep.py --model mozafari2018 --dataset FEW --seeds 0 --config OLD/args.json --output OUT
+sweep.py --report RUNS
+sweep.py --report OLD --output OUT
+"""
+MAIN = {"train.py": train.main, "evaluate.py": evaluate.main, "sweep.py": sweep.main}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS.strip().splitlines())
 def test_each_command_refuses_a_run_of_an_older_version(command, tmp_path, capsys):
     run = write_run(tmp_path / "runs" / f"mozafari2018-{FEW_DIGITS.name}-seed0", 3)
     before = contents(run)
-    module, words = COMMANDS[command]
-    for name, path in {"OLD": run, "RUNS": run.parent, "OUT": tmp_path / "out"}.items():
+    places = {"OLD": run, "RUNS": run.parent, "OUT": tmp_path / "out", "FEW": FEW_DIGITS, "TRAINED": TRAINED}
+    program, _, words = command.partition(" ")
+    for name, path in places.items():
         words = words.replace(name, str(path))
-    line = assert_refuses(module.main, words, LAST, capsys)
-    assert str(run) in line
+    assert str(run) in assert_refuses(MAIN[program], words, LAST, capsys)
     assert contents(run) == before
     assert [*run.parent.iterdir()] == [run]
     assert [*tmp_path.iterdir()] == [run.parent]

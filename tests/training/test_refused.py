@@ -20,7 +20,7 @@ import torch
 import torchvision
 from PIL import Image
 from support.command import CORES, DIGITS, FEW_DIGITS, MACHINE, NO_REFERENCES, SMALL, contents, run_evaluate, run_train
-from support.refusals import assert_refused, assert_refuses, refuses
+from support.refusals import assert_refused, assert_refuses, read_table, refuses
 
 import evaluate
 import imagesets
@@ -89,149 +89,180 @@ def bad(trained, tmp_path_factory):
 
 
 LIKE_RUN = f"--model mozafari2018 {DIGITS} --batch-size 100 --epochs 2 4 5 --no-figures"  # its phases are equal
-HUGE = 10**23
-VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell leaves
-    "--model": ["''"], "--device": ["''"],
-    "--epochs": ["1 2", "1 -1 2", "1 1 1.5", f"1 1 {HUGE}"],
-    "--batch-size": ["0", "many", f"{HUGE}"],
-    "--seed": ["-1", "''", f"{HUGE}"],
-    "--patience": ["-1", "5 --val-split 0"],
-    "--dataset": ["''"], "--data-dir": ["''"],
-    "--ratio": ["0", "1.5", "nan"],
-    "--val-split": ["-1", "nan", "some", "1437", "1.5", "5"],
-    "--threads": ["-1", "two", "99999", f"{HUGE}"], "--backend": ["nonsense"],
-    "--output": ["''", "{bad}/text.png", "{bad}/text.png/deep/er"],
-    "--name": ["''", "../up", ".hidden", "run.", "a" * 5000],
-    "--save-every": ["nan", "inf", "-1"],
-    "--save-maps": ["-1"], "--map-every": ["-1", "1"], "--map-index": ["0 360", "-1", f"{HUGE}"],
-    "--augment": ["twist=3", "turn=3", "copies=2.5 turn=3", "copies turn=3"],
-    "--figures": ["png", "pdf --no-figures"],
-    "--labels": ["0", "9", "1319", "1.5", "few"],
-}  # fmt: skip
-FIELDS = {  # of --set; more of them are in tests/test_refusals.py
-    "s9.threshold": ["2"], "s2.rule.warm_up.radius": ["2"], "threshold": ["3"], "s1.rule": ["{{}}", "{{1}}"],
-    "s2.threshold": ["", "high", "-1", "true", 10**400], "s1.out_channels": ["999999999"], "s1.padding": ["5000000"],
-    "s1.rule.rates": [f"0.1,{10**400}"], "s2.first_weights": ["0.5", "a,b"],
-    "encoder.width": ["3"], "encoder.radius": ["1000000"], "encoder.filters": ["((1000001,1,2),)"],
-}  # fmt: skip
-NEW = f"--model mozafari2018 {DIGITS} --output {{out}} "
-LIKE = f"{LIKE_RUN} --output {{out}} "
-TRAIN = {  # what the line names: command lines
-    "--model": ["--dataset digits", "--summary", "--resume {run} --model deep2024"],
-    "'nonsense'": ["--model nonsense", "--summary --model nonsense", "--model mozafari2018 --dataset nonsense",
-                   NEW + "--encoder nonsense", NEW + "--device nonsense"],
-    "deep2024": ["--model deep204"],
-    "--nonsense": ["--nonsense"],
-    "--mod": ["--mod mozafari2018"],
-    "--resume": ["--resume ''", "--summary --resume {run}", "--resume"],
-    "--evaluate": ["--evaluate {run}"],
-    "--raw": [NEW + "--raw"],
-    # settings of the network that are refused with others
-    "s3": [NEW + "--set s3.out_channels=201"],
-    "kernel": [NEW + "--set s2.kernel=50"],
-    "s2.out_channels": [NEW + "--set s2.out_channels=100000"],
-    # files
-    "missing.toml": ["--config {bad}/missing.toml"], "noise": ["--config {bad}/noise"],
-    "text.png": ["--config {bad}/text.png", NEW + "--init-from {bad}/text.png"],
-    "pipe": ["--config {bad}/pipe"], "/dev/zero": ["--config /dev/zero"],
-    "list.json": ["--config {bad}/list.json"], "nonsense": ["--config {bad}/unknown.toml"],
-    "--batch-size": ["--config {bad}/type.toml"],
-    "missing/MNIST/raw": ["--model mozafari2018 --data-dir {bad}/missing"],
-    "folder/MNIST/raw": ["--model mozafari2018 --data-dir {bad}/folder"],
-    "empty/MNIST/raw": ["--model mozafari2018 --data-dir {bad}/empty"],
-    "missing": [NEW + "--dataset folder:{bad}/missing", NEW + "--init-from {bad}/missing",
-                "--resume {bad}/missing"],
-    "missing.npz": [NEW + "--dataset {bad}/missing.npz"],
-    "size": [NEW + "--image-size 0 5"],
-    "ratio": [NEW + "--ratio 0.001"],
-    # the machine
-    "cuda": [NEW + "--device cuda"], "cpu:5": [NEW + "--device cpu:5"], "meta": [NEW + "--device meta"],
-    f"1 to {CORES}": [NEW + "--threads 99999"],
-    # a run and its own settings
-    "folder": ["--resume latest --output {bad}/folder"],
-    "last.safetensors": ["--resume {bad}/run"],
-    "--epochs": ["--resume {run} --epochs 2 5 6", "--resume {run} --epochs 2 4 4"],
-    "--seed": ["--resume {run} --seed 1", "--resume {run} --epochs 2 4 6 --seed 1"],
-    "--name": ["--resume {run} --name other"],
-    "--set": ["--resume {run} --set s2.threshold=12"], "--init-from": ["--resume {run} --init-from {run}"],
-    "--save-every": ["--resume {run} --save-every -1"], "--no-test": [
-        "--resume {run} --no-test",
-        NEW + "--model kheradpisheh2018 --no-test --val-split 0",
-    ],
-    "time_steps": [NEW + "--init-from {run} --set encoder.time_steps=20"],
-    "no stage": [NEW + "--init-from {run} --set s1.kernel=7 s2.kernel=5 s3.kernel=3"],
-    "s9": [NEW + "--save-features s9"], "s1, c1, s2, c2": [NEW + "--save-features s3"],
-    # no decision from images that are held out
-    "--map-index": [NEW + "--no-test --map-index 100000"],
-    # labels that spread
-    "unlabelled": [NEW + "--spread"], "--labels 5": [NEW + "--spread --labels 5"],
-    # moved copies
-    "deepr2024": [NEW + "--model deepr2024 --augment copies=2 turn=10", NEW + "--model deepr2024 --spread --labels 20"],
-    "kheradpisheh2018": [NEW + "--model kheradpisheh2018 --augment copies=2 turn=10"],
-}  # fmt: skip
-EVALUATE = {
-    "RUN": ["", "''", "--dataset digits"],
-    "text.png": ["{run} --dry-run --output {bad}/text.png", "{run} --predict {bad}/text.png"],
-    "--encoder": ["{run} --encoder s1c1"], "--epochs": ["{run} --epochs 1 1 1"], "--set": ["{run} --set s2.kernel=3"],
-    "--no-figures": ["{run} --predict {bad}/digit.png --no-figures"],
-    "--save-maps": ["{run} --save-maps -1", "{run} --predict {bad}/digit.png --save-maps"],
-    "--scores": ["{run} --scores"],
-    "--map-index": ["{run} --map-index 360"],
-    "deep2024": ["{run} --model deep2024", "{run} --predict {bad}/digit.png --model deep2024"],
-    "nonsense": ["{run} --model nonsense"],
-    # checkpoints
-    "one\\nline": ["'one\nline'"], "folder/checkpoints": ["{bad}/folder"],
-    "noise": ["{bad}/noise"], "truncated": ["{bad}/truncated"], "code": ["{bad}/code"],
-    "older_code.pt": ["{bad}/older_code.pt"], "changed": ["{bad}/changed"],
-    "'gone'": ["{bad}/model"], "stages.s2.weight": ["{bad}/shape"],
-    "--dataset": ["{bad}/bare", "{bad}/bare --draw {out}.html"],
-    # images
-    "~nobody_here": ["{run} --predict ~nobody_here"],
-    "missing.png": ["{run} --predict {bad}/missing.png"], "*.bmp": ["{run} --predict {bad}/*.bmp"],
-    "empty": ["{bad}/empty", "{run} --predict {bad}/empty"],
-    "folder": ["latest --output {bad}/folder", "latest --predict {bad}/digit.png --output {bad}/folder",
-               "{run} --predict {bad}/folder {bad}/digit.png"],
-    "truncated.png": ["{run} --predict {bad}/truncated.png"],
-    "--predict": ["{run} --predict", "{run} --predict ''", "{run} --predict {bad}/digit.png ' '"],
-    # several networks
-    "one RUN": [f"{{run}} {{run}} {flag}" for flag in (
-        "--nir {out}.nir", "--draw {out}.html", "--save-features",
-        "--save-features c1 --predict {bad}/digit.png", "--save-maps", "--map-index 0",
-        "--predict {bad}/digit.png", "--figures pdf")],
-    "missing": ["{bad}/missing", "{run} {bad}/missing"],
-    # files for other programs
-    "cannot write .": ["{run} --draw .", "{run} --nir ."], "cannot write /": ["{run} --draw /"],
-    "missing/x.nir": ["{bad}/missing --nir {bad}/missing/x.nir"], "pipe": ["{bad}/missing --draw {bad}/pipe"],
-    "--nir": ["{run} --nir {out}.nir --predict {bad}/digit.png"],
-    "--tensorboard": ["{run} --nir {out}.nir --tensorboard"],
-}  # fmt: skip
-SWEEP = {
-    "--model": ["--output x"],
-    "--output": ["--model mozafari2018", "--model mozafari2018 --output {bad}/run"],
-    **{f"{place}/mozafari2018-digits-seed0": [f"--model mozafari2018 --output {{bad}}/{place}"]
-       for place in ("used", "linked")},
-    "mozafari2018-digits-seed0": ["{x} --seeds 0 0"],
-    "--epochs": ["--model mozafari2018 deep2024 --output x --epochs 1 1 1"],
-    "s1.threshold": ["{x} --grid s1.threshold 8 -1"],
-    "--grid": ["{x} --grid s1.threshold", "{x} --grid s1.threshold 8 9 --set s1.threshold=9",
-               "{x} --grid s1.threshold 8 --grid s1.threshold 9"],
-    "for flags": ["{x} --grid patience 3 5"],
-    "--val-split": ["{x} --val-split 1436"], "--patience": ["{x} --patience 1 --val-split 0"],
-    "--map-index": ["{x} --map-index 9999"], "--device": ["{x} --device cuda:99"], "--threads": ["{x} --threads 999"],
-    "nowhere": ["{x} --init-from nowhere"], "1×1": ["{x} --image-size 3 3"],
-    "--seeds": ["{x} --seed 3", "{x} --seeds 3 --seed=3", "{x} --config {bad}/seed.toml"],
-    "--ratio": ["{x} --ratio 2"], "--frob": ["{x} --frob 2"], "--resume": ["{x} --resume y"],
-    "pip install distributed": ["{x} --scheduler tcp://nowhere:1"],
-    "--report": ["--report nowhere", "--report . --ratio 1"],
-}  # fmt: skip
+PLACES = {"huge": 10**23, "long": "a" * 5000, "longer": 10**400, "cores": CORES, "line": "\n"}  # in the tables below
+VALUES = """
+--model      | ''
+--device     | ''
+--epochs     | 1 2 | 1 -1 2 | 1 1 1.5 | 1 1 {huge}
+--batch-size | 0 | many | {huge}
+--seed       | -1 | '' | {huge}
+--patience   | -1 | 5 --val-split 0
+--dataset    | ''
+--data-dir   | ''
+--ratio      | 0 | 1.5 | nan
+--val-split  | -1 | nan | some | 1437 | 1.5 | 5
+--threads    | -1 | two | 99999 | {huge}
+--backend    | nonsense
+--output     | '' | {bad}/text.png | {bad}/text.png/deep/er
+--name       | '' | ../up | .hidden | run. | {long}
+--save-every | nan | inf | -1
+--save-maps  | -1
+--map-every  | -1 | 1
+--map-index  | 0 360 | -1 | {huge}
+--augment    | twist=3 | turn=3 | copies=2.5 turn=3 | copies turn=3
+--figures    | png | pdf --no-figures
+--labels     | 0 | 9 | 1319 | 1.5 | few
+"""  # of a flag of train.py; '' is what an unset variable of the shell leaves
+FIELDS = """
+s9.threshold           | 2
+s2.rule.warm_up.radius | 2
+threshold              | 3
+s1.rule                | {{}} | {{1}}
+s2.threshold           |  | high | -1 | true | {longer}
+s1.out_channels        | 999999999
+s1.padding             | 5000000
+s1.rule.rates          | 0.1,{longer}
+s2.first_weights       | 0.5 | a,b
+encoder.width          | 3
+encoder.radius         | 1000000
+encoder.filters        | ((1000001,1,2),)
+"""  # of --set; more of them are in tests/test_refusals.py
+TRAIN = """
+--model          | --dataset digits | --summary | --resume {run} --model deep2024
+'nonsense'       | --model nonsense | --summary --model nonsense | --model mozafari2018 --dataset nonsense
+'nonsense'       | {new} --encoder nonsense | {new} --device nonsense
+deep2024         | --model deep204
+--nonsense       | --nonsense
+--mod            | --mod mozafari2018
+--resume         | --resume '' | --summary --resume {run} | --resume
+--evaluate       | --evaluate {run}
+--raw            | {new} --raw
+s3               | {new} --set s3.out_channels=201
+kernel           | {new} --set s2.kernel=50
+s2.out_channels  | {new} --set s2.out_channels=100000
+missing.toml     | --config {bad}/missing.toml
+noise            | --config {bad}/noise
+text.png         | --config {bad}/text.png | {new} --init-from {bad}/text.png
+pipe             | --config {bad}/pipe
+/dev/zero        | --config /dev/zero
+list.json        | --config {bad}/list.json
+nonsense         | --config {bad}/unknown.toml
+--batch-size     | --config {bad}/type.toml
+missing/MNIST/raw | --model mozafari2018 --data-dir {bad}/missing
+folder/MNIST/raw | --model mozafari2018 --data-dir {bad}/folder
+empty/MNIST/raw  | --model mozafari2018 --data-dir {bad}/empty
+missing          | {new} --dataset folder:{bad}/missing | {new} --init-from {bad}/missing | --resume {bad}/missing
+missing.npz      | {new} --dataset {bad}/missing.npz
+size             | {new} --image-size 0 5
+ratio            | {new} --ratio 0.001
+cuda             | {new} --device cuda
+cpu:5            | {new} --device cpu:5
+meta             | {new} --device meta
+1 to {cores}     | {new} --threads 99999
+folder           | --resume latest --output {bad}/folder
+last.safetensors | --resume {bad}/run
+--epochs         | --resume {run} --epochs 2 5 6 | --resume {run} --epochs 2 4 4
+--seed           | --resume {run} --seed 1 | --resume {run} --epochs 2 4 6 --seed 1
+--name           | --resume {run} --name other
+--set            | --resume {run} --set s2.threshold=12
+--init-from      | --resume {run} --init-from {run}
+--labels         | --resume {run} --labels 30
+none.csv         | {new} --labels none.csv
+--save-every     | --resume {run} --save-every -1
+--no-test        | --resume {run} --no-test | {new} --model kheradpisheh2018 --no-test --val-split 0
+time_steps       | {new} --init-from {run} --set encoder.time_steps=20
+no stage         | {new} --init-from {run} --set s1.kernel=7 s2.kernel=5 s3.kernel=3
+s9               | {new} --save-features s9
+s1, c1, s2, c2   | {new} --save-features s3
+--map-index      | {new} --no-test --map-index 100000
+unlabelled       | {new} --spread
+--labels 5       | {new} --spread --labels 5
+deepr2024        | {new} --model deepr2024 --augment copies=2 turn=10 | {new} --model deepr2024 --spread --labels 20
+kheradpisheh2018 | {new} --model kheradpisheh2018 --augment copies=2 turn=10
+"""  # what the line names: command lines
+EVALUATE = """
+RUN           |  | '' | --dataset digits
+text.png      | {run} --dry-run --output {bad}/text.png | {run} --predict {bad}/text.png
+--encoder     | {run} --encoder s1c1
+--epochs      | {run} --epochs 1 1 1
+--set         | {run} --set s2.kernel=3
+--no-figures  | {run} --predict {bad}/digit.png --no-figures
+--save-maps   | {run} --save-maps -1 | {run} --predict {bad}/digit.png --save-maps
+--save-maps   | {run} --save-features c1 --save-maps
+--scores      | {run} --scores | {run} --save-features c1 --predict x.png --scores
+--map-index   | {run} --map-index 360
+deep2024      | {run} --model deep2024 | {run} --predict {bad}/digit.png --model deep2024
+nonsense      | {run} --model nonsense
+c9            | {run} --save-features c9
+s3            | {run} --save-features s3
+--json        | {run} --save-features c1 --json
+--raw         | {run} --save-features c1 --raw
+--name        | {run} --name x --predict x.png
+--image-size 28 28 | {run} --save-features c1 --dataset digits --image-size 20 20
+one\\nline     | 'one{line}line'
+folder/checkpoints | {bad}/folder
+noise         | {bad}/noise
+truncated     | {bad}/truncated
+code          | {bad}/code
+older_code.pt | {bad}/older_code.pt
+changed       | {bad}/changed
+'gone'        | {bad}/model
+stages.s2.weight | {bad}/shape
+--dataset     | {bad}/bare | {bad}/bare --draw {out}.html
+--dataset     | {run} --save-features c1 --predict x.png --dataset digits
+~nobody_here  | {run} --predict ~nobody_here
+missing.png   | {run} --predict {bad}/missing.png
+*.bmp         | {run} --predict {bad}/*.bmp
+empty         | {bad}/empty | {run} --predict {bad}/empty
+folder        | latest --output {bad}/folder | latest --predict {bad}/digit.png --output {bad}/folder
+folder        | {run} --predict {bad}/folder {bad}/digit.png
+truncated.png | {run} --predict {bad}/truncated.png
+--predict     | {run} --predict | {run} --predict '' | {run} --predict {bad}/digit.png ' '
+one RUN       | {run} {run} --nir {out}.nir | {run} {run} --draw {out}.html | {run} {run} --save-features
+one RUN       | {run} {run} --save-features c1 --predict {bad}/digit.png | {run} {run} --save-maps
+one RUN       | {run} {run} --map-index 0 | {run} {run} --predict {bad}/digit.png | {run} {run} --figures pdf
+missing       | {bad}/missing | {run} {bad}/missing
+cannot write . | {run} --draw . | {run} --nir .
+cannot write / | {run} --draw /
+missing/x.nir | {bad}/missing --nir {bad}/missing/x.nir
+pipe          | {bad}/missing --draw {bad}/pipe
+--nir         | {run} --nir {out}.nir --predict {bad}/digit.png | {run} --save-features c1 --nir x.nir
+--tensorboard | {run} --nir {out}.nir --tensorboard
+"""
+SWEEP = """
+--model         | --output x
+--output        | --model mozafari2018 | --model mozafari2018 --output {bad}/run
+used/mozafari2018-digits-seed0 | --model mozafari2018 --output {bad}/used
+linked/mozafari2018-digits-seed0 | --model mozafari2018 --output {bad}/linked
+mozafari2018-digits-seed0 | {x} --seeds 0 0
+--epochs        | --model mozafari2018 deep2024 --output x --epochs 1 1 1
+s1.threshold    | {x} --grid s1.threshold 8 -1
+--grid          | {x} --grid s1.threshold | {x} --grid s1.threshold 8 9 --set s1.threshold=9
+--grid          | {x} --grid s1.threshold 8 --grid s1.threshold 9
+for flags       | {x} --grid patience 3 5
+--val-split     | {x} --val-split 1436
+--patience      | {x} --patience 1 --val-split 0
+--map-index     | {x} --map-index 9999
+--device        | {x} --device cuda:99
+--threads       | {x} --threads 999
+nowhere         | {x} --init-from nowhere
+1×1             | {x} --image-size 3 3
+--labels        | {x} --labels ask.csv
+--seeds         | {x} --seed 3 | {x} --seeds 3 --seed=3 | {x} --config {bad}/seed.toml
+--ratio         | {x} --ratio 2
+--frob          | {x} --frob 2
+--resume        | {x} --resume y
+pip install distributed | {x} --scheduler tcp://nowhere:1
+--report        | --report nowhere | --report . --ratio 1
+"""
 MISTAKES = {
     train: [
-        *((flag, f"{NEW}{flag} {value}") for flag, values in VALUES.items() for value in values),
-        *((field, f"{NEW}--set {field}={value}") for field, values in FIELDS.items() for value in values),
-        *((about, words) for about, all_words in TRAIN.items() for words in all_words),
+        *((flag, f"{{new}} {flag} {value}") for flag, value in read_table(VALUES)),
+        *((field, f"{{new}} --set {field}={value}") for field, value in read_table(FIELDS)),
+        *read_table(TRAIN),
     ],
-    evaluate: [(about, words) for about, all_words in EVALUATE.items() for words in all_words],
-    sweep: [(about, words) for about, all_words in SWEEP.items() for words in all_words],
+    evaluate: [*read_table(EVALUATE)],
+    sweep: [*read_table(SWEEP)],
 }
 
 
@@ -251,8 +282,10 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, c
     monkeypatch.setattr(train, "learn", lambda run: pytest.fail("trained"))
     monkeypatch.chdir(tmp_path)
     before, wrong = (contents(bad), contents(trained)), []
+    places = PLACES | {"bad": bad, "run": trained, "out": tmp_path / "runs", "x": "--model mozafari2018 --output x"}
+    places["new"] = f"--model mozafari2018 {DIGITS} --output {tmp_path / 'runs'}"
     for about, words in MISTAKES[command]:
-        words = words.format(bad=bad, run=trained, out=tmp_path / "runs", x="--model mozafari2018 --output x")
+        about, words = (text.format(**places) for text in (about, words))
         if command is sweep and "--report" not in words:
             words += " --dataset digits"
         try:
@@ -270,15 +303,11 @@ def test_no_code_of_a_file_is_executed(name, bad, capsys):
     assert not (bad / "executed").exists()
 
 
-@pytest.mark.parametrize(
-    ("megabytes", "more", "about"), [
-        (1, "", "190 images"), (3, "", "the weights"),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_in_memory_is_named(megabytes, more, about, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("megabytes", "about"), [(1, "190 images"), (3, "the weights")])
+def test_what_does_not_fit_in_memory_is_named(megabytes, about, tmp_path, monkeypatch, capsys):
     """190 images of 100×100 bytes; 200·250·5·5 weights."""
     monkeypatch.setattr("utils.get_available_memory", lambda: megabytes * 10**6)
-    words = f"{SMALL} --image-size 100 100 --set c2.size=4 {more} --output {tmp_path / 'runs'}"
+    words = f"{SMALL} --image-size 100 100 --set c2.size=4 --output {tmp_path / 'runs'}"
     assert_refuses(train.main, words, about, capsys)
 
 
@@ -293,11 +322,6 @@ def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     words = f"--model mozafari2018 --dataset digits --device cuda --backend event --output {tmp_path}"
     assert_refuses(train.main, words, "event", capsys)
-
-
-def test_two_processes_in_one_run(trained, capsys):
-    with lock_folder(trained):
-        assert_refuses(train.main, f"--resume {trained} --epochs 2 4 6", trained, capsys)
 
 
 def test_a_run_is_locked_before_it_is_read(trained, monkeypatch, capsys):

@@ -34,7 +34,7 @@ def decide(state, latency):
     return winners[0][0] // 20 if winners else -1
 
 
-@pytest.mark.parametrize("images", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("images", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_decisions_are_those_of_the_script(state, images):
     """The weights are loaded as docs/spyketorch.md shows."""
     model = build_model("mozafari2018", dtype=torch.float64)
