@@ -68,9 +68,3 @@ def test_the_method_in_one_file_imports_nothing_of_the_engine():
     ours = {path.stem for path in ROOT.iterdir()}
     found = {name.split(".")[0] for name in imports(ROOT / "tutorial" / "one_file.py")} & ours
     assert found == {"errors", "imagesets", "s1c1"}
-
-
-def test_no_test_imports_a_test_or_a_manual_script():
-    for path in (ROOT / "tests").rglob("*.py"):
-        for name in imports(path):
-            assert not name.startswith(("test_", "tests.", "conftest", "manual")), path

@@ -289,29 +289,26 @@ def test_steps_come_in_order_with_complete_progress():
     ]
 
 
-@pytest.mark.parametrize(("patience", "ended_by"), [(0, "epochs"), (2, "patience"), (3, "epochs")])
-def test_the_end_of_a_phase_names_the_setting_and_a_skipped_phase_has_none(patience, ended_by):
-    model = Scripted(validation=[3, 4, 4, 2, 9, 9])
-    steps = [*model.steps(epochs=(0, 6), patience=patience, **options(validation=True))]
-    assert [(step.phase.name, step.ended_by) for step in steps if step.kind == "end"] == [("s2", ended_by)]
-    assert {step.length for step in steps if step.kind == "batch"} == {6}
-
-
 @pytest.mark.parametrize(
-    ("validation", "patience", "epochs", "best", "since"),
+    ("patience", "epochs", "best", "since", "validation"),
     [
-        ([3, 4, 4, 2, 9, 9], 0, 6, 5, 1),  # never ends early; of equal epochs the first is the best
-        ([3, 4, 4, 2, 9, 9], 2, 4, 2, 2),  # two epochs without a better one
-        ([3, 4, 4, 2, 9, 9], 3, 6, 5, 1),
-        ([0, 0, 0, 0, 0, 0], 1, 2, 1, 1),  # the first is the best so far, whatever it is
+        (0, 6, 5, 1, [3, 4, 4, 2, 9, 9]),  # never ends early; of equal epochs the first is the best
+        (2, 4, 2, 2, [3, 4, 4, 2, 9, 9]),  # two epochs without a better one
+        (3, 6, 5, 1, [3, 4, 4, 2, 9, 9]),
+        (1, 2, 1, 1, [0] * 6),  # the first is the best so far, whatever it is
     ],
 )
-def test_patience(validation, patience, epochs, best, since):
-    progress = fit(Scripted(validation), epochs=(0, 6), validation=True, patience=patience)
+def test_patience(patience, epochs, best, since, validation):
+    """The end of the phase names the setting; the skipped phase has none."""
+    correct, progress = validation[best - 1], Progress()
+    model = Scripted(validation)
+    steps = [*model.steps(epochs=(0, 6), patience=patience, progress=progress, **options(validation=True))]
+    ended_by = "epochs" if epochs == 6 else "patience"
+    assert [(step.phase.name, step.ended_by) for step in steps if step.kind == "end"] == [("s2", ended_by)]
+    assert {step.length for step in steps if step.kind == "batch"} == {6}
     assert len(progress.history) == epochs
-    assert (progress.best["epoch"], progress.best["step"]) == (best, best)
-    assert progress.best["correct"] == validation[best - 1]
-    assert progress.best["accuracy"] == validation[best - 1] / IMAGES
+    assert (progress.best["epoch"], progress.best["step"], progress.best["correct"]) == (best, best, correct)
+    assert progress.best["accuracy"] == correct / IMAGES
     assert [has_given_up(progress.history, number) for number in (since, since + 1)] == [True, False]
     assert progress.phase == 2
     assert int(progress.best["state"]["phases.1.batches"]) == 3 * best  # the weights of that epoch
@@ -376,11 +373,8 @@ def test_the_margin_decays_by_the_epochs_of_this_run():
 
     model = Decaying(in_channels=1, num_classes=IMAGES)
     progress = fit(model, epochs=(3,))
-    assert [(row["ltp_rate"], row["ltd_rate"]) for row in progress.history] == [
-        (0.5, -0.25),
-        (0.25, -0.125),
-        (0.125, -0.0625),
-    ]
+    assert [row["ltp_rate"] for row in progress.history] == [0.5, 0.25, 0.125]
+    assert [row["ltd_rate"] for row in progress.history] == [-0.25, -0.125, -0.0625]
     after = Decaying(in_channels=1, num_classes=IMAGES)
     after.load_state_dict(model.state_dict())
     assert fit(after, epochs=(1,), batch_size=2).history[0]["ltp_rate"] == 0.5
@@ -506,21 +500,15 @@ def test_weights_that_become_nan_end_the_training(stage):
     assert rule.name in str(caught.value)
 
 
-def find_equal(model, weights):
-    """Return for each layer whether it still has these weights."""
-    return [torch.equal(layer.weight, old) for (_, layer), old in zip(model.named_layers(), weights, strict=True)]
-
-
 def test_of_two_phases_with_labels_each_trains_its_own_stages():
     latencies, labels = rewarded_images()
     model = Rewarded(RSTDP(winners=2), separate=True)
-    before = [layer.weight.clone() for _, layer in model.named_layers()]
     data = LatencyDataset(latencies, labels)
-    model.fit(data, None, (1, 0), batch_size=10)
-    assert find_equal(model, before) == [False, True]
-    before = [layer.weight.clone() for _, layer in model.named_layers()]
-    model.fit(data, None, (0, 1), batch_size=10)
-    assert find_equal(model, before) == [True, False]
+    for epochs, equal in (((1, 0), [False, True]), ((0, 1), [True, False])):
+        before = [layer.weight.clone() for _, layer in model.named_layers()]
+        model.fit(data, None, epochs, batch_size=10)
+        after = [layer.weight for _, layer in model.named_layers()]
+        assert [*map(torch.equal, before, after)] == equal
 
 
 class Alternating(NetworkTrainer):
@@ -534,23 +522,15 @@ class Alternating(NetworkTrainer):
         return [*super().build_phases(), *super().build_phases()]
 
 
-def test_maps_of_stages_that_learn_again_are_computed_again():
-    latencies, labels = rewarded_images()
-    model = Alternating(in_channels=2, num_classes=3)
-    data, maps = LatencyDataset(latencies, labels), []
-    for step in model.steps(data, None, (1, 1, 9, 1)):
-        if step.kind == "epoch" and step.phase.needs_labels:
-            maps.append(data.maps["s1"])
-            assert torch.equal(maps[-1], model.map_of(latencies, "s1"))
-    assert not torch.equal(*maps)
-
-
-def test_copies_are_computed_again_when_stages_have_learned_again():
+def test_maps_of_images_and_copies_are_computed_again_when_stages_have_learned_again():
     latencies, labels = rewarded_images()
     model = Alternating(in_channels=2, num_classes=3, overrides={"s1.threshold": 11})
     data, copies, maps = LatencyDataset(latencies, labels), [latencies.flip(-1)], []
     for step in model.steps(data, None, (1, 1, 9, 1), copies=copies):
         if step.kind == "batch" and step.phase.needs_labels:
-            maps.append(data.copies[0][:] < model.time_steps)
-            assert torch.equal(maps[-1], model.map_of(copies[0], "s1") < model.time_steps)
-    assert not torch.equal(maps[0], maps[-1])
+            found = data.maps["s1"], data.copies[0][:] < model.time_steps
+            assert torch.equal(found[0], model.map_of(latencies, "s1"))
+            assert torch.equal(found[1], model.map_of(copies[0], "s1") < model.time_steps)
+            maps.append(found)
+    for first, last in zip(maps[0], maps[-1], strict=True):
+        assert not torch.equal(first, last)

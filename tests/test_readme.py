@@ -229,17 +229,10 @@ def test_the_names_that_must_be_free_in_another_program():
     assert listed == sorted(training.NAMES)
 
 
-def test_the_readme_is_short():
-    assert len(README.splitlines()) <= 240
-    words = [word for word in README.split() if any(map(str.isalnum, word))]  # not the bars of tables
-    assert len(words) <= 1900
-
-
 def test_the_method_has_as_many_lines_as_the_pages_name():
     lines = len((ROOT / "tutorial" / "one_file.py").read_text().splitlines())
     named = re.findall(r"\[(\d+)\s+lines\]\((?:\.\./)?tutorial/one_file\.py\)", TEXT)
     assert {*map(int, named)} == {lines}
-    assert lines <= 195
 
 
 def test_the_version_is_that_of_the_newest_changes():

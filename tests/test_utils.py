@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -126,39 +127,33 @@ def test_without_locks_nothing_is_deleted(tmp_path, monkeypatch):
     assert file.exists()
 
 
-def test_a_file_that_another_program_has_opened_is_replaced_later(tmp_path, monkeypatch):
-    """As on Windows, where an open file cannot be replaced: the first attempts fail."""
+@pytest.fixture
+def attempts(monkeypatch):
+    """The calls of ``os.replace``, the first three of which fail: as on Windows, where an open file is not replaced."""
 
     def replace(*paths):
-        attempts.append(paths)
-        if len(attempts) <= 3:
+        calls.append(paths)
+        if len(calls) <= 3:
             raise PermissionError(errno.EACCES, "is open")
         return plain(*paths)
 
-    attempts, plain = [], os.replace
+    calls, plain = [], os.replace
     monkeypatch.setattr("utils.os.replace", replace)
     monkeypatch.setattr("utils.time.sleep", lambda seconds: None)
+    return calls
+
+
+def test_a_file_that_another_program_has_opened_is_replaced_later(attempts, tmp_path, monkeypatch):
     write_atomically(tmp_path / "file", lambda path: path.touch())
     assert (tmp_path / "file").exists()
-    attempts.clear()
-    monkeypatch.setattr("utils.os.replace", lambda *paths: replace(*paths, attempts.clear()))
+    monkeypatch.setattr("utils.os.replace", Mock(side_effect=PermissionError(errno.EACCES, "is open")))
     with refuses(tmp_path / "file"):
         write_atomically(tmp_path / "file", lambda path: path.touch())
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_folder_in_which_another_program_reads_is_put_in_place_later(tmp_path, monkeypatch):
-    """As on Windows, where a virus scanner may have opened a new file."""
-
-    def replace(*paths):
-        attempts.append(paths)
-        if len(attempts) <= 3:
-            raise PermissionError(errno.EACCES, "is open")
-        return plain(*paths)
-
-    attempts, plain = [], os.replace
-    monkeypatch.setattr("utils.os.replace", replace)
-    monkeypatch.setattr("utils.time.sleep", lambda seconds: None)
+def test_a_folder_in_which_another_program_reads_is_put_in_place_later(attempts, tmp_path):
+    """A virus scanner may have opened a new file."""
     assert create(tmp_path, "mine").is_dir()
     assert len(attempts) == 4
 

@@ -57,18 +57,13 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
     (tmp_path / "noted" / "notes.txt").write_text("mine")
     shutil.copytree(dry, tmp_path / "nesting")
     shutil.copytree(trained, tmp_path / "nesting" / "train")
-    nested = (
-        "figures/mine.txt",
-        "figures/mine.png",
-        "checkpoints/other.safetensors",
-        "maps/end/notes.txt",
-        "train/x.csv",
-    )
-    for number, file in enumerate(nested):
-        path = shutil.copytree(dry, tmp_path / f"nested{number}") / file
+    refused = ["run", "thesis", "link", "noted", "nesting"]
+    nested = "figures/mine.txt figures/mine.png checkpoints/other.safetensors maps/end/notes.txt train/x.csv"
+    for number, file in enumerate(nested.split()):
+        refused.append(f"nested{number}")
+        path = shutil.copytree(dry, tmp_path / refused[-1]) / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
-    refused = ["run", "thesis", "link", "noted", "nesting", *(f"nested{number}" for number in range(len(nested)))]
     for name in refused:
         assert_refuses(train.main, f"{words} --name {name}", "--name", capsys)
 
@@ -103,9 +98,9 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     files = files_in(folder)
     model = build_model(name)
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
+    always = "confusion_matrix decision_time errors history raster roc_curves spike_times spike_wave"
     assert drawn == {
-        "confusion_matrix.png", "decision_time.png", "errors.png", "history.png", "raster.png", "roc_curves.png",
-        "spike_times.png", "spike_wave.png", f"filters_{next(model.named_layers())[0]}.png",
+        *(f"{figure}.png" for figure in always.split()), f"filters_{next(model.named_layers())[0]}.png",
         *(
             f"{figure}_{label}.png"
             for label, _ in model.named_layers(list(model.declaration)[:-1])
@@ -118,10 +113,8 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     events = {path for path in files if "events.out.tfevents." in path}
     assert len(events) == (5 if with_all else 0)
     rest = {path for path in files - maps - events if not path.startswith("figures/")}
-    assert rest == {
-        "args.json", "index.html", "log.txt", "methods.md", "metrics.csv", "results.json", "predictions.csv",
-        "summary.txt", "checkpoints/best.safetensors", "checkpoints/last.safetensors",
-    }  # fmt: skip
+    written = "args.json index.html log.txt methods.md metrics.csv results.json predictions.csv summary.txt"
+    assert rest == {*written.split(), "checkpoints/best.safetensors", "checkpoints/last.safetensors"}
 
     rows = read_csv(folder / "metrics.csv")
     assert [(row["phase"], row["rule"], row["epoch"]) for row in rows] == [
@@ -273,11 +266,8 @@ def test_the_records_of_a_run_are_documented_and_state_its_methods(trained):
     assert found.keys() <= {*listed}
     assert found["class_names"] == [*"0123456789"]
     assert {split: sum(counts) for split, counts in found["images_per_class"].items()} == found["images"]
-    assert found["phases"] == {
-        "s1": {"epochs": 2, "ended_by": "epochs"},
-        "s2": {"epochs": 4, "ended_by": "epochs"},
-        "s3": {"epochs": 5, "ended_by": "epochs"},
-    }
+    epochs = {"s1": 2, "s2": 4, "s3": 5}
+    assert found["phases"] == {phase: {"epochs": count, "ended_by": "epochs"} for phase, count in epochs.items()}
     assert found["stages"]["s1"]["SpikingConv"]["rule"]["stdp"]["winners"] == 5
     assert found["encoder"]["s1c1"]["threshold"] == 50
     methods = (trained / "methods.md").read_text()

@@ -1,6 +1,5 @@
 """The settings of the commands: what they read, refuse and save, their help, and the lists of networks."""
 
-import ast
 import dataclasses
 import hashlib
 import inspect
@@ -25,7 +24,6 @@ from support.refusals import refuses
 from support.run_folders import load_best, read_args
 
 import train
-from engine.lengths import EARLY
 from models import network_names
 from network_trainer import NetworkTrainer
 from run_folder import FORMAT
@@ -327,25 +325,6 @@ def test_lists_and_summaries(capsys):
     for name in ("mozafari2018", "Deep2024"):
         assert train.main(["--summary", "--model", name, "--dataset", "digits"]) == 0
         assert f"{name.lower()} for 6×28×28 inputs" in capsys.readouterr().out
-
-
-def find_read_settings():
-    """The names of settings that the program reads: ``settings.NAME``, ``values["NAME"]``, or the flag as a word."""
-    for path in [*ROOT.glob("*.py"), *(ROOT / "training").rglob("*.py")]:
-        names = {"settings", "sweep", *(["self"] if path.stem in ("settings", "parsing") else [])}
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] in names:
-                yield node.attr
-            elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "values":
-                yield from (each.value for each in ast.walk(node.slice) if isinstance(each, ast.Constant))
-            elif isinstance(node, ast.Compare) and isinstance(node.left, ast.Constant):
-                yield str(node.left.value).removeprefix("--")
-
-
-def test_the_program_reads_every_setting():
-    read = {*find_read_settings(), *EARLY}
-    for command in (TrainSettings, EvaluateSettings, SweepSettings):
-        assert command.declared().keys() <= read
 
 
 def test_choose_images():
