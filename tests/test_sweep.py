@@ -22,6 +22,7 @@ from support.command import (
     NO_REFERENCES,
     TRAINED,
     contents,
+    dont_draw,
     read_csv,
     results,
     run_evaluate,
@@ -29,6 +30,7 @@ from support.command import (
     train_here,
 )
 from support.refusals import assert_refuses, refuses
+from support.refusals import read_table as read_words
 from support.run_folders import load_last, outcome, read_args, same
 from support.tiers import slow_except
 
@@ -64,10 +66,11 @@ def assert_same_run(one, other):
 
 
 @pytest.fixture
-def here(monkeypatch):
+def here(monkeypatch, request):
     """Jobs run in this process, one after another. Returns a list: (run, phase) of each epoch that they train.
 
-    After the batches that ``stop_after`` counts, a job stops as by Ctrl-C.
+    They measure no ROC curves, unless a test compares them with those of train.py alone. After the batches that
+    ``stop_after`` counts, a job stops as by Ctrl-C.
     """
     trained, plain = Trained(), NetworkTrainer.steps
 
@@ -84,6 +87,8 @@ def here(monkeypatch):
                 trained.append((trained.run, step.phase.name))
             yield step
 
+    if "alone" not in request.fixturenames:
+        dont_draw(monkeypatch)
     monkeypatch.setattr(sweep, "train_one", train_one)
     monkeypatch.setattr(NetworkTrainer, "steps", steps)
     return trained
@@ -539,18 +544,18 @@ def test_what_cannot_be_tested(tmp_path, here, capsys):
     run = make_run(tmp_path / "runs" / "one", 0, 8, [0.5])
     (tmp_path / "empty").mkdir()
     before = contents(tmp_path)
-    for words, about in (
-        (f"--test {tmp_path / 'missing'}", "missing"),
-        (f"--test {tmp_path / 'empty'}", "empty"),
-        (f"--test {run}", run),
-        (f"--test {run.parent} --model mozafari2018", "model"),
-        (f"--test {run.parent} {run}", run),
-        (f"--test {run.parent} --report {run.parent}", "--report"),
-        (f"--test {run.parent} --predict x.png", "predict"),
-        (f"--test {run.parent} --name same", "name"),
-        (f"--test {run.parent} --tensorboard --save-maps 1 --dry-run", "--dry-run --save-maps --tensorboard"),
-        (f"--test {run.parent} --nonsense", "--nonsense"),
-    ):
+    table = f"""
+missing     | --test {tmp_path / "missing"}
+empty       | --test {tmp_path / "empty"}
+{run} | --test {run} | --test {run.parent} {run}
+model       | --test {run.parent} --model mozafari2018
+--report    | --test {run.parent} --report {run.parent}
+predict     | --test {run.parent} --predict x.png
+name        | --test {run.parent} --name same
+--nonsense  | --test {run.parent} --nonsense
+--dry-run --save-maps --tensorboard | --test {run.parent} --tensorboard --save-maps 1 --dry-run
+"""
+    for about, words in read_words(table):
         assert_refuses(sweep.main, words, about, capsys)
     assert contents(tmp_path) == before
 
@@ -581,11 +586,12 @@ def make_run(folder, seed, threshold, accuracies, results=None, flags=None, **fi
 
 
 def report(folder):
-    """Report on the runs in a folder; returns sweep.md and the rows of runs.csv.
+    """Report on the runs in a folder without curves; returns sweep.md and the rows of runs.csv.
 
     The cells of its first table are those of sweep.csv, rounded.
     """
-    run_sweep(f"--report {folder}")
+    with mock.patch("report.sweep_report.save"):
+        run_sweep(f"--report {folder}")
     text = (folder / "sweep.md").read_text()
     for cells, summary in zip(read_lines(text), read_csv(folder / "sweep.csv"), strict=True):
         for key in ("validation", "last", "balanced", "accuracy"):
@@ -643,6 +649,7 @@ def test_the_report_by_hand(tmp_path):
     assert (first["readout %"], first["tests"], second["tests"]) == ("90.00", "1 ± 0", "2")
     assert "Not finished: d." in text
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
+    run_sweep(f"--report {tmp_path}")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     run_sweep(f"--report {tmp_path} --figures svg")
     assert "<svg" in (tmp_path / "curves.svg").read_text()
@@ -760,7 +767,7 @@ def test_curves_are_means_with_deviations_and_single_seeds(tmp_path, monkeypatch
     monkeypatch.setattr("report.sweep_report.save", lambda figure, path: saved.append(figure))
     make_run(tmp_path / "a", 0, 8, [0.5, 0.8], {})
     make_run(tmp_path / "b", 1, 8, [0.7], {})
-    report(tmp_path)
+    run_sweep(f"--report {tmp_path}")
     (axes, _) = saved[0].axes
     assert [line.get_xdata().tolist() for line in axes.lines] == [[1, 2], [1, 2], [1]]
     assert [line.get_ydata().round().tolist() for line in axes.lines] == [[60, 80], [50, 80], [70]]
@@ -976,9 +983,8 @@ CONTENTS = None, b"", b"[]", b'{"flags": 1, "test": 1}', b"val\n1\n", b"\xff\0",
 
 
 @pytest.fixture
-def three(tmp_path, monkeypatch):
-    """A folder with the runs a, b and c, whose curves are not drawn."""
-    monkeypatch.setattr("report.sweep_report.save", lambda *_: None)
+def three(tmp_path):
+    """A folder with the runs a, b and c."""
     more = validate(0.7) | {"readout": {"test": {"accuracy": 0.6}}, "seconds": {"phase s3": 60}}
     for seed, name in enumerate("abc"):
         make_run(tmp_path / name, seed, 8, [0.5, 0.8], more)
@@ -1057,7 +1063,7 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     text, *_ = report(tmp_path / "few")
     assert "| m | digits | s2.threshold=8, s9.rule.reward=0.1,-0.2 | 0 of 1 |" in text
     assert "winners" not in text
-    report(tmp_path / "many")
+    run_sweep(f"--report {tmp_path / 'many'}")
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
 
 

@@ -323,6 +323,7 @@ def test_the_command(tmp_path, undrawn, undisturbed):
     assert_same(outcome(run), undisturbed(words))
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed(tmp_path, undrawn, undisturbed):
     """SIGKILL in the second phase."""
     words = f"{SMALL} --epochs 1 1 2 --save-every 0"
@@ -349,14 +350,14 @@ def send(number):
 
 
 PLACES = [  # (function, what disturbs it, the exit code, how often the test images are read in all)
-    ("run.RunLog", send(signal.SIGTERM), 143, 1), ("testing.write_json", fill_disk, 2, 2),
-    ("testing.draw_figures", send(signal.SIGINT), 130, 2), ("testing.write_page", send(signal.SIGTERM), 143, 2),
-    ("testing.write_page", fill_disk, 2, 2),
+    ("testing.write_json", fill_disk, 2, 2), ("testing.write_page", send(signal.SIGTERM), 143, 2),
+    ("testing.write_page", fill_disk, 2, 2), ("testing.draw_figures", send(signal.SIGINT), 130, 2),
+    ("run.RunLog", send(signal.SIGTERM), 143, 1),
 ]  # fmt: skip
 
 
 @pytest.mark.unix
-@pytest.mark.parametrize(("place", "disturb", "code", "reads"), PLACES)
+@pytest.mark.parametrize(("place", "disturb", "code", "reads"), slow_except(PLACES[:3], PLACES))
 def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
     place, disturb, code, reads, tmp_path, undrawn, undisturbed, monkeypatch, capsys
 ):
@@ -376,7 +377,7 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
     assert_same(outcome(run), undisturbed(WORDS))
 
 
-@pytest.mark.parametrize("kind", ["epoch", "end"])
+@pytest.mark.parametrize("kind", slow_except(["epoch"], ["epoch", "end"]))
 def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undisturbed, monkeypatch):
     """What is wrong after the phase is found once."""
     plain = Checkpoints.record
