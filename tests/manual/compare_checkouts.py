@@ -21,7 +21,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +34,7 @@ RULE = ROOT / "tutorial" / "recent.py"
 IGNORED = {"seconds", "phase_seconds", "started", "finished", "machine", "versions", "command", "flags", "git_commit"}
 IGNORED |= {"peak_memory_mb"}
 ADVICE = "diagnosis", "references"
+TENSORS = "last.safetensors"
 
 
 def list_commands(data: Path) -> list[str]:
@@ -65,8 +65,8 @@ def list_commands(data: Path) -> list[str]:
     ]
 
 
-def train(checkout: Path, arguments: str, folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    """Train a network with a checkout; return its results and the tensors of its last checkpoint."""
+def train(checkout: Path, arguments: str, folder: Path) -> dict[str, object]:
+    """Train a network with a checkout; return {name: value} of its results and of its last checkpoint."""
     command = [sys.executable, "train.py", *arguments.split(), "--no-figures", "--threads", "1"]
     command += ["--output", str(folder / "runs"), "--name", "run"]
     subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -77,31 +77,17 @@ def train(checkout: Path, arguments: str, folder: Path) -> tuple[dict, dict[str,
     results["metrics.csv"] = {name: [row[name] for row in rows] for name in rows[0]}
     tensors = load_file(run / "checkpoints" / "last.safetensors")
     shutil.rmtree(run)
-    return strip(results), tensors
+    return flatten({**results, TENSORS: {name: (each.dtype, each.tolist()) for name, each in tensors.items()}})
 
 
-def strip(value: object) -> object:
-    """Return plain values without those that differ between two equal runs."""
-    if isinstance(value, dict):
-        return {key: strip(inner) for key, inner in value.items() if key not in IGNORED}
-    return [strip(inner) for inner in value] if isinstance(value, list) else value
-
-
-def compare(before: object, after: object, name: str = "") -> tuple[list[str], list[str]]:
-    """Return the names of values that differ, and of those that only one of the dicts contains, such as test.best."""
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return ([] if before == after else [name]), []
-    differ = []
-    only = []
-    for key in before | after:
-        inner = f"{name}.{key}".removeprefix(".")
-        if key in before and key in after:
-            changed, missing = compare(before[key], after[key], inner)
-            differ += changed
-            only += missing
-        else:
-            only.append(inner)
-    return differ, only
+def flatten(values: dict, prefix: str = "") -> dict[str, object]:
+    """Return {name: value} of nested dicts, such as test.best.accuracy, without what differs between two equal runs."""
+    flat = {}
+    for key, value in values.items():
+        if key in IGNORED:
+            continue
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def main() -> int:
@@ -116,17 +102,13 @@ def main() -> int:
         for arguments in list_commands(folder):
             if args.only not in arguments:
                 continue
-            results, tensors = train(args.before.resolve(), arguments, folder)
-            others, other_tensors = train(args.after.resolve(), arguments, folder)
-            differ, only = compare(results, others)
-            names = tensors.keys() | other_tensors.keys()
-            both = tensors.keys() & other_tensors.keys()
-            unequal = names - {name for name in both if torch.equal(tensors[name], other_tensors[name])}
-            differ += sorted(unequal)
-            differences += any(name.partition(".")[0] not in ADVICE for name in differ)
-            print(f"{', '.join(differ) or 'equal'} ({len(names)} tensors): {arguments}", flush=True)
+            before, after = (train(path.resolve(), arguments, folder) for path in (args.before, args.after))
+            names = {name for name in before | after if before.get(name) != after.get(name)}
+            only = {name for name in names if (name in before) != (name in after) and not name.startswith(TENSORS)}
+            differences += any(name.partition(".")[0] not in ADVICE for name in names - only)
+            print(f"{', '.join(sorted(names - only)) or 'equal'}: {arguments}", flush=True)
             if only:
-                print(f"    only one version writes {', '.join(only)}", flush=True)
+                print(f"    only one version writes {', '.join(sorted(only))}", flush=True)
     print(f"{differences} commands with a difference")
     return 1 if differences else 0
 
