@@ -13,6 +13,7 @@ from PIL import Image
 from support.browser import compute_in_node, needs_node
 from support.neurons import POTENTIALS, choose_neurons, is_potential
 from support.registries import forgetting
+from support.tiers import slow_except
 
 from engine import plugins
 from engine.progress import Row
@@ -215,7 +216,7 @@ def test_branches_without_their_padding(read):
 
 
 @needs_node
-@pytest.mark.parametrize("name", ["mozafari2018", "inception2024"])
+@pytest.mark.parametrize("name", slow_except(["mozafari2018"], ["mozafari2018", "inception2024"]))
 def test_a_neuron_adds_up_the_potentials_of_the_kernels(name, tmp_path, read, latencies):
     """To the bit: the page contains the float32 weights of all stages that fire."""
     model = build_model(name)
