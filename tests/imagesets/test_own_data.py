@@ -118,19 +118,18 @@ def test_no_damaged_npz_gives_other_arrays(place, save):
 
 
 def test_without_a_test_part_the_same_sixth_is_held_out(loaded):
-    images, labels = pixels(31, 8, 9), np.array(["a"] * 18 + ["b"] * 13)
-    data = loaded(x_train=images, y_train=labels, x_test=None, y_test=None)
+    images, labels, untested = pixels(31, 8, 9), np.array(["a"] * 18 + ["b"] * 13), {"x_test": None, "y_test": None}
+    data = loaded(x_train=images, y_train=labels, **untested)
     assert np.bincount(data.test_labels).tolist() == [3, 3]  # 6 of 31: 3 15/31 and 2 16/31
     assert np.bincount(data.train_labels).tolist() == [15, 10]
     assert "6 of 31 images are held out" in data.notes[0]
     both = np.concatenate([data.train_images, data.test_images])
     assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in images)
-    again = loaded(x_train=images, y_train=labels, x_test=None, y_test=None)
-    assert again.fingerprint == data.fingerprint
-    few = loaded(x_train=images[:20], y_train=labels[:20], x_test=None, y_test=None)
+    assert loaded(x_train=images, y_train=labels, **untested).fingerprint == data.fingerprint
+    few = loaded(x_train=images[:20], y_train=labels[:20], **untested)
     assert np.bincount(few.test_labels).tolist() == [3, 1]  # 3.6 and 0.4 of 4
     with refuses("my.npz"):  # only one image of the second class
-        loaded(x_train=images[:19], y_train=labels[:19], x_test=None, y_test=None)
+        loaded(x_train=images[:19], y_train=labels[:19], **untested)
 
 
 def test_equal_pictures_are_named_by_their_files(tmp_path):
@@ -299,10 +298,8 @@ def test_minus_one_is_no_class_beside_several(loaded, place):
         {"y_train": np.array([-2, -1, 3] * 4).astype(np.int8)[:, None]},
         {"y_val": np.array([0, 1, -1]), "x_val": pixels(3, 8, 9, seed=3)},
     ):
-        with refuses("x_unlabelled") as caught:
+        with refuses("x_unlabelled", "astype(str)", place):
             loaded(**changed)
-        assert "astype(str)" in str(caught.value)
-        assert str(place) in str(caught.value)
     assert loaded(y_train=np.array([-1, 1] * 6), y_test=np.array([1, -1, 1])).class_names == ("-1", "1")
     labels = np.array([0, 1, -1] * 4).astype(str)
     assert loaded(y_train=labels, y_test=labels[:3]).class_names == ("-1", "0", "1")
@@ -398,14 +395,11 @@ def test_all_flags_that_transparent_pictures_of_several_sizes_need_are_named_tog
         for name in "ab":
             (tmp_path / name).mkdir(exist_ok=True)
             Image.new("RGBA", (side, side), (200, 10 * number, 0, 128)).save(tmp_path / name / f"{number}.png")
-    with refuses("--ground") as caught:
+    with refuses("--ground", "6 of 6 pictures", "--image-size"):
         load(f"folder:{tmp_path}")
-    assert "6 of 6 pictures" in str(caught.value)
-    assert "--image-size" in str(caught.value)
-    with refuses("--image-size") as caught:
+    with refuses("--image-size", "20×20", "24×24", "1.png") as caught:
         load(f"folder:{tmp_path}", ground="white")
     assert "--ground" not in str(caught.value)
-    assert all(text in str(caught.value) for text in ("20×20", "24×24", "1.png"))
     data = load(f"folder:{tmp_path}", image_size=(20, 20), ground="white")
     assert data.image_size == (20, 20)
     assert "20×20 to 30×30 pixels" in data.notes[0]
@@ -417,9 +411,8 @@ def test_transparent_pictures_are_put_on_a_ground(ground, expected, tmp_path):
     save_pictures(tmp_path / "a", pixels(6, 8, 9))
     for name in ("6.png", "7.png"):
         Image.new("RGBA", (9, 8), (200, 200, 200, 128)).save(tmp_path / "a" / name)
-    with refuses("--ground") as caught:
+    with refuses("--ground", "2 of 8 pictures", tmp_path / "a" / "6.png"):
         load(f"folder:{tmp_path}")
-    assert f"2 of 8 pictures are transparent in places, the first {tmp_path / 'a' / '6.png'}" in str(caught.value)
     data = load(f"folder:{tmp_path}", ground=ground)
     both = np.concatenate([data.train_images, data.test_images])
     assert (abs(both.astype(int) - expected) <= 1).all((1, 2)).sum() == 2
@@ -470,9 +463,8 @@ def test_unusable_pictures(tmp_path):
     save_pictures(tmp_path / "a", pixels(1, 9, 9), "9.png")
     for name, damage in (("1", "truncated"), ("2", "16 bits"), ("3", "transparent")):  # named together
         SPOILED[damage](tmp_path / "a" / f"{name}.png")
-    with refuses("2 of 13 pictures cannot be used") as caught:
+    with refuses("2 of 13 pictures cannot be used", "1.png cannot", "2.png has more", "1 of 13", "--image-size"):
         load(f"folder:{tmp_path}")
-    assert all(text in str(caught.value) for text in ("1.png cannot", "2.png has more", "1 of 13", "--image-size"))
 
 
 def test_unusable_folders(tmp_path):

@@ -12,14 +12,13 @@ from errors import InputError
 
 
 @contextmanager
-def refuses(about=None):
-    """Assert that the block raises an InputError of one line that names the flag, field or path ``about``."""
+def refuses(*about):
+    """Assert that the block raises an InputError of one line that names the flags, fields or paths ``about``."""
     with pytest.raises(InputError) as caught:
         yield caught
-    error = caught.value
-    assert "\n" not in str(error)
-    if about is not None:
-        assert str(about) in str(error)
+    assert "\n" not in str(caught.value)
+    for word in about:
+        assert str(word) in str(caught.value)
 
 
 def assert_refused(program, code, out, err, about):
