@@ -406,6 +406,10 @@ def test_a_sweep_is_tested_once(tmp_path, here, capsys):
     run_sweep(f"--test {output}")
     run_sweep(f"--test {output}")
     assert len(list(output.glob("*-evaluation-*"))) == 3
+    printed = capsys.readouterr().out
+    assert "2/2" in printed
+    assert "2 of them tested" in printed
+    assert "not tested" not in printed
     text, rows = report(output)
     assert read_table(text)[""]["seeds"] == "3"
     assert all(row["accuracy"] for row in rows)

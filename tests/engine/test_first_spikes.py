@@ -161,6 +161,7 @@ def test_images_are_decided_in_learning_as_otherwise(backend):
     latencies = np.random.default_rng(0).integers(0, 6, (40, 2, 3, 3), np.uint8)
     decided = network.predict(latencies)
     assert network.train_rl(latencies, decided) == (40, 0, 0)
+    assert network.train_rl(latencies[:0], decided[:0]) == (0, 0, 0)
 
 
 def test_a_decision_without_learning_drops_nothing(backend):

@@ -255,7 +255,7 @@ def test_spike_times(stages, tmp_path):
     counts = {f"s{i}": np.r_[np.arange(15) / 100**i, 895] for i in range(stages)}
     figure = figures.draw_spike_times(counts, "title")
     drawn = [axes for axes in figure.axes if axes.patches]
-    assert len(drawn) == stages
+    assert len(drawn) == len(figure.axes) == stages
     assert figure.get_supylabel()
     assert [bar.get_height() for bar in drawn[0].patches] == pytest.approx(np.arange(15))
     assert drawn[0].get_title(loc="left") == "s0: 105 spikes, 89.5 % silent"
