@@ -34,6 +34,7 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parent
 NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems
 WAITS = 0.1, 0.2, 0.4, 0.8  # seconds between the attempts to replace a file
+MAX_DEPTH = 100  # of lists and dicts in each other, in JSON of users' own code: Python writes up to about 990, 3.14 more
 PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "scipy", "pillow", "tensorboard", "matplotlib"
 
 
@@ -295,9 +296,21 @@ def copy_plain(values: Any) -> Any:
     """Return values as a JSON file would return them, tuples as lists for instance.
 
     Raises TypeError, ValueError or RecursionError if they are not plain JSON: dicts with str as keys, lists, str, int,
-    finite float, bool or None, not too many of them in each other.
+    finite float, bool or None, at most ``MAX_DEPTH`` of them in each other.
     """
-    return json.loads(json.dumps(values, allow_nan=False))
+    plain = json.loads(json.dumps(values, allow_nan=False))
+    check_depth(plain)
+    return plain
+
+
+def check_depth(values: Any, depth: int = 0) -> None:
+    """Raise InputError if more than ``MAX_DEPTH`` lists and dicts are in each other. depth: of those around."""
+    if not isinstance(values, dict | list):
+        return
+    if depth == MAX_DEPTH:
+        raise InputError(f"at most {MAX_DEPTH} lists and dicts may be in each other")
+    for each in values.values() if isinstance(values, dict) else values:
+        check_depth(each, depth + 1)
 
 
 def get_peak_memory() -> float | None:
