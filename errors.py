@@ -48,7 +48,9 @@ def describe_reason(error: BaseException) -> str:
     if is_out_of_memory(error):
         reason, _, _ = str(error).partition("\n")
         return f"not enough memory: {reason}".removesuffix(": ")
-    return traceback.format_exception_only(error)[-1].splitlines()[0]
+    lines = traceback.format_exception_only(error)
+    first = -1 if isinstance(error, SyntaxError) else 0  # its file and line stand before it; after others stand their notes
+    return lines[first].splitlines()[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
