@@ -438,7 +438,7 @@ def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
 
 @pytest.mark.unix
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["dataclasses", "numba"])
+@pytest.mark.parametrize("module", ["numpy", "numba"])
 @pytest.mark.parametrize("command", ["train.py", "evaluate.py", "sweep.py"])
 def test_ctrl_c_while_modules_are_imported(command, module, tmp_path):
     (tmp_path / f"{module}.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
