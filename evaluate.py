@@ -43,7 +43,7 @@ from training.parsing import to_text
 from training.plan import choose_images, choose_map_images, choose_stage, count_neurons, describe, prepare_machine
 from training.readout import save_features
 from training.references import measure_references
-from training.settings import EvaluateSettings, TrainSettings
+from training.settings import EvaluateSettings
 from training.sheet import HEADER, name_training_images
 from training.testing import report_test
 from training.trained import TrainedNetwork, compute_maps, load_network
@@ -99,7 +99,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(*model.decide(latencies), labels)
     title = f"{model.name}, {data.name}"
-    trained = read_settings(checkpoint)
+    trained = network.settings
     if checkpoint.record.flags:
         title = trained.title(data.name)
     title += f", {checkpoint.path.name}"
@@ -156,7 +156,7 @@ def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tup
     Raises InputError as ``read_data``, and unless the network decides between the classes of the data set.
     """
     data = read_data(settings, network)
-    check_classes(settings, network.checkpoint, data)
+    check_classes(settings, network, data)
     count = len(data.test_part[1])
     if not count:
         settings.refuse("dataset", f"is missing: {data.name} has no test images, because the run held none out")
@@ -173,7 +173,7 @@ def begin_test(
     folder_name = f"{to_folder_name(name)}-evaluation"
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
         folder = put_in_place(claimed)
-    summaries = [describe(network.model, read_settings(network.checkpoint)) for network in networks]
+    summaries = [describe(network.model, network.settings) for network in networks]
     command = {"command_line": settings.command_line, "code_sha256": digest_code(), **facts}
     write_start(folder, command, "\n\n".join(summaries))
     log = RunLog(folder, settings.tensorboard)
@@ -271,7 +271,7 @@ def write_features(
     }
     folder_name = f"{model.name}-{to_folder_name(title)}-features"
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
-        write_start(claimed, command, describe(model, read_settings(network.checkpoint)))
+        write_start(claimed, command, describe(model, network.settings))
         for name, chosen in splits.items():
             latencies = compute_maps(model, network.encoder, chosen.images, stage)
             save_features(claimed, name, chosen, latencies, stage, model.time_steps, **more)
@@ -285,7 +285,7 @@ def split_data(settings: EvaluateSettings, network: TrainedNetwork) -> Splits:
     data = read_data(settings, network)
     for note in describe_change(network.checkpoint.record, data):
         print_output(note)
-    trained = read_settings(network.checkpoint)
+    trained = network.settings
     if data.fingerprint != network.checkpoint.record.fingerprint:
         trained = replace(trained, ratio=1.0, labels=None, val_split=None if data.val_count else 0)
     return Splits(replace(trained, test=True, dry_run=settings.dry_run), data)
@@ -346,18 +346,13 @@ def load_networks(settings: EvaluateSettings) -> list[TrainedNetwork]:
     return networks
 
 
-def read_settings(content: Checkpoint) -> TrainSettings:
-    """Return the settings of the run that has saved a checkpoint; the defaults if no run has."""
-    return TrainSettings.from_dict({"model": content.model} | content.record.flags)
-
-
 def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     """Read the data set of the settings, by default that of the training.
 
     Raises InputError unless the network reads such images.
     """
     content = network.checkpoint
-    trained = read_settings(content)
+    trained = network.settings
     dataset = settings.dataset or trained.dataset or content.record.dataset
     if not dataset:
         settings.refuse("dataset", f"is missing: {content.path} does not name its training data")
@@ -376,10 +371,11 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     return data
 
 
-def check_classes(settings: EvaluateSettings, content: Checkpoint, data: DataSet) -> None:
+def check_classes(settings: EvaluateSettings, network: TrainedNetwork, data: DataSet) -> None:
     """Raise InputError unless a network was trained for the classes of a data set."""
+    content = network.checkpoint
     check_equal(content, data, f"{content.num_classes} classes", f"{data.num_classes} classes")
-    trained = read_settings(content).dataset
+    trained = network.settings.dataset
     has_own_classes = any(not name or is_path(name) for name in (trained, settings.dataset or trained))
     if has_own_classes and content.record.class_names:
         names = [f"the classes {', '.join(classes)}" for classes in (content.record.class_names, data.class_names)]

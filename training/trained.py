@@ -1,6 +1,5 @@
 """The public interface of trained networks: they classify images and compute features for other programs."""
 
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from encoders import encode_chunks
-from engine.checks import check_labels
+from engine.checks import check_labels, check_number
 from engine.decision import Outcome
 from engine.encoder import Encoder
 from engine.plugins import PLUGINS, digest_plugin, import_plugin
@@ -33,6 +32,7 @@ from training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
+from training.settings import TrainSettings
 
 OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
 
@@ -53,6 +53,11 @@ class TrainedNetwork:
         """The names of the classes, or their numbers if the checkpoint does not contain names."""
         names = self.checkpoint.record.class_names or map(str, range(self.model.num_classes))
         return tuple(map(make_printable, names))
+
+    @property
+    def settings(self) -> TrainSettings:
+        """The settings of the run that has trained the network; the defaults if no run has."""
+        return TrainSettings.from_dict({"model": self.model.name} | self.checkpoint.record.flags)
 
     def classify(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
         """Classify images.
@@ -262,7 +267,10 @@ def save_network(
     encoder = network.encoder if encoder is None else encoder
     if not isinstance(encoder, Encoder):
         raise InputError(f"encoder must be an encoder such as S1C1(), not {encoder!r}")
-    size = _read_size(network.image_size if image_size is None else image_size)
+    sides = np.ravel(network.image_size if image_size is None else image_size).tolist()
+    size = tuple(check_number("a side of image_size", side, 1) for side in sides)
+    if len(size) != 2:
+        raise InputError(f"image_size must be a height and a width in pixels, such as (28, 28), not {image_size!r}")
     if not isinstance(class_names, Iterable):
         raise InputError(f"class_names must be a list of names, not {class_names!r}")
     names = [make_printable(str(name)) for name in class_names]
@@ -296,17 +304,6 @@ def save_network(
     if changed:
         raise InputError(f"{network.name} was changed after it was built: {', '.join(changed)} would not be loaded")
     save_checkpoint(checkpoint)
-
-
-def _read_size(image_size: Any) -> tuple[int, int]:
-    """Return a height and a width as whole numbers. Raises InputError for anything else."""
-    try:
-        height, width = map(operator.index, image_size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if min(height, width) < 1:
-        raise InputError(f"image_size must be a height and a width in pixels, such as (28, 28), not {image_size!r}")
-    return height, width
 
 
 def _list_parts(network: NetworkTrainer) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
-from evaluate import load_networks, read_settings, split_data
+from evaluate import load_networks, split_data
 from training.command import command_line
 from training.data import Split
 from training.settings import EvaluateSettings
@@ -31,7 +31,7 @@ def main(words: list[str]) -> None:
     network = load_networks(settings)[0]
     network.check_decides()
     splits = split_data(settings, network)
-    split = "test" if read_settings(network.checkpoint).test else "validation"
+    split = "test" if network.settings.test else "validation"
     train, tested = splits.get_split("labelled"), splits.get_split(split)
     x, y = read_inputs(network, train), read_inputs(network, tested)
     for weight in (None, "balanced"):
