@@ -49,7 +49,7 @@ def describe_reason(error: BaseException) -> str:
         reason, _, _ = str(error).partition("\n")
         return f"not enough memory: {reason}".removesuffix(": ")
     lines = traceback.format_exception_only(error)
-    first = -1 if isinstance(error, SyntaxError) else 0  # its file and line stand before it; after others stand their notes
+    first = -1 if isinstance(error, SyntaxError) else 0  # its file and line stand before it; after others, their notes
     return lines[first].splitlines()[0]
 
 

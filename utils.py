@@ -34,7 +34,7 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parent
 NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems
 WAITS = 0.1, 0.2, 0.4, 0.8  # seconds between the attempts to replace a file
-MAX_DEPTH = 100  # of lists and dicts in each other, in JSON of users' own code: Python writes up to about 990, 3.14 more
+MAX_DEPTH = 100  # of lists and dicts in each other in JSON; Python writes up to about 990, 3.14 more
 PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "scipy", "pillow", "tensorboard", "matplotlib"
 
 
