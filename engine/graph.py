@@ -380,8 +380,7 @@ def name_layers(stage: Stage, name: str) -> list[str]:
 
 def check_stages(declaration: Any) -> dict[str, Stage]:
     """Return what ``build`` of a network has returned. Raises InputError unless it is a dict of stages."""
-    is_dict = isinstance(declaration, dict)
-    if not is_dict or not any(getattr(stage, "convs", ()) for stage in declaration.values()):
+    if not isinstance(declaration, dict) or not any(getattr(stage, "convs", ()) for stage in declaration.values()):
         raise InputError(f"build must return a dict of stages, some of which learn, not {declaration!r}")
     for key, stage in declaration.items():
         name = str(key)
@@ -391,7 +390,7 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
         can_fire = fire is not None and "time_steps" in signature(fire).parameters
         if type(stage) not in LAYERS and (stage.convs or not can_fire):
             raise InputError(f"{type(stage).__name__} needs a method fire(self, latency, time_steps), and no weights")
-        if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
+        if key != name or not name.isidentifier() or hasattr(nn.ModuleDict(), name) or name == INPUT:
             raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
     if len({name.lower() for name in declaration}) < len(declaration):  # some systems have one folder for both
         raise InputError(f"names of stages must differ in more than their case: {', '.join(declaration)}")
