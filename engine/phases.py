@@ -115,13 +115,13 @@ class Phase(nn.Module):
         """
         inputs = inputs[:].to(network.device)
         forms = [f"{buffer.dtype} {tuple(buffer.shape)}" for buffer in self.buffers()]
-        batch = int(self.batches)
-        rng = rng or np.random.default_rng(batch)
-        self.batches += 1
-        active = self.stages
-        if self.alternate:
-            active = (self.stages[batch % len(self.stages)],)
         with network.turns.learn():
+            batch = int(self.batches)
+            rng = rng or np.random.default_rng(batch)
+            self.batches += 1
+            active = self.stages
+            if self.alternate:
+                active = (self.stages[batch % len(self.stages)],)
             if not self.needs_labels:
                 winners = {}
                 for layer_name, layer in network.named_layers(active):

@@ -239,7 +239,7 @@ def test_what_is_read_beside_a_batch_of_another_thread_is_refused(monkeypatch):
     pool = ThreadPoolExecutor(1)
 
     def learn_beside(*arguments):
-        for read in (network.predict, lambda maps: network.map_of(maps, "s1"), phase_learn):
+        for read in (network.predict, lambda maps: network.map_of(maps, "s1"), learn_phase):
             with refuses("thread"):
                 pool.submit(read, DIGIT_MAPS[0]).result()
         assert pool.submit(decide, duplicate, DIGIT_MAPS[0], False).result() == expected
@@ -249,6 +249,9 @@ def test_what_is_read_beside_a_batch_of_another_thread_is_refused(monkeypatch):
     def phase_learn(maps):
         return network.train_rl(maps, LABELS)
 
+    def learn_phase(maps):
+        return phase.learn(network, maps, torch.from_numpy(LABELS))
+
     def decide_beside(*arguments):
         pool.submit(phase_learn, DIGIT_MAPS[1]).result()
         return decide_part(*arguments)
@@ -256,6 +259,7 @@ def test_what_is_read_beside_a_batch_of_another_thread_is_refused(monkeypatch):
     with pool:
         monkeypatch.setattr(phase, "learn_decisions", learn_beside)
         network.train_rl(DIGIT_MAPS[0], LABELS)
+        assert phase.batches == 1  # those that were refused do not count: a rule draws by this number
         monkeypatch.setattr(phase, "learn_decisions", learn_decisions)
         monkeypatch.setattr(network, "_decide_part", decide_beside)
         with refuses("thread"):
