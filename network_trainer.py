@@ -23,7 +23,7 @@ from torch import nn
 
 from engine.augmentation import Augmentation
 from engine.backends import choose_backend
-from engine.checks import check_indices, check_labels, check_number, check_time_steps
+from engine.checks import check_indices, check_labels, check_number, check_time_steps, is_finite
 from engine.decision import Outcome, classes_of, deciding_features, majority, measure_balanced
 from engine.declaration import MAX_VALUE, Declared, ranged
 from engine.encoder import Encoder
@@ -523,9 +523,16 @@ def check_decide(decide: Callable) -> Callable:
         count = len(next(iter(self.to_maps(maps).values())))
         wanted = [(count,), (count, self.num_classes)]
         parts = decided if isinstance(decided, tuple) else ()
-        shapes = [part.shape for part in parts if isinstance(part, torch.Tensor)]
-        if shapes != wanted[: len(shapes)] or len(shapes) <= needs_scores:
-            refuse_result(decide, f"decisions and scores, tensors {wanted}", decided)
+        tensors = [part for part in parts if isinstance(part, torch.Tensor)]
+        shapes = [part.shape for part in tensors]
+        fits = shapes == wanted[: len(shapes)] and len(shapes) > needs_scores
+        if fits:
+            decisions, *scores = tensors[: 1 + needs_scores]
+            classes = torch.arange(-1, self.num_classes, device=decisions.device)
+            is_whole = decisions.dtype in (torch.int32, torch.int64)
+            fits = is_whole and torch.isin(decisions, classes).all() and all(map(is_finite, scores))
+        if not fits:
+            refuse_result(decide, f"classes, -1 if silent, and finite scores, tensors {wanted}", decided)
         return decided
 
     return decide_and_check

@@ -226,18 +226,29 @@ def test_rows_have_the_balanced_accuracy_of_unequal_classes(correct, balanced):
     assert s2.val_balanced == progress.best["balanced"] == pytest.approx(balanced)
 
 
-@pytest.mark.parametrize("count", [None, IMAGES - 1])
-def test_a_decide_that_returns_no_tensors_or_too_few_is_refused(count):
+ZEROS = torch.zeros(IMAGES, dtype=torch.int64)
+SCORES = torch.zeros(IMAGES, IMAGES)
+
+
+@pytest.mark.parametrize(
+    "decided",
+    [
+        *(
+            (decisions, SCORES)
+            for decisions in ([0] * IMAGES, ZEROS[1:], ZEROS + IMAGES, ZEROS - 2, ZEROS / 1, ZEROS > 0)
+        ),
+        (ZEROS, SCORES / 0),
+    ],
+)
+def test_a_decide_that_returns_no_classes_or_no_numbers_is_refused(decided):
     """If no scores are needed, they may be missing, as those of ``Scripted``."""
 
     class Returning(Scripted):
         def decide(self, maps, needs_scores=True):
-            if count is None:
-                return [0] * IMAGES, [[0.0]] * IMAGES
-            return torch.zeros(count, dtype=torch.int64), torch.zeros(IMAGES, IMAGES)
+            return decided
 
     with refuses("decide"):
-        Returning().predict(LATENCIES)
+        Returning().decide(LATENCIES)
     with refuses("scores"):
         Scripted([1]).decide(LATENCIES)
 
