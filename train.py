@@ -22,7 +22,7 @@ from models import model_class
 from network_trainer import LatencyDataset
 from report.report import FIGURES
 from report.summary import list_models
-from run_folder import RunFolder, find_run, write_start
+from run_folder import LATEST, RunFolder, find_run, write_start
 from training.changes import digest_code
 from training.checkpoint import collect_checkpoint, load_run, save_checkpoint
 from training.data import load_data
@@ -153,7 +153,10 @@ def resume(run: str, settings: TrainSettings) -> None:
     folder = RunFolder(find_run(run, settings.output))
     if not folder.last.is_file():
         raise InputError(f"no checkpoint at {folder.last}")
-    with lock_folder(folder.path):
+    advice = "wait for it or stop it"
+    if run == LATEST:
+        advice = "if another job has begun it, name your run: --resume RUN"
+    with lock_folder(folder.path, advice=advice):
         continue_run(settings, folder)
 
 
@@ -166,7 +169,10 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
         raise InputError(f"{folder.last} is of a run with {', '.join(missing)}, a recorder that is missing here")
     was_trained = checkpoint.progress.phase == len(resumed.epochs)
     if was_trained and resumed.epochs == before.epochs and folder.is_finished:
-        hint = f"to train it longer, add --epochs with a larger last number than {to_text(resumed.epochs)}"
+        hint = "none of its stages learns"
+        if resumed.epochs:
+            epochs = to_text((*resumed.epochs[:-1], resumed.epochs[-1] + 1))
+            hint = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
         ended_by = checkpoint.progress.ended_by
         if ended_by in EARLY:
             hint = f"{before.describe(ended_by)} ended it"

@@ -182,10 +182,10 @@ def unlock(lock: "FileLock") -> None:
 
 
 @contextmanager
-def lock_folder(folder: Path, inside: bool = False) -> Iterator[None]:
+def lock_folder(folder: Path, inside: bool = False, advice: str = "wait for it or stop it") -> Iterator[None]:
     """Lock a folder, see ``try_lock``.
 
-    Raises InputError if another process has locked it, and if it is not writable.
+    Raises InputError, with an advice, if another process has locked it, and if it is not writable.
     """
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write to {folder}")
@@ -194,7 +194,7 @@ def lock_folder(folder: Path, inside: bool = False) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot lock {folder}: {error.strerror or error}: {error.filename}") from error
     if lock is None:
-        raise InputError(f"another process works in {folder}: wait for it or stop it, or name another folder")
+        raise InputError(f"another process works in {folder}; {advice}")
     try:
         yield
     finally:
