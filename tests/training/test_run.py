@@ -85,7 +85,8 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     with_all = name == "mozafari2018"
     more = "--tensorboard --map-index 3" if with_all else ""
     more = "--augment copies=1 turn=8" if name == "multiscale2026" else more  # fewer than its own 8 copies
-    folder = run_train(f"{SMALL} --model {name} --dry-run {more}", tmp_path / "runs")
+    words = SMALL.replace("mozafari2018", name)
+    folder = run_train(f"{words} --dry-run {more}", tmp_path / "runs")
     out, err = capsys.readouterr()
     assert err == ""
     assert str(folder) in out
