@@ -5,8 +5,9 @@
 #
 # The default is: lowest 3.10 3.12 3.13 3.14. FOLDER gets an environment for each (about 5 GB, as PyPI's torch for Linux
 # contains CUDA; uv shares equal files), of packages from Python's registry. uv finds the Pythons on PATH (those of pyenv are
-# in ~/.pyenv/versions/*/bin) or, where it may, downloads them; a version that it cannot get is named and left out. The exit
-# code is 1 if a test has failed.
+# in ~/.pyenv/versions/*/bin) or, where it may, downloads them; a version that it cannot get is named and left out. Debian's
+# testing suite has 3.14: debootstrap installs it in a folder, and chroot runs this script there (with /proc, /sys and /dev).
+# The exit code is 1 if a test has failed.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"
