@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +55,25 @@ class Attributes(Declared):
     encoder: Encoder = field(metadata={"form": "an encoder such as S1C1(time_steps=10)"})
     augmentation: Augmentation = field(metadata={"form": "an Augmentation(copies=8, turn=8)"})
     readout: float | None = ranged(0, MAX_VALUE, above=True)
+
+
+class Training(NamedTuple):
+    """What ``NetworkTrainer.steps``, whose arguments these are, trains on and how."""
+
+    train: LatencyDataset
+    validation: LatencyDataset | None
+    batch_size: int
+    seed: int
+    progress: Progress
+    copies: Sequence[Any]
+    folder: Path | None
+    teach: Callable[..., Iterable[Step]] | None
+
+    @property
+    def splits(self) -> list[tuple[LatencyDataset, str]]:
+        """The data sets, and what messages call them."""
+        found = [(self.train, "training")]
+        return found if self.validation is None else [*found, (self.validation, "validation")]
 
 
 class NetworkTrainer(StageGraph):
@@ -325,17 +344,20 @@ class NetworkTrainer(StageGraph):
                 phases without labels; ``patience``, a number of epochs of phases with labels without a better
                 validation accuracy. 0: never.
         """
-        progress = progress or Progress()
-        batch_size = check_number("batch_size", batch_size, 1)
-        seed = check_number("seed", seed, 0)
+        training = Training(
+            train,
+            validation,
+            check_number("batch_size", batch_size, 1),
+            check_number("seed", seed, 0),
+            progress or Progress(),
+            copies,
+            folder,
+            teach,
+        )
         self.check_epochs(epochs)
-        splits = {"training": train}
-        if validation is not None:
-            splits["validation"] = validation
-        self._check_data(splits)
-        if copies:
-            self._check_copies(train, copies)
+        self._check_data(training)
         lengths = Lengths(self.phases, epochs, len(train), **early)
+        progress = training.progress
         prepared = None
         try:
             while progress.phase < len(self.phases):
@@ -349,35 +371,31 @@ class NetworkTrainer(StageGraph):
                     continue
                 if phase is not prepared:
                     yield PhaseStep(phase)
-                    train.close_copies()  # of a phase before
-                    yield from self._prepare_maps(phase, splits)
-                    if teach and phase.needs_labels:
-                        yield from teach(phase, train)
-                    if copies and phase.needs_labels:
-                        yield from self._prepare_copies(phase, train, copies, folder)
+                    yield from self._prepare(phase, training)
                     prepared = phase
-                count = lengths.count(progress.phase, rows)
-                yield from self._learn_epoch(phase, train, validation, progress, batch_size, seed, count)
+                yield from self._learn_epoch(phase, training, lengths.count(progress.phase, rows))
         finally:
             train.close_copies()
 
-    def _learn_epoch(
-        self,
-        phase: Phase,
-        train: LatencyDataset,
-        validation: LatencyDataset | None,
-        progress: Progress,
-        batch_size: int,
-        seed: int,
-        count: int,
-    ) -> Iterator[Step]:
+    def _prepare(self, phase: Phase, training: Training) -> Iterator[Step]:
+        """Compute the maps that a phase reads, and give it labels and copies."""
+        training.train.close_copies()  # of a phase before
+        yield from self._prepare_maps(phase, training)
+        if training.teach and phase.needs_labels:
+            yield from training.teach(phase, training.train)
+        if training.copies and phase.needs_labels:
+            yield from self._prepare_copies(phase, training)
+
+    def _learn_epoch(self, phase: Phase, training: Training, count: int) -> Iterator[Step]:
         """Learn the rest of an epoch, batch by batch. count: how many epochs the phase has."""
+        train = training.train
+        progress = training.progress
         title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
-        seeds = seed, progress.phase, progress.epoch
+        seeds = training.seed, progress.phase, progress.epoch
         indices = train.select(phase)
         images = len(train if indices is None else indices)
         order = np.random.default_rng(seeds).permutation(images)
-        size = batch_size
+        size = training.batch_size
         if not phase.needs_labels and progress.epoch == 0:
             size = min(size, MAX_UNLABELLED)
         batches = torch.from_numpy(order).split(size)
@@ -392,7 +410,7 @@ class NetworkTrainer(StageGraph):
             progress.seconds += time.perf_counter() - start
             done = min(progress.batch * size, images)
             yield BatchStep(phase, title, done, images, learned, count)
-        yield self._finish_epoch(phase, progress, images, validation)
+        yield self._finish_epoch(phase, progress, images, training.validation)
 
     @property
     def learns_from_copies(self) -> bool:
@@ -400,9 +418,9 @@ class NetworkTrainer(StageGraph):
         supervised = {phase.stages for phase in self.phases if phase.needs_labels}
         return supervised == {(self.decision,)} and not self.declaration[self.find_decision()].fires
 
-    def _check_data(self, splits: Mapping[str, LatencyDataset]) -> None:
-        """Raise InputError if data sets do not fit the network. splits: by what messages call them."""
-        for split, data in splits.items():
+    def _check_data(self, training: Training) -> None:
+        """Raise InputError if data sets do not fit the network."""
+        for data, split in training.splits:
             data.maps = self.check_maps(data.maps)
             count = len(next(iter(data.maps.values())))
             if not count:
@@ -413,6 +431,8 @@ class NetworkTrainer(StageGraph):
                 data.labelled = check_indices(data.labelled, len(data))
                 used = used[data.labelled]
             check_labels(used, len(used), self.num_classes)
+        if training.copies:
+            self._check_copies(training.train, training.copies)
 
     def _check_copies(self, train: LatencyDataset, copies: Sequence[Any]) -> None:
         """Raise InputError if moved copies do not fit the network or the labelled images. One image of each is read."""
@@ -427,27 +447,26 @@ class NetworkTrainer(StageGraph):
                 wanted = f"{(images, *shape)}, as the images that have labels"
                 raise InputError(f"copy {number} must be {wanted}, not {given}")
 
-    def _prepare_copies(
-        self, phase: Phase, train: LatencyDataset, copies: Sequence[Any], folder: Path | None
-    ) -> Iterator[Step]:
+    def _prepare_copies(self, phase: Phase, training: Training) -> Iterator[Step]:
         """Compute the maps of moved copies that the phase reads."""
+        copies = training.copies
         target = self.input_name(phase.stages[0])
         neurons = math.prod(self.shapes(*copies[0][:1].shape[2:])[target])
         size = len(copies) * len(copies[0]) * math.ceil(neurons / 8)
         for number, moved in enumerate(copies, start=1):
             computed: dict[str, Any] = {}  # packed as bits
-            file = open_storage(size, folder)
+            file = open_storage(size, training.folder)
             for done in self.propagate({INPUT: moved}, [target], computed, bits=True, file=file):
                 yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
-            train.copies.append(computed[target])
+            training.train.copies.append(computed[target])
 
-    def _prepare_maps(self, phase: Phase, splits: Mapping[str, LatencyDataset]) -> Iterator[Step]:
+    def _prepare_maps(self, phase: Phase, training: Training) -> Iterator[Step]:
         """Compute the maps that the phase reads. Keep only maps that this or a later phase reads."""
         inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
         first = list(self.phases).index(phase)
         target = inputs[first]
         targets = set(inputs[first:])
-        for split, data in splits.items():
+        for data, split in training.splits:
             computed = self.between(data.maps, [target])
             learning = set(phase.stages)  # they change the maps that are computed through them
             known = [name for name in (*data.maps, *computed) if learning.isdisjoint(self.between([INPUT], [name]))]
