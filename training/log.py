@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from engine.compiled import announcements
+from engine.compiled import announcements, counts
 from engine.decision import Outcome
 from engine.lengths import Lengths
 from engine.progress import COLUMNS, Progress, Row
@@ -161,14 +161,44 @@ class NoBoard:
         return lambda *arguments: None
 
 
+class Pace:
+    """How many seconds an epoch of a phase takes, by what was timed while nothing was compiled or loaded.
+
+    The first batch is not timed. ``seconds`` is None before anything else was.
+    """
+
+    seconds: float | None = None
+    _is_whole = False  # whether a whole epoch was timed, with its validation
+    _compiled: int | None = None  # what was compiled and loaded up to now
+    _since = 0.0, 0.0  # from where on the epoch was timed: part that was done, seconds
+
+    def time_batch(self, progress: Progress, fraction: float) -> None:
+        """Time the epoch up to a batch. fraction: the part of the epoch that is done, above 0."""
+        before = self._compiled
+        self._compiled = counts.total()
+        if self._compiled != before:
+            self._since = fraction, progress.seconds
+        elif not self._is_whole:
+            done, seconds = self._since
+            self.seconds = (progress.seconds - seconds) / (fraction - done)
+
+    def time_epoch(self, seconds: float) -> None:
+        """Time a finished epoch, which took these seconds."""
+        before = self._compiled
+        self._compiled = counts.total()
+        if self._compiled == before and self._since == (0.0, 0.0):
+            self.seconds = seconds
+            self._is_whole = True
+        self._since = 0.0, 0.0
+
+
 def estimate_left(progress: Progress, lengths: Lengths, seconds: float | None, count: float) -> str:
     """Return the time left of the phase and of the run; "" if nothing was timed.
 
     A later phase is assumed to take as long per epoch as the current phase. A phase that goes on until it has converged
     takes at least this time.
 
-    lengths: how many epochs the phases have. seconds: of an epoch; None if nothing was timed. count: the epochs of the
-    phase that are left.
+    lengths: how many epochs the phases have. seconds: ``Pace.seconds``. count: the epochs of the phase that are left.
     """
     if seconds is None:
         return ""

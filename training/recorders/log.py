@@ -2,7 +2,7 @@
 
 from engine.decision import Outcome
 from engine.progress import BatchStep, ChunkStep, EndStep, EpochStep, PhaseStep
-from training.log import estimate_left
+from training.log import Pace, estimate_left
 from training.recorders.recorder import Recorder
 
 
@@ -12,7 +12,7 @@ class Log(Recorder):
     files = ("metrics.csv",)
 
     def record_phase(self, step: PhaseStep) -> None:
-        self.since: tuple[float, float] | None = None  # the part of the first epoch that is not timed, and its seconds
+        self.pace = Pace()
         self.log.close_bar()
         self.log.announce(step.phase.name)
 
@@ -23,20 +23,16 @@ class Log(Recorder):
         progress = self.progress
         outcome = Outcome(*progress.outcome) if step.learned.outcome else None
         fraction = step.done / step.total
-        seconds = None
-        if progress.epoch:
-            seconds = progress.history[-1].seconds
-        elif self.since:
-            done, before = self.since
-            seconds = (progress.seconds - before) / (fraction - done)
-        self.since = self.since or (fraction, progress.seconds)  # the first batch, in which kernels are compiled
-        left = estimate_left(progress, self.plan.lengths, seconds, step.length - progress.epoch - fraction)
+        self.pace.time_batch(progress, fraction)
+        count = step.length - progress.epoch - fraction
+        left = estimate_left(progress, self.plan.lengths, self.pace.seconds, count)
         self.log.show(step.title, step.done, step.total, outcome, left)
 
     def record_epoch(self, step: EpochStep) -> None:
         progress = self.progress
         phase = step.phase
         row = step.row
+        self.pace.time_epoch(row.seconds)
         count = self.plan.lengths.count(progress.phase, progress.history[-row.epoch :])
         title = f"{phase.name} {phase.main_rule.title:<6} epoch {row.epoch:>3}/{count}"
         learned = "train, spread labels" if self.plan.settings.spread else "train"
