@@ -74,11 +74,10 @@ def save(figure: Figure | Image.Image, path: Path) -> None:
     Raises InputError if it cannot be written.
     """
     if isinstance(figure, Image.Image):  # a quarter larger than by default, in half the time
-        write = partial(figure.save, format="PNG", compress_level=1)
-    else:
-        write = partial(figure.savefig, dpi=DPI, format=path.suffix[1:])
+        write_atomically(path, partial(figure.save, format="PNG", compress_level=1))
+        return
     with use_style():
-        write_atomically(path, write)
+        write_atomically(path, partial(figure.savefig, dpi=DPI, format=path.suffix[1:]))
 
 
 def create_figure(width: float, height: float, title: str) -> Figure:
