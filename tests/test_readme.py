@@ -229,6 +229,11 @@ def test_the_names_that_must_be_free_in_another_program():
     assert listed == sorted(training.NAMES)
 
 
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 240
+    assert len(README.split()) <= 1900
+
+
 def test_the_method_has_as_many_lines_as_the_pages_name():
     lines = len((ROOT / "tutorial" / "one_file.py").read_text().splitlines())
     named = re.findall(r"\[(\d+)\s+lines\]\((?:\.\./)?tutorial/one_file\.py\)", TEXT)
