@@ -83,12 +83,12 @@ def write_training_page(
     data: Mapping = {},
     **more: object,
 ) -> Path:
-    """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
+    """Write ``index.html`` of a run; of one that still trains, with its epochs so far. See ``write_page``.
 
-    An earlier end of the run may have left a results.json, which is not shown.
+    A results.json that an earlier end of the run has left is not read.
 
     Args:
-        results, data, more: of a run that has ended: what results.json contains, and what else the template reads.
+        results, data, more: what results.json contains, and what else the template reads, of a run that has ended.
     """
     shown = {name for name in COLUMNS if any(row[name] is not None for row in history)}
     page = load_template("page.html").render(
