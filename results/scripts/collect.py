@@ -467,7 +467,6 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "encoders": to_markdown(("encoder", "default values"), hyperparameters.make_encoders()),
         },
         HERE.parent / "docs" / "learning.md": {
-            "features": to_markdown(features.WORTH_COLUMNS, features.make_worth_table()),
             "noise": to_markdown(features.NOISE_COLUMNS, features.make_noise_table()),
             "controls": to_markdown(features.CONTROL_COLUMNS, features.make_control_table()),
             "labels": to_markdown(features.LABEL_COLUMNS, features.make_label_table(read_few())),
