@@ -144,27 +144,27 @@ def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatc
     assert_same_run(alone[NETWORKS[1]], run_of(tmp_path, NETWORKS[1]))
 
 
-def test_a_sweep_replaces_dry_runs(tmp_path, here, capsys):
+def test_a_sweep_replaces_dry_runs(tmp_path, here):
     """Also the same sweep twice, with and without --dry-run, whose report names its dry runs."""
     run_sweep(words(tmp_path, "--dry-run --no-test"))
     assert "**Dry runs**" in (tmp_path / "sweep.md").read_text()
     run_sweep(words(tmp_path, "--no-test"))
     assert "**Dry runs**" not in (tmp_path / "sweep.md").read_text()
     assert [results(run_of(tmp_path, name))["finished"] for name in NETWORKS] == [[1, 1, 2]] * 2
-    assert_refuses(sweep.main, words(tmp_path, "--dry-run --no-test"), "--dry-run", capsys)
+    assert_refuses(sweep.main, words(tmp_path, "--dry-run --no-test"), "--dry-run")
 
 
-def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
+def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch):
     def start_another(run, *more):
         assert (tmp_path / ".lock").exists()
-        assert_refuses(sweep.main, words(tmp_path), tmp_path, capsys)
+        assert_refuses(sweep.main, words(tmp_path), tmp_path)
         return run, 130, ""
 
     monkeypatch.setattr(sweep, "train_one", start_another)
     run_sweep(words(tmp_path), 130)
 
 
-def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
+def test_a_damaged_run_is_reported_and_kept(tmp_path, here):
     """Damage that a resumed run repairs is not reported."""
     few = words(tmp_path, "--epochs 0 0 1")
     run_sweep(few)
@@ -173,23 +173,23 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     run_sweep(few)
     assert results(second)["test"]["best"]
     (first / "metrics.csv").write_text("epoch\n1\n")
-    assert_refuses(sweep.main, few, first, capsys)
+    assert_refuses(sweep.main, few, first)
 
 
-def test_a_sweep_is_not_continued_on_other_data(tmp_path, here, monkeypatch, capsys):
+def test_a_sweep_is_not_continued_on_other_data(tmp_path, here, monkeypatch):
     """A run whose checkpoint is damaged is planned, although its data are unknown: train.py reports the damage."""
     data = shutil.copy(FEW_DIGITS, tmp_path / "d.npz")
     words = f"--model control2026 --dataset {data} --epochs 1 --no-figures {NO_REFERENCES} --jobs 1"
     words += f" --output {tmp_path / 'runs'} --seeds 0"
     run_sweep(words)
     reverse("x_train", data)
-    line = assert_refuses(sweep.main, f"{words} 1", "d.npz", capsys)
+    line = assert_refuses(sweep.main, f"{words} 1", "d.npz")
     assert len(set(re.findall(r"\b[0-9a-f]{16}\b", line))) == 2
     monkeypatch.setattr(RunFolder, "record", {})
     assert len(sweep.plan_runs(SweepSettings.parse(f"{words} 1".split()))) == 2
 
 
-def test_each_seed_starts_from_the_run_of_this_seed(tmp_path, here, capsys):
+def test_each_seed_starts_from_the_run_of_this_seed(tmp_path, here):
     """A decision rule on trained features; none or several runs of a seed are refused, and one that is not finished."""
     features, decisions = tmp_path / "features", tmp_path / "decisions"
     words = f"--model mozafari2018 --dataset {FEW_DIGITS} --no-figures {NO_REFERENCES} --jobs 1 --seeds"
@@ -206,12 +206,12 @@ def test_each_seed_starts_from_the_run_of_this_seed(tmp_path, here, capsys):
     (row,) = read_table((decisions / "sweep.md").read_text()).values()
     assert row["seeds"] == "2"
     refused = tmp_path / "refused"
-    assert_refuses(sweep.main, f"{words} 1 3 {begun} {refused}", "seed 3", capsys)
+    assert_refuses(sweep.main, f"{words} 1 3 {begun} {refused}", "seed 3")
     shutil.copytree(before, features / "another")
-    assert "another" in assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", before.name, capsys)
+    assert "another" in assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", before.name)
     shutil.rmtree(before)
     (features / "another" / "results.json").unlink()
-    assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", features / "another", capsys)
+    assert_refuses(sweep.main, f"{words} 1 2 {begun} {refused}", features / "another")
 
 
 @pytest.mark.unix
@@ -389,7 +389,7 @@ def test_a_sweep_is_tested_once(tmp_path, here, capsys):
     words = begin_untested(output, "0 1")
     run_sweep(words)
     assert "test %" not in (output / "sweep.md").read_text()
-    assert_refuses(sweep.main, words.replace("--no-test ", ""), f"--test {output}", capsys)
+    assert_refuses(sweep.main, words.replace("--no-test ", ""), f"--test {output}")
 
     run_sweep(f"--test {output} --jobs 1")
     run_sweep(begin_untested(alone, "0 1").replace("--no-test ", ""))
@@ -448,7 +448,7 @@ def test_the_tests_of_a_run(tmp_path, here):
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_images_were_moved(tmp_path, here, capsys):
+def test_a_sweep_whose_images_were_moved(tmp_path, here):
     """It is continued and tested by the name of the images, wherever they are, and never trained by another name."""
     output, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
     data = shutil.copy(FEW_DIGITS, tmp_path / "few.npz")
@@ -456,7 +456,7 @@ def test_a_sweep_whose_images_were_moved(tmp_path, here, capsys):
     (run,) = output.glob("*-seed0")
     elsewhere.mkdir()
     renamed = data.rename(elsewhere / "moved.npz")
-    line = assert_refuses(sweep.main, begin_untested(output, "0", renamed), run, capsys)
+    line = assert_refuses(sweep.main, begin_untested(output, "0", renamed), run)
     assert "name them few.npz" in line
     moved = renamed.rename(elsewhere / "few.npz")
     (run / "results.json").unlink()
@@ -513,13 +513,13 @@ def test_networks_without_a_decision_are_tested_by_their_readout(tmp_path, here,
 
 
 @pytest.mark.slow
-def test_the_test_of_runs_with_a_plugin(tmp_path, here, capsys):
+def test_the_test_of_runs_with_a_plugin(tmp_path, here):
     """A missing flag is refused once, before the first test."""
     own, output = tmp_path / "own.py", tmp_path / "runs"
     own.write_text("")
     run_sweep(f"{begin_untested(output, '0 1')} --plugin {own}")
     PLUGINS.clear()
-    assert_refuses(sweep.main, f"--test {output}", "--plugin", capsys)
+    assert_refuses(sweep.main, f"--test {output}", "--plugin")
     run_sweep(f"--test {output} --plugin {own}")
     assert [row["tests"] for row in report(output)[1]] == ["1", "1"]
 
@@ -544,7 +544,7 @@ def test_a_test_is_given_the_flags_of_its_sweep(tmp_path, monkeypatch):
         assert shlex.join(start).endswith(f" --output {tmp_path}{words}")
 
 
-def test_what_cannot_be_tested(tmp_path, here, capsys):
+def test_what_cannot_be_tested(tmp_path, here):
     run = make_run(tmp_path / "runs" / "one", 0, 8, [0.5])
     (tmp_path / "empty").mkdir()
     before = contents(tmp_path)
@@ -560,7 +560,7 @@ name        | --test {run.parent} --name same
 --dry-run --save-maps --tensorboard | --test {run.parent} --tensorboard --save-maps 1 --dry-run
 """
     for about, words in read_words(table):
-        assert_refuses(sweep.main, words, about, capsys)
+        assert_refuses(sweep.main, words, about)
     assert contents(tmp_path) == before
 
 
@@ -1080,9 +1080,9 @@ def test_a_flag_that_a_run_does_not_have_is_no_setting(tmp_path):
     assert "| m | digits |  | 2 |" in text
 
 
-def test_report_of_single_runs(tmp_path, capsys):
+def test_report_of_single_runs(tmp_path):
     one, two = (make_run(tmp_path / name, 0, name, [0.5]) for name in ("a", "b"))
-    assert_refuses(sweep.main, f"--report {one}", "--output", capsys)
+    assert_refuses(sweep.main, f"--report {one}", "--output")
     run_sweep(f"--report {one} --output {tmp_path / 'one'}")
     assert "s2" not in (tmp_path / "one" / "sweep.md").read_text()
     run_sweep(f"--report {one} {two} {one} --output {tmp_path / 'two'}")

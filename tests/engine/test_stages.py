@@ -95,7 +95,7 @@ def test_a_run_with_it(tmp_path, capsys, monkeypatch):
     assert start_evaluation(f"{tmp_path / 'run'} --plugin {PLUGIN} {MACHINE}", tmp_path) == 0
     capsys.readouterr()
     with mock.patch.dict(PLUGINS, clear=True):
-        assert_refuses(evaluate.main, f"{tmp_path / 'run'} {MACHINE}", f"--plugin {PLUGIN}", capsys)
+        assert_refuses(evaluate.main, f"{tmp_path / 'run'} {MACHINE}", f"--plugin {PLUGIN}")
     page = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
     assert "the mean time of the spikes of each 2×2 window" in page
 

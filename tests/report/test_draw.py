@@ -199,9 +199,9 @@ def test_the_command(tmp_path, capsys):
         among = {image.tobytes() for image in data.train_images[split]}
         assert {image.tobytes() in among for image in images} == {is_there}
 
-    assert_refuses(evaluate.main, f"{TRAINED} --draw {tmp_path / 'other.html'} --scores", "--scores", capsys)
+    assert_refuses(evaluate.main, f"{TRAINED} --draw {tmp_path / 'other.html'} --scores", "--scores")
     majority = TRAINED.with_name("majority2024.safetensors")
-    assert_refuses(evaluate.main, f"{majority} --draw {tmp_path / 'other.html'}", "Vote", capsys)
+    assert_refuses(evaluate.main, f"{majority} --draw {tmp_path / 'other.html'}", "Vote")
     assert not (tmp_path / "other.html").exists()
 
 

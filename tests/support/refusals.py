@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -30,20 +31,19 @@ def assert_refused(program, code, out, err, about):
     assert str(about) in err
 
 
-def assert_refuses(main, words, about, capsys):
+def assert_refuses(main, words, about):
     """Assert that ``main`` (the function of a command) refuses a command line with one line that contains ``about``.
 
-    What was printed before does not count. The folder after --output is left as it was. Returns the line.
+    The folder after --output is left as it was. Returns the line.
     """
     words = shlex.split(words) if isinstance(words, str) else list(words)
     output = Path(words[words.index("--output") + 1] if "--output" in words[:-1] else os.devnull)
     before = output.exists(), contents(output)
-    capsys.readouterr()
-    code = main(words)
-    out, err = capsys.readouterr()
-    assert_refused(f"{main.__module__}.py", code, out, err, about)
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = main(words)
+    assert_refused(f"{main.__module__}.py", code, out.getvalue(), err.getvalue(), about)
     assert (output.exists(), contents(output)) == before, f"{output} has changed"
-    return err
+    return err.getvalue()
 
 
 def read_table(text):

@@ -41,13 +41,13 @@ def fill(sheet, groups, target):
     return target
 
 
-def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path, undrawn, stop_after, capsys):
+def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path, undrawn, stop_after):
     output, groups = asked
     rows = read_csv(output / "ask" / "ask.csv")
     named = [(groups[row["image"]], row["images alike"], row["class"]) for row in rows]
     assert named == [(2, "18", ""), (1, "15", ""), (0, "12", "")]
     assert (output / "ask" / "ask.png").is_file()
-    assert_refuses(evaluate.main, f"look --ask 3 --name ask --output {output}", "exists", capsys)
+    assert_refuses(evaluate.main, f"look --ask 3 --name ask --output {output}", "exists")
     sheet = fill(output / "ask" / "ask.csv", groups, tmp_path / "sheet.csv")
     words = f"{LEARN} --dataset folder:{output / 'all'} --init-from {output / 'look'} --labels {sheet} --spread"
     words += " --epochs 0 0 2 --batch-size 20"
@@ -55,7 +55,7 @@ def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path,
     run = run_train(words, tmp_path, 130)
     text = sheet.read_text()
     sheet.write_text(text.replace("owl", "bat"))
-    assert_refuses(train.main, f"--resume {run}", "sheet.csv has changed", capsys)
+    assert_refuses(train.main, f"--resume {run}", "sheet.csv has changed")
     sheet.unlink()
     stop_after(None)
     run_train(f"--resume {run}", tmp_path)
@@ -65,7 +65,7 @@ def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path,
     assert [row["label"] for row in spread] == ["given"] * 3 + ["spread"] * 42
     assert results(run)["scores"].startswith("nothing is tested")
     assert "no image is held out" in read_log(run)
-    assert_refuses(evaluate.main, f"{run} --output {tmp_path}", "has no test images", capsys)
+    assert_refuses(evaluate.main, f"{run} --output {tmp_path}", "has no test images")
     sheet.write_text(text)
     assert same(load_last(run_train(words, tmp_path)).state, load_last(run).state)
 
@@ -73,7 +73,7 @@ def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path,
 def test_no_more_images_are_named_than_differ(asked, tmp_path, capsys):
     output, _ = asked
     for count, word in ((45, "45 of 45 images have a spike"), (-1, "--ask")):
-        assert_refuses(evaluate.main, f"look --ask {count} --output {output}", word, capsys)
+        assert_refuses(evaluate.main, f"look --ask {count} --output {output}", word)
     few = run_evaluate(f"{output / 'look'} --ask 20", tmp_path)
     assert "only 3 groups" in capsys.readouterr().out
     assert len(read_csv(few / "ask.csv")) == 3

@@ -125,11 +125,11 @@ def test_scripts_for_one_network_also_run_with_several(save, tmp_path):
         ("colour", {"encoder": Intensity(colours=3)}),
     ],
 )
-def test_networks_that_differ_in_images_or_classes_are_refused(about, different, save, tmp_path, capsys):
+def test_networks_that_differ_in_images_or_classes_are_refused(about, different, save, tmp_path):
     one, other = save("one"), save("other", **different)
-    assert_refuses(evaluate.main, f"{one} {other} --output {tmp_path / 'out'}", about, capsys)
+    assert_refuses(evaluate.main, f"{one} {other} --output {tmp_path / 'out'}", about)
 
 
-def test_a_network_without_a_decision_is_refused(save, tmp_path, capsys):
+def test_a_network_without_a_decision_is_refused(save, tmp_path):
     words = f"{save('one')} {save('features', 'kheradpisheh2018')} --output {tmp_path / 'out'}"
-    assert_refuses(evaluate.main, words, "features.safetensors", capsys)
+    assert_refuses(evaluate.main, words, "features.safetensors")

@@ -71,9 +71,9 @@ def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, t
     assert "of these 119 validation images" in log
 
 
-def test_a_decision_stage_that_may_know_other_labels_is_new_if_labels_are_spread(trained, tmp_path, undrawn, capsys):
+def test_a_decision_stage_that_may_know_other_labels_is_new_if_labels_are_spread(trained, tmp_path, undrawn):
     words = f"--model mozafari2018 {DIGITS} --init-from {trained} --labels 20 --spread"
-    assert_refuses(train.main, f"{words} --epochs 0 0 0 --output {tmp_path}", "s3", capsys)
+    assert_refuses(train.main, f"{words} --epochs 0 0 0 --output {tmp_path}", "s3")
     run = run_train(f"{words} --epochs 0 0 1 --dry-run", tmp_path)
     assert read_args(run)["init_from"]["stages"] == ["s1", "s2"]
 
@@ -83,7 +83,7 @@ def test_other_data_are_logged(trained, tmp_path, undrawn):
     assert "other data, digits" in log
 
 
-def test_the_decision_stage_of_other_classes_is_new(trained, tmp_path, undrawn, capsys):
+def test_the_decision_stage_of_other_classes_is_new(trained, tmp_path, undrawn):
     """Names are compared with their order, because a neuron stands for a class by its position."""
     with np.load(FEW_DIGITS) as arrays:
         named = {name: arrays[name] for name in arrays}
@@ -97,7 +97,7 @@ def test_the_decision_stage_of_other_classes_is_new(trained, tmp_path, undrawn, 
     assert state["stages.s3.weight"].max() < 0.4 < source["stages.s3.weight"].mean()
     assert read_args(run)["init_from"]["stages"] == ["s1", "s2"]
     assert re.search(r"other classes, 0, 1, .* s3 ", read_log(run))
-    assert_refuses(train.main, f"{words} --epochs 0 0 0 --output {tmp_path / 'refused'}", "s3", capsys)
+    assert_refuses(train.main, f"{words} --epochs 0 0 0 --output {tmp_path / 'refused'}", "s3")
 
 
 def test_the_decision_stage_of_unnamed_classes_is_copied_with_a_note(trained, tmp_path, undrawn):
@@ -115,10 +115,10 @@ def test_phases_that_train_until_they_have_converged(tmp_path, learned, undrawn,
     assert "s1 STDP   epoch   2/3  convergence" in capsys.readouterr().out
 
 
-def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, undrawn, capsys):
+def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, undrawn):
     run = run_train(f"{SMALL} --model kheradpisheh2018 --epochs 0 1 --converge 0.2", tmp_path)
     assert learned == ["s2"] * 3
-    assert_refuses(train.main, f"--resume {run} --epochs 0 2", "--converge 0.2", capsys)
+    assert_refuses(train.main, f"--resume {run} --epochs 0 2", "--converge 0.2")
 
 
 def test_a_longer_run_has_only_the_diagnosis_of_its_end(tmp_path, undrawn, monkeypatch):

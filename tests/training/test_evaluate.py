@@ -66,10 +66,10 @@ def test_evaluating_on_another_data_set(trained, tmp_path, undrawn):
 
 
 @pytest.mark.parametrize("networks", [1, 2])
-def test_images_of_another_size_are_refused_with_the_flag(networks, trained, tmp_path, capsys):
+def test_images_of_another_size_are_refused_with_the_flag(networks, trained, tmp_path):
     np.savez(tmp_path / "small.npz", x_train=np.eye(16, dtype=np.uint8)[None].repeat(60, 0), y_train=np.arange(60) % 10)
     words = f"{' '.join([str(trained)] * networks)} --dataset {tmp_path / 'small.npz'} --output {tmp_path}"
-    line = assert_refuses(evaluate.main, words, "--image-size 28 28", capsys)
+    line = assert_refuses(evaluate.main, words, "--image-size 28 28")
     assert "--image-size 16 16" in line
 
 

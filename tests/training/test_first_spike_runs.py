@@ -45,12 +45,12 @@ def test_a_run(stripes, tmp_path, undrawn):
     assert scores.max() < 16
 
 
-def test_what_cannot_be_represented(stripes, tmp_path, capsys):
+def test_what_cannot_be_represented(stripes, tmp_path):
     network = build_model("mozafari2018_shallow")
     pytest.importorskip("nir")
     with refuses("s2 of mozafari2018_shallow"):
         write_nir(tmp_path / "network.nir", network, tuple("0123456789"))
     words = f"--model mozafari2018_shallow --dataset {stripes} --set {SMALL} --output {tmp_path}"
-    assert_refuses(train.main, f"{words} --augment copies=2 shift=1", "--augment", capsys)
-    assert_refuses(train.main, f"{words} s2.rule=margin", "s2", capsys)
-    assert_refuses(train.main, words.replace("s2.kernel=3", "s2.kernel=30"), "kernel", capsys)
+    assert_refuses(train.main, f"{words} --augment copies=2 shift=1", "--augment")
+    assert_refuses(train.main, f"{words} s2.rule=margin", "s2")
+    assert_refuses(train.main, words.replace("s2.kernel=3", "s2.kernel=30"), "kernel")

@@ -56,28 +56,28 @@ MAIN = {"train.py": train.main, "evaluate.py": evaluate.main, "sweep.py": sweep.
 
 
 @pytest.mark.parametrize("command", COMMANDS.strip().splitlines())
-def test_each_command_refuses_a_run_of_an_older_version(command, tmp_path, capsys):
+def test_each_command_refuses_a_run_of_an_older_version(command, tmp_path):
     run = write_run(tmp_path / "runs" / f"mozafari2018-{FEW_DIGITS.name}-seed0", 3)
     before = contents(run)
     places = {"OLD": run, "RUNS": run.parent, "OUT": tmp_path / "out", "FEW": FEW_DIGITS, "TRAINED": TRAINED}
     program, _, words = command.partition(" ")
     for name, path in places.items():
         words = words.replace(name, str(path))
-    assert str(run) in assert_refuses(MAIN[program], words, LAST, capsys)
+    assert str(run) in assert_refuses(MAIN[program], words, LAST)
     assert contents(run) == before
     assert [*run.parent.iterdir()] == [run]
     assert [*tmp_path.iterdir()] == [run.parent]
 
 
 @pytest.mark.parametrize(("number", "about"), [(1, LAST), (2, LAST), (FORMAT + 1, f"format {FORMAT + 1}")])
-def test_each_other_format_is_refused(number, about, tmp_path, capsys):
+def test_each_other_format_is_refused(number, about, tmp_path):
     run = write_run(tmp_path / "run", number)
-    assert_refuses(train.main, f"--config {run / 'args.json'}", about, capsys)
+    assert_refuses(train.main, f"--config {run / 'args.json'}", about)
     with refuses(about):
         load_network(run)
 
 
-def test_a_report_names_the_runs_of_older_versions(tmp_path, capsys):
+def test_a_report_names_the_runs_of_older_versions(tmp_path):
     write_run(tmp_path / "old", FORMAT - 1)
     write_run(tmp_path / "new", FORMAT)
     assert sweep.main(["--report", str(tmp_path)]) == 0

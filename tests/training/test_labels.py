@@ -109,21 +109,21 @@ def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatc
 
 
 @pytest.mark.parametrize("labels", [4, 1000])  # of 10 classes and 138 training images
-def test_a_dry_run_refuses_the_labels_that_the_run_refuses(labels, tmp_path, capsys):
+def test_a_dry_run_refuses_the_labels_that_the_run_refuses(labels, tmp_path):
     words = f"{SMALL} --output {tmp_path / 'runs'} --labels {labels}"
-    refused = assert_refuses(train.main, words, "--labels", capsys)
-    assert assert_refuses(train.main, f"{words} --dry-run", "--labels", capsys) == refused
+    refused = assert_refuses(train.main, words, "--labels")
+    assert assert_refuses(train.main, f"{words} --dry-run", "--labels") == refused
 
 
 @pytest.mark.parametrize(("fraction", "count"), slow_except([(0.04, 10)], [(0.04, 10), (0.9, 20), (100, 20)]))
-def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, undrawn, monkeypatch, capsys):
+def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, undrawn, monkeypatch):
     """As many as the run has, 0.04 · 250, or all images of the dry run. It refuses what the run refuses."""
     monkeypatch.setitem(data.DRY_RUN_IMAGES, "train", 20)
     with np.load(FEW_DIGITS) as few:
         images, labels = few["x_train"].repeat(2, 0), few["y_train"].repeat(2) % 3
     np.savez(tmp_path / "many.npz", x_train=images, y_train=labels)
     words = f"{SMALL} --dataset {tmp_path / 'many.npz'} --val-split 0 --dry-run --labels"
-    assert_refuses(train.main, f"{words} 0.001 --output {tmp_path / 'runs'}", "--labels", capsys)
+    assert_refuses(train.main, f"{words} 0.001 --output {tmp_path / 'runs'}", "--labels")
     assert results(run_train(f"{words} {fraction}", tmp_path / "runs"))["images"]["labelled"] == count
 
 

@@ -81,7 +81,7 @@ def test_predicting_a_folder(run, faces, tmp_path, capsys):
     assert re.fullmatch(r"    anna \S+  ben \S+", second)
 
 
-def test_predicting_on_the_ground_of_the_training(run, tmp_path, capsys):
+def test_predicting_on_the_ground_of_the_training(run, tmp_path):
     Image.new("RGBA", (26, 30), (90, 90, 90, 0)).save(tmp_path / "icon.png")
     network = load_network(run)
     assert (network.read_image(tmp_path / "icon.png")[0] == 0).all()  # white: nothing to see
@@ -94,14 +94,14 @@ def test_predicting_on_the_ground_of_the_training(run, tmp_path, capsys):
         assert ("its border is 255, that of the training images 0 of 255" in note) == (ground == "white")
 
 
-def test_what_does_not_fit_the_network(run, tmp_path, capsys):
+def test_what_does_not_fit_the_network(run, tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (28, 28, 28), np.uint8)
     for name, classes in (("grey", ["anna", "ben"]), ("other", ["0", "1"])):
         labels = np.array(classes).repeat(14)
         images = images if name == "grey" else images[..., None].repeat(3, -1)
         np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels, x_test=images[12:16], y_test=labels[12:16])
-    assert_refuses(evaluate.main, f"{run} --dataset {tmp_path}/grey.npz", "grey.npz", capsys)
-    assert_refuses(evaluate.main, f"{run} --dataset {tmp_path}/other.npz", "anna, ben", capsys)
+    assert_refuses(evaluate.main, f"{run} --dataset {tmp_path}/grey.npz", "grey.npz")
+    assert_refuses(evaluate.main, f"{run} --dataset {tmp_path}/other.npz", "anna, ben")
 
 
 def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
@@ -110,7 +110,7 @@ def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
     picture = (faces / "ben" / "0.png").read_bytes()
     try:
         Image.new("RGB", (26, 30), "green").save(faces / "ben" / "0.png")
-        line = assert_refuses(train.main, f"--resume {run} --epochs 1 1 2", "", capsys)
+        line = assert_refuses(train.main, f"--resume {run} --epochs 1 1 2", "")
         run_evaluate(f"{run} {MACHINE}", tmp_path)
     finally:
         (faces / "ben" / "0.png").write_bytes(picture)
@@ -184,13 +184,13 @@ def test_characters_of_a_user_are_centred_on_request(source, tmp_path, undrawn):
         assert load_best(run).record.characters == bool(flag)
 
 
-def test_images_that_cannot_be_centred_are_no_characters(faces, tmp_path, capsys):
+def test_images_that_cannot_be_centred_are_no_characters(faces, tmp_path):
     """In colour, and dark on light: --predict would make them grey and light on black."""
     images, labels = make_bars(230, 30)
     np.savez(tmp_path / "dark.npz", x_train=images, y_train=labels)
     for dataset in (f"'folder:{faces}' --image-size 28 28", tmp_path / "dark.npz"):
         words = f"{CONTROL} --dataset {dataset} --characters --output {tmp_path / 'runs'}"
-        assert_refuses(train.main, words, "--characters", capsys)
+        assert_refuses(train.main, words, "--characters")
 
 
 def test_copies_in_a_validation_part_that_is_drawn_are_logged(tmp_path, undrawn):
@@ -219,7 +219,7 @@ def test_the_log_begins_with_the_classes(tmp_path, undrawn):
         assert re.findall(r"c\d\d", first) == [f"c{number:02}" for number in range(min(classes, 12))]
 
 
-def test_a_relative_path_from_another_folder(tmp_path, undrawn, monkeypatch, capsys):
+def test_a_relative_path_from_another_folder(tmp_path, undrawn, monkeypatch):
     """The refusal names the flag that finds the images, also to resume the run, but other images are refused."""
     images, labels = make_bars(0, 250)
     (tmp_path / "hers").mkdir()
@@ -231,16 +231,16 @@ def test_a_relative_path_from_another_folder(tmp_path, undrawn, monkeypatch, cap
 
     monkeypatch.chdir(tmp_path)
     resume = f"--resume {run} --epochs 2"
-    assert_refuses(evaluate.main, f"{run}", f"--dataset {path}", capsys)
-    assert_refuses(train.main, resume, f"--dataset {path}", capsys)
+    assert_refuses(evaluate.main, f"{run}", f"--dataset {path}")
+    assert_refuses(train.main, resume, f"--dataset {path}")
     np.savez("other.npz", x_train=images, y_train=labels[::-1])
-    assert_refuses(train.main, f"{resume} --dataset other.npz", "other.npz", capsys)
+    assert_refuses(train.main, f"{resume} --dataset other.npz", "other.npz")
     Path("other.npz").rename("my.npz")
-    assert_refuses(train.main, resume, f"--dataset {path}", capsys)
+    assert_refuses(train.main, resume, f"--dataset {path}")
     Path("my.npz").unlink()
     path.rename("moved.npz")
-    assert_refuses(evaluate.main, f"{run}", "--dataset FILE.npz", capsys)
-    assert_refuses(train.main, f"{resume} --dataset {path}", path, capsys)
-    assert_refuses(train.main, f"{resume} --dataset digits", "--dataset", capsys)
+    assert_refuses(evaluate.main, f"{run}", "--dataset FILE.npz")
+    assert_refuses(train.main, f"{resume} --dataset {path}", path)
+    assert_refuses(train.main, f"{resume} --dataset digits", "--dataset")
     run_train(f"{resume} --dataset moved.npz", tmp_path)
     run_evaluate(f"{run} --dataset moved.npz --dry-run --no-figures {MACHINE}", tmp_path)

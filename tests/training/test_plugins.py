@@ -103,7 +103,7 @@ def own(tmp_path):
     return path
 
 
-def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
+def test_a_run_with_a_plugin(own, tmp_path, monkeypatch):
     dont_draw(monkeypatch)
     words = SMALL.replace("mozafari2018", "plug") + f" --encoder ink --set s1.rule=stdp --dry-run --plugin {own}"
     run = run_train(f"{words} --name run", tmp_path)
@@ -111,10 +111,10 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     flags = read_args(run)["flags"]
     assert flags["plugin"] == [f"own.py {hashlib.sha256(OWN.encode()).hexdigest()}"]
     PLUGINS.clear()
-    assert_refuses(train.main, f"--resume {run}", f"--plugin {own}", capsys)
-    assert_refuses(evaluate.main, f"{run}", f"--plugin {own}", capsys)
-    assert "no file" in assert_refuses(evaluate.main, f"{run} --plugin {run / 'own.py'}", run / "own.py", capsys)
-    assert "no file" not in assert_refuses(evaluate.main, f"{run} --plugin {run / 'log.txt'}", "log.txt", capsys)
+    assert_refuses(train.main, f"--resume {run}", f"--plugin {own}")
+    assert_refuses(evaluate.main, f"{run}", f"--plugin {own}")
+    assert "no file" in assert_refuses(evaluate.main, f"{run} --plugin {run / 'own.py'}", run / "own.py")
+    assert "no file" not in assert_refuses(evaluate.main, f"{run} --plugin {run / 'log.txt'}", "log.txt")
     run_train(f"--resume {run} --plugin {own}", tmp_path)
     again = run_evaluate(f"{run} --dry-run --threads 1 --name again --plugin {own}", tmp_path)
     assert results(again)["test"] == results(run)["test"]["best"]
@@ -124,13 +124,13 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True, capture_output=True)
     assert (done.stdout, done.returncode) == (f"{tuple(map(str, range(10)))}\n", 0), done.stderr
     own.write_text(OWN + "# changed")
-    assert_refuses(train.main, f"--resume {run} --plugin {own}", "--plugin", capsys)
+    assert_refuses(train.main, f"--resume {run} --plugin {own}", "--plugin")
     own.unlink()
     PLUGINS.clear()
-    assert f"{own}" not in assert_refuses(train.main, f"--resume {run}", "--plugin own.py", capsys)  # it was moved
+    assert f"{own}" not in assert_refuses(train.main, f"--resume {run}", "--plugin own.py")  # it was moved
 
 
-def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
+def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path):
     FIGURES.clear()
     words = f"--model plug --dataset squares --image-size 30 32 --plugin {own} --device cpu --threads 1"
     run = run_train(words, tmp_path)
@@ -144,7 +144,7 @@ def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
     data = load("squares", image_size=(30, 32))
     assert content.record.fingerprint == data.fingerprint != load("squares").fingerprint
     assert_read_alike(run, tmp_path, data.test_images, data.test_labels, own)
-    assert_refuses(train.main, f"--model plug --dataset circles --plugin {own}", "squares", capsys)
+    assert_refuses(train.main, f"--model plug --dataset circles --plugin {own}", "squares")
 
 
 FAULTY = """
@@ -220,7 +220,7 @@ def test_a_state_for_each_feature_is_resumed(tmp_path, undrawn, stop_after):
     assert whole["last weights"]["phases.0.s1_wins"].sum() > 0
 
 
-def test_a_recorder_is_resumed(tmp_path, undrawn, stop_after, capsys):
+def test_a_recorder_is_resumed(tmp_path, undrawn, stop_after):
     """That of docs/extending.md, whose file a new dry run replaces."""
     own, whole, stopped = (tmp_path / name for name in ("changes.py", "whole", "stopped"))
     own.write_text(find_example("(Recorder"))
@@ -270,7 +270,7 @@ def test_a_recorder_that_is_refused(about, tmp_path, undrawn, capsys):
     assert (tmp_path / "runs").exists() == (about == "tuples")
 
 
-def test_a_recorder_that_is_missing_at_a_resume(tmp_path, undrawn, stop_after, capsys):
+def test_a_recorder_that_is_missing_at_a_resume(tmp_path, undrawn, stop_after):
     own, recorder = tmp_path / "mine.py", tmp_path / "beside.py"
     own.write_text("import beside")
     recorder.write_text(RECORDER)
@@ -279,32 +279,32 @@ def test_a_recorder_that_is_missing_at_a_resume(tmp_path, undrawn, stop_after, c
         run = run_train(f"{SMALL} --plugin {own}", tmp_path, 130)
     sys.modules.pop("beside")
     recorder.write_text("")
-    assert_refuses(train.main, f"--resume {run} --plugin {own}", "Mine", capsys)
+    assert_refuses(train.main, f"--resume {run} --plugin {own}", "Mine")
     sys.modules.pop("beside")
 
 
-def test_a_name_that_exists_is_refused_in_any_case(own, tmp_path, capsys):
+def test_a_name_that_exists_is_refused_in_any_case(own, tmp_path):
     own.write_text(
         "from models.mozafari2018 import Mozafari2018\nclass Mine(Mozafari2018, name='MOZAFARI2018'):\n    pass\n"
     )
-    assert_refuses(train.main, f"--plugin {own} --list-models", "mozafari2018", capsys)
+    assert_refuses(train.main, f"--plugin {own} --list-models", "mozafari2018")
 
 
-def test_no_other_source_imports_a_file(own, tmp_path, capsys):
+def test_no_other_source_imports_a_file(own, tmp_path):
     own.write_text("raise SystemExit('imported')")
     toml, args = tmp_path / "c.toml", tmp_path / "args.json"
     toml.write_text(f'model = "mozafari2018"\nplugin = "{own}"')
     args.write_text(json.dumps({"format": FORMAT, "flags": {"model": "mozafari2018", "plugin": [f"{own} 123"]}}))
-    assert_refuses(train.main, f"--config {toml}", "plugin", capsys)
+    assert_refuses(train.main, f"--config {toml}", "plugin")
     assert TrainSettings.parse(["--config", str(args)]).plugin == ()
 
 
-def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
+def test_two_plugins_with_a_network_of_one_name(own, tmp_path):
     second = tmp_path / "second" / own.name
     second.parent.mkdir()
     for path in (own, second):
         path.write_text(OWN)
-    assert_refuses(train.main, f"--plugin {own} {second} --list-models", second, capsys)
+    assert_refuses(train.main, f"--plugin {own} {second} --list-models", second)
 
 
 @pytest.fixture
@@ -318,7 +318,7 @@ def helped(own):
     sys.modules.pop("helped_by", None)
 
 
-def test_files_beside_a_plugin(helped, tmp_path, undrawn, capsys):
+def test_files_beside_a_plugin(helped, tmp_path, undrawn):
     """They are found after all others; a run continues if they have changed, but not if the plugin has."""
     run = run_train(f"{SQUARES} --encoder ink --dry-run --plugin {helped}", tmp_path)
     resume = f"--resume {run} --plugin {helped}"
@@ -326,7 +326,7 @@ def test_files_beside_a_plugin(helped, tmp_path, undrawn, capsys):
     helped.with_name("helped_by.py").write_text("LIGHT = 0.5\n")
     run_train(resume, tmp_path)
     helped.write_text(f"{helped.read_text()}\n")
-    assert_refuses(train.main, resume, "--plugin", capsys)
+    assert_refuses(train.main, resume, "--plugin")
 
 
 def test_only_kernels_of_an_encoder_are_announced_as_such(own, tmp_path, undrawn, monkeypatch):
@@ -363,22 +363,22 @@ UNUSABLE = [
 ]  # fmt: skip
 
 
-def test_a_file_that_cannot_be_imported(own, capsys):
+def test_a_file_that_cannot_be_imported(own):
     for text in UNUSABLE:
         own.write_bytes(text.encode("latin-1"))
         with forgetting():
-            assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
+            assert_refuses(train.main, f"--plugin {own} --list-models", own)
     own.unlink()
-    assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
+    assert_refuses(train.main, f"--plugin {own} --list-models", own)
 
 
-def test_a_mistake_in_a_network(own, tmp_path, capsys):
+def test_a_mistake_in_a_network(own, tmp_path):
     own.write_text(OWN.replace("winners=2", "winner=2"))
     about = f"{own}, line {1 + OWN.partition('winners=2')[0].count(chr(10))}"
     words = f"--model plug --plugin {own} --dataset digits --output {tmp_path / 'runs'}"
     for main in (train.main, sweep.main):
-        assert_refuses(main, words, about, capsys)
-    assert_refuses(train.main, f"--list-models --plugin {own}", about, capsys)
+        assert_refuses(main, words, about)
+    assert_refuses(train.main, f"--list-models --plugin {own}", about)
 
 
 def fail(words, output, capsys):
@@ -455,7 +455,7 @@ def test_what_to_do_after_a_repair(fault, own, tmp_path, capsys):
     assert f"delete {tmp_path / 'bad'}" in line
     assert ("--traceback" in line) == (fault == "1 / 0")
     own.write_text(OWN)
-    line = assert_refuses(train.main, f"--resume {tmp_path / 'bad'} --plugin {own}", own.name, capsys)
+    line = assert_refuses(train.main, f"--resume {tmp_path / 'bad'} --plugin {own}", own.name)
     assert "another --name" in line
 
 
@@ -612,7 +612,7 @@ def broken(report, caption):
 """
 
 
-def test_no_picture_costs_a_result(own, tmp_path, monkeypatch, capsys):
+def test_no_picture_costs_a_result(own, tmp_path, monkeypatch):
     """Of a stage with other channels, features above it are not drawn; a page that cannot be drawn is a line."""
     monkeypatch.setattr("report.figures.DPI", 20)
     own.write_text(f"from errors import InputError\n{OWN}{CHANNELS}")

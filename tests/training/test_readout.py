@@ -112,10 +112,10 @@ def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsy
     assert run.is_finished
 
 
-def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):
+def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, tmp_path):
     monkeypatch.setattr("utils.get_available_memory", lambda: 6 * 10**6)
     about = f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB, and 6 MB are free"
-    assert_refuses(train.main, f"{SMALL} --save-features s1 --output {tmp_path}", about, capsys)
+    assert_refuses(train.main, f"{SMALL} --save-features s1 --output {tmp_path}", about)
 
 
 def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch, tmp_path):

@@ -267,7 +267,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("command", MISTAKES)
-def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, capsys):
+def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch):
     """Before anything is computed, and without a trace of it in what was there or in the output folder."""
 
     def fail(*_):
@@ -289,7 +289,7 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, c
         if command is sweep and "--report" not in words:
             words += " --dataset digits"
         try:
-            assert_refuses(command.main, words, about, capsys)
+            assert_refuses(command.main, words, about)
             assert not list(tmp_path.iterdir())
         except AssertionError as error:
             wrong.append(f"{words}: {error}")
@@ -298,17 +298,17 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize("name", ["code", "older_code.pt"])
-def test_no_code_of_a_file_is_executed(name, bad, capsys):
-    assert_refuses(evaluate.main, f"{bad}/{name}", name, capsys)
+def test_no_code_of_a_file_is_executed(name, bad):
+    assert_refuses(evaluate.main, f"{bad}/{name}", name)
     assert not (bad / "executed").exists()
 
 
 @pytest.mark.parametrize(("megabytes", "about"), [(1, "190 images"), (3, "the weights")])
-def test_what_does_not_fit_in_memory_is_named(megabytes, about, tmp_path, monkeypatch, capsys):
+def test_what_does_not_fit_in_memory_is_named(megabytes, about, tmp_path, monkeypatch):
     """190 images of 100×100 bytes; 200·250·5·5 weights."""
     monkeypatch.setattr("utils.get_available_memory", lambda: megabytes * 10**6)
     words = f"{SMALL} --image-size 100 100 --set c2.size=4 --output {tmp_path / 'runs'}"
-    assert_refuses(train.main, words, about, capsys)
+    assert_refuses(train.main, words, about)
 
 
 def test_shapes_are_checked_before_weights_are_drawn(monkeypatch):
@@ -318,13 +318,13 @@ def test_shapes_are_checked_before_weights_are_drawn(monkeypatch):
         build_model("mozafari2018", image_size=(28, 28), overrides={"s2.kernel": 301})
 
 
-def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
+def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     words = f"--model mozafari2018 --dataset digits --device cuda --backend event --output {tmp_path}"
-    assert_refuses(train.main, words, "event", capsys)
+    assert_refuses(train.main, words, "event")
 
 
-def test_a_run_is_locked_before_it_is_read(trained, monkeypatch, capsys):
+def test_a_run_is_locked_before_it_is_read(trained, monkeypatch):
     """Else a process that ends in between leaves a newer checkpoint than the one that was read."""
     read = []
 
@@ -335,13 +335,13 @@ def test_a_run_is_locked_before_it_is_read(trained, monkeypatch, capsys):
         raise InputError("this is enough")
 
     monkeypatch.setattr(train, "load_run", load)
-    assert_refuses(train.main, f"--resume {trained} --epochs 2 4 6", "enough", capsys)
+    assert_refuses(train.main, f"--resume {trained} --epochs 2 4 6", "enough")
     assert len(read) == 1
 
 
-def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch, capsys):
+def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert_refuses(train.main, f"--resume {trained} --epochs 2 4 6", trained, capsys)
+    assert_refuses(train.main, f"--resume {trained} --epochs 2 4 6", trained)
 
 
 def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
@@ -349,13 +349,13 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/events.out")
 
     monkeypatch.setattr(train, "train", fail)
-    assert_refuses(train.main, "--model mozafari2018", "runs/events.out", capsys)
+    assert_refuses(train.main, "--model mozafari2018", "runs/events.out")
     allocator = RuntimeError("DefaultCPUAllocator: can't allocate memory\nframe #0")
     compiler = SystemError("<built-in function x> error return without exception set")
     for error in (MemoryError, allocator, compiler, RuntimeError("std::bad_alloc")):
         monkeypatch.setattr(train, "train", Mock(side_effect=error))
-        assert_refuses(train.main, "--model mozafari2018", "memory", capsys)
-    assert_refuses(train.main, ["--plugin", "a\0b"], "--plugin", capsys)
+        assert_refuses(train.main, "--model mozafari2018", "memory")
+    assert_refuses(train.main, ["--plugin", "a\0b"], "--plugin")
     odd = OSError(errno.ENOENT, "gone", "a\nb\x1b[2J\u202e\udcff")
     assert_refused("x.py", report_error("x.py", odd), *capsys.readouterr(), r"a\nb\x1b[2J\u202e\udcff")
 
@@ -370,16 +370,16 @@ def test_a_home_that_is_no_folder_prints_no_warning():
     assert ended.stderr == ""
 
 
-def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
+def test_another_number_of_classes(trained, tmp_path, monkeypatch):
     labels = np.arange(52) % 26
     letters = np.zeros((52, 28, 28), np.uint8), labels
     data = imagesets.DataSet("emnist-letters", *letters, tuple(string.ascii_lowercase), *letters)
     monkeypatch.setattr(imagesets, "load", lambda *_: data)
     words = shlex.join([str(trained), "--dataset", "emnist-letters", "--output", str(tmp_path)])
-    assert_refuses(evaluate.main, words, "emnist-letters", capsys)
+    assert_refuses(evaluate.main, words, "emnist-letters")
 
 
-def test_no_class_of_a_new_run_is_called_silent(tmp_path, monkeypatch, undrawn, capsys):
+def test_no_class_of_a_new_run_is_called_silent(tmp_path, monkeypatch, undrawn):
     """In predictions.csv, it means no decision. Runs that have such a class are resumed and tested."""
     with np.load(FEW_DIGITS) as digits:
         arrays = dict(digits)
@@ -387,7 +387,7 @@ def test_no_class_of_a_new_run_is_called_silent(tmp_path, monkeypatch, undrawn, 
         arrays[part] = np.where(arrays[part] == 3, "silent", arrays[part].astype(str))
     np.savez(tmp_path / "my.npz", **arrays)
     words = f"--model mozafari2018 --dataset {tmp_path / 'my.npz'} {MACHINE} --epochs 0 0 0 {NO_REFERENCES} --name old"
-    assert_refuses(train.main, f"{words} --output {tmp_path}", "silent", capsys)
+    assert_refuses(train.main, f"{words} --output {tmp_path}", "silent")
     with monkeypatch.context() as earlier:
         earlier.setattr(TrainSettings, "refuse", lambda *_: None)
         run_train(words, tmp_path)

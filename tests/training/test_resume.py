@@ -260,14 +260,14 @@ def test_latest_is_no_dry_run(trained, tmp_path, undrawn, capsys):
     assert capsys.readouterr() == (out, "")
 
 
-def test_the_latest_run_that_another_process_trains(trained, tmp_path, capsys):
+def test_the_latest_run_that_another_process_trains(trained, tmp_path):
     """The refusal names it, and the flag that chooses another."""
     run = shutil.copytree(trained, tmp_path / "of-another-job")
     words = f"--epochs 2 4 6 --output {tmp_path}"
     with lock_folder(run):
-        line = assert_refuses(train.main, f"--resume latest {words}", run, capsys)
+        line = assert_refuses(train.main, f"--resume latest {words}", run)
         assert "--resume RUN" in line
-        assert "--resume RUN" not in assert_refuses(train.main, f"--resume {run} {words}", run, capsys)
+        assert "--resume RUN" not in assert_refuses(train.main, f"--resume {run} {words}", run)
 
 
 @pytest.mark.unix

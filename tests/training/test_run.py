@@ -41,7 +41,7 @@ from utils import ROOT, lock_folder
 DRY = "mozafari2018", "inception2024", "majority2024", "multiscale2026"
 
 
-def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys):
+def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn):
     """It replaces nothing else: no run, no other files, also in a dry run, no link, and no dry run that is trained."""
     words = f"{SMALL} --epochs 0 0 1 --save-every 1000 --output {tmp_path}"
     for _ in range(2):
@@ -52,7 +52,7 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
     shutil.copy(dry / "args.json", tmp_path / "thesis")  # for --config
     (tmp_path / "link").symlink_to(dry)
     with lock_folder(dry):
-        assert_refuses(train.main, f"{words} --name locked", "--name", capsys)
+        assert_refuses(train.main, f"{words} --name locked", "--name")
     shutil.copytree(dry, tmp_path / "noted")
     (tmp_path / "noted" / "notes.txt").write_text("mine")
     shutil.copytree(dry, tmp_path / "nesting")
@@ -65,7 +65,7 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
     for name in refused:
-        assert_refuses(train.main, f"{words} --name {name}", "--name", capsys)
+        assert_refuses(train.main, f"{words} --name {name}", "--name")
 
     run_train(f"{words} --name mine", tmp_path)
     assert results(tmp_path / "mine")["images"]["train"] == 138
@@ -74,7 +74,7 @@ def test_a_run_replaces_a_dry_run_of_its_name(trained, tmp_path, undrawn, capsys
     assert log[0].startswith("run folder")
     assert "dry run" not in str(log)
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "locked", *refused}
-    assert_refuses(train.main, f"{words} --dry-run --name mine", "--name", capsys)
+    assert_refuses(train.main, f"{words} --dry-run --name mine", "--name")
 
 
 @pytest.mark.parametrize("name", slow_except(DRY[:1], DRY))
@@ -304,7 +304,7 @@ def test_patience(tmp_path, undrawn, capsys):
     assert results(folder)["phases"]["s3"] == {"epochs": len(done), "ended_by": "patience"}
     methods = (folder / "methods.md").read_text()
     assert f"for {len(done)} epochs, the number that --patience 2 gives" in methods
-    assert_refuses(train.main, f"--resume {folder} --epochs 1 1 30", "--patience", capsys)
+    assert_refuses(train.main, f"--resume {folder} --epochs 1 1 30", "--patience")
     run_train(f"--resume {folder}", tmp_path)
     assert "--epochs" not in capsys.readouterr().out  # they would be refused
 
@@ -399,10 +399,10 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
         assert {"s1", "c1", "s2", "c2"} <= set(maps)
     run_train("--resume one --no-figures", tmp_path)
     nothing = "contains unrewarded, which has no decision stage"
-    assert_refuses(evaluate.main, f"{run}", nothing, capsys)
+    assert_refuses(evaluate.main, f"{run}", nothing)
     image = shlex.quote(str(ROOT / "images" / "example-digit.png"))
-    assert_refuses(evaluate.main, f"{run} --predict {image}", nothing, capsys)
-    assert_refuses(train.main, f"{words} --patience 1 --output {tmp_path}", "--patience", capsys)
+    assert_refuses(evaluate.main, f"{run} --predict {image}", nothing)
+    assert_refuses(train.main, f"{words} --patience 1 --output {tmp_path}", "--patience")
 
 
 WORDS = f"{SMALL} --epochs 0 0 2"

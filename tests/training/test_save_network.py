@@ -59,18 +59,18 @@ def test_it_is_loaded_as_it_was(network, file, data, tmp_path):
     assert load_network(tmp_path / "unnamed").class_names == tuple("0123456789")
 
 
-def test_it_is_tested_on_a_data_set(file, data, tmp_path, undrawn, capsys):
+def test_it_is_tested_on_a_data_set(file, data, tmp_path, undrawn):
     """On its own files only if its classes have the names of theirs; without a data set, it cannot be tested."""
     folder = run_evaluate(f"{file} --dataset {FEW_DIGITS}", tmp_path)
     classes, _ = load_network(file).classify(data.test_images)
     assert results(folder)["test"]["accuracy"] == (classes == data.test_labels).mean()
     assert "seed" not in (folder / "index.html").read_text().partition("</title>")[0]
-    assert_refuses(evaluate.main, f"{file} --output {tmp_path / 'x'}", "--dataset", capsys)
+    assert_refuses(evaluate.main, f"{file} --output {tmp_path / 'x'}", "--dataset")
     named = tmp_path / "named"
     save_network(named, load_network(file).model, class_names=NAMES)
     words = f"{named} --dataset {FEW_DIGITS} --output {tmp_path / 'x'}"
-    assert_refuses(evaluate.main, words, "a, b", capsys)
-    assert_refuses(evaluate.main, words.replace(str(FEW_DIGITS), "digits"), "a, b", capsys)
+    assert_refuses(evaluate.main, words, "a, b")
+    assert_refuses(evaluate.main, words.replace(str(FEW_DIGITS), "digits"), "a, b")
 
 
 def test_it_is_asked_and_exported(file, tmp_path, capsys):
