@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import wraps
-from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from torch import nn
 
 from engine.augmentation import Augmentation
 from engine.backends import choose_backend
-from engine.checks import check_indices, check_labels, check_number, check_time_steps, is_finite
+from engine.checks import are_indices, check_indices, check_labels, check_number, check_time_steps, is_finite, takes
 from engine.decision import Outcome, classes_of, deciding_features, majority, measure_balanced
 from engine.declaration import MAX_VALUE, Declared, ranged
 from engine.encoder import Encoder
@@ -533,8 +532,8 @@ def check_decide(decide: Callable) -> Callable:
 
     Raises InputError if it has other arguments.
     """
-    if "needs_scores" not in signature(decide).parameters:
-        raise InputError(f"{decide.__qualname__} must have the arguments (self, maps, needs_scores=True)")
+    if not takes(decide, "self", "maps", needs_scores=True):
+        raise InputError("the method decide must have the arguments (self, maps, needs_scores=True)")
 
     @wraps(decide)
     def decide_and_check(self, maps, needs_scores=True):
@@ -544,12 +543,12 @@ def check_decide(decide: Callable) -> Callable:
         parts = decided if isinstance(decided, tuple) else ()
         tensors = [part for part in parts if isinstance(part, torch.Tensor)]
         shapes = [part.shape for part in tensors]
-        fits = shapes == wanted[: len(shapes)] and len(shapes) > needs_scores
-        if fits:
-            decisions, *scores = tensors[: 1 + needs_scores]
-            classes = torch.arange(-1, self.num_classes, device=decisions.device)
-            is_whole = decisions.dtype in (torch.int32, torch.int64)
-            fits = is_whole and torch.isin(decisions, classes).all() and all(map(is_finite, scores))
+        fits = (
+            len(shapes) > needs_scores
+            and shapes == wanted[: len(shapes)]
+            and are_indices(tensors[0], self.num_classes)
+            and all(map(is_finite, tensors[1 : 1 + needs_scores]))
+        )
         if not fits:
             refuse_result(decide, f"classes, -1 if silent, and finite scores, tensors {wanted}", decided)
         return decided

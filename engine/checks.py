@@ -6,6 +6,7 @@ time steps of maps; ``docs/engine.md`` lists what is checked where.
 
 import operator
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,21 @@ def check_map(compute: Callable, latencies: Any, shape: tuple[int, ...], time_st
 def is_finite(values: Tensor) -> bool:
     """Return whether all numbers are finite. A finite sum shows it many times faster than a test of each number."""
     return bool(values.sum().isfinite()) or bool(values.isfinite().all())
+
+
+def are_indices(values: Any, count: int) -> bool:
+    """Return whether these are a tensor of whole numbers from 0 to count - 1, or -1 for none."""
+    is_whole = isinstance(values, Tensor) and values.dtype in (torch.int32, torch.int64)
+    return is_whole and bool(((values >= -1) & (values < count)).all())
+
+
+def takes(method: Any, *arguments: Any, **named: Any) -> bool:
+    """Return whether a user's method can be called with these arguments."""
+    try:
+        signature(method).bind(*arguments, **named)
+    except (TypeError, ValueError):  # also if it is no function
+        return False
+    return True
 
 
 def shares_memory(values: Tensor) -> bool:

@@ -390,8 +390,9 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
         can_fire = fire is not None and "time_steps" in signature(fire).parameters
         if type(stage) not in LAYERS and (stage.convs or not can_fire):
             raise InputError(f"{type(stage).__name__} needs a method fire(self, latency, time_steps), and no weights")
-        if key != name or not name.isidentifier() or hasattr(nn.ModuleDict(), name) or name == INPUT:
-            raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
+        is_free = name.isidentifier() and name != INPUT and not hasattr(nn.ModuleDict(), name)
+        if key != name or not is_free or len(name) > 100:  # files are named after one stage, or after two
+            raise InputError(f"a stage cannot be called {name!r}; use at most 100 letters and digits, such as s1")
     if len({name.lower() for name in declaration}) < len(declaration):  # some systems have one folder for both
         raise InputError(f"names of stages must differ in more than their case: {', '.join(declaration)}")
     return declaration

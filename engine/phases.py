@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.checks import is_finite
+from engine.checks import are_indices, is_finite
 from engine.decision import Outcome, classes_of, majority
 from engine.graph import LatencyMap, StageGraph
 from engine.layers import Layer
@@ -126,8 +126,10 @@ class Phase(nn.Module):
                 winners = {}
                 for layer_name, layer in network.named_layers(active):
                     of_layer = self.learn_features(layer_name, layer, inputs, epoch)
-                    if not isinstance(of_layer, torch.Tensor) or (of_layer[..., 0] >= layer.stage.out_channels).any():
-                        refuse_result(self.learn_features, "a tensor of winners (N, K, 4)", of_layer)
+                    shape = getattr(of_layer, "shape", ())
+                    fits = shape == (len(inputs), *shape[1:2], 4)
+                    if not (fits and are_indices(of_layer[..., 0], layer.stage.out_channels)):
+                        refuse_result(self.learn_features, f"winners, int32 ({len(inputs)}, K, 4)", of_layer)
                     winners[layer_name] = list_winners(of_layer)
                 learned = Learned(None, None, winners)
             elif labels is None:

@@ -28,7 +28,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from engine.checks import cast
+from engine.checks import cast, takes
 from engine.decision import Outcome, strongest, tolerance
 from engine.declaration import MAX_VALUE, Changes, Declared, ranged
 from engine.registry import register
@@ -389,22 +389,29 @@ class MarginRule(Rule):
 def check_rule(rule: Rule, is_firing: bool) -> None:
     """Raise InputError unless a stage can learn by a rule, also by a user's own. is_firing: it has a threshold."""
     rule.check_name()
+    for name in ("plasticity", "competition", "first_rates", "schedule", "adapt", "draw_left_out"):
+        of_base = signature(getattr(Rule, name))
+        _, *arguments = of_base.parameters
+        if not (takes(getattr(rule, name), *arguments) and takes(rule.plasticity)):  # this also without arguments
+            raise InputError(f"{name} of {rule.name!r} must have the arguments {of_base}")
     find_first_rates(rule, is_firing)
     plasticity = rule.plasticity()
     for name, parameters in METHODS.items():
         method = getattr(plasticity, name, None)
         is_needed = name != "verdict" or rule.needs_labels
-        if is_needed and (method is None or len(signature(method).parameters) != len(parameters)):
+        if is_needed and (method is None or tuple(signature(method).parameters) != parameters):  # numba compares names
             raise InputError(
                 f"the plasticity {type(plasticity).__name__} of {rule.name!r} needs the method {name}(self, "
                 f"{', '.join(parameters)})"
             )
     weights = np.array([0.25, 0.5])
     try:
+        plasticity = type(plasticity)(*map(float, plasticity))
         plasticity.change(weights, plasticity.window(np.array([1, 2]), 1, weights, -weights))
     except Exception as error:
         raise InputError(
-            f"window and change of {rule.name!r} cannot be computed from arrays: {type(error).__name__}: {error}"
+            f"window and change of {rule.name!r} cannot be computed from its numbers and arrays: "
+            f"{type(error).__name__}: {error}"
         ) from error
     if is_firing and (rule.rewards_firing or not rule.needs_labels):
         find_competition(rule)
@@ -417,10 +424,10 @@ def find_first_rates(rule: Rule, is_firing: bool) -> np.ndarray:
     """
     found = rule.first_rates()
     rates = cast(found, np.float64)
-    if rates.shape[-1:] != (2,) or rates.ndim > 2 or not rates.size or not (abs(rates) <= MAX_VALUE).all():
-        raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {abbreviate(found)}")
-    if is_firing and rule.rewards_firing and rates.shape != (2, 2):
-        raise InputError(f"{rule.name!r} rewards a firing stage, so it needs two rows of rates, not {rates.shape}")
+    rows = 2 if is_firing and rule.rewards_firing else len(rule.rows)
+    if np.atleast_2d(rates).shape != (rows, 2) or not (abs(rates) <= MAX_VALUE).all():
+        form = f"{rows} pairs of numbers from -1e6 to 1e6, a pair for each of its rows"
+        raise InputError(f"the first rates of {rule.name!r} must be {form}, not {abbreviate(found)}")
     return rates
 
 

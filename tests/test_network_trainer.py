@@ -253,12 +253,19 @@ def test_a_decide_that_returns_no_classes_or_no_numbers_is_refused(decided):
         Scripted([1]).decide(LATENCIES)
 
 
-def test_a_decide_without_its_arguments_is_refused_when_it_is_declared():
+@pytest.mark.parametrize(
+    "decide",
+    [
+        lambda self, maps: None,
+        lambda self, maps, needs_scores, more: None,
+        lambda self, needs_scores, maps: None,
+        lambda self, maps, needs_scores, /: None,
+        property(id),
+    ],
+)
+def test_a_decide_that_cannot_be_called_as_the_engine_does_is_refused_when_it_is_declared(decide):
     with refuses("needs_scores"):
-
-        class Old(Scripted):
-            def decide(self, maps):
-                return super().decide(maps)
+        type("Old", (Scripted,), {"decide": decide})
 
 
 def test_rows_have_no_balanced_accuracy_if_the_classes_are_not_unequal():

@@ -353,14 +353,14 @@ class EvaluateSettings(NetworkSettings):
         if len(self.run) > 1:
             self._refuse_groups("prediction output", "takes one RUN", "name figures tensorboard")
             return
+        for command, (groups, allowed) in WITHOUT_EFFECT.items():
+            if getattr(self, command):
+                self._refuse_groups(groups, f"has no effect beside {self.declared()[command].flag}", allowed)
+                break
         if not self.predict:
             self._refuse_groups("prediction", "needs --predict")
         elif self.save_features:
             self._refuse_groups("data", "has no effect beside --predict")
-        for command, (groups, allowed) in WITHOUT_EFFECT.items():
-            if getattr(self, command):
-                self._refuse_groups(groups, f"has no effect beside {self.declared()[command].flag}", allowed)
-                return
 
     def _refuse_groups(self, groups: str, reason: str, allowed: str = "") -> None:
         """Raise InputError if a setting of these groups is given, except for --output, in which RUN is searched for."""

@@ -130,12 +130,25 @@ class Old(Additive):
         return 1
 
 
+class Renamed(Additive):
+    def change(self, weight, rate):
+        return 1
+
+
 class Branching(Additive):
     def change(self, w, rate):
         return rate if w < 1 else 0
 
 
-@pytest.mark.parametrize(("kind", "word"), [(Old, "change(self, w, rate)"), (Branching, "change")])
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        (Old, "(self, w, rate)"),
+        (Renamed, "(self, w, rate)"),
+        (Branching, "change"),
+        (lambda *bounds: Additive(bounds, bounds), "numbers"),
+    ],
+)
 def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind, word):
     rule = type("Mine", (STDP,), {"name": "mine", "plasticity": lambda self, number=float: kind(0.0, 1.0)})
     RULES["mine"] = rule
@@ -310,9 +323,20 @@ def test_a_competition_without_two_whole_numbers_is_refused(found, monkeypatch):
         SpikingConv(8, 5, threshold=10, rule=STDP(winners=1, radius=0))
 
 
+NAMES = "plasticity", "competition", "first_rates", "schedule", "draw_left_out"
+CALLS = [(name, lambda self, number: None) for name in NAMES]
+
+
+@pytest.mark.parametrize(("name", "method"), [*CALLS, *((name, lambda self: None) for name in ("adapt", "plasticity"))])
+def test_a_method_with_other_arguments_is_refused_in_the_declaration(name, method, monkeypatch):
+    monkeypatch.setattr(STDP, name, method)
+    with refuses(f"{name} of 'stdp'"):
+        SpikingConv(8, 5, threshold=10, rule=STDP(winners=1, radius=0))
+
+
 def test_first_rates_that_lose_rows_are_refused():
     """A kernel would read the rates of a punishment, or of an image, outside of their array."""
     stage = SpikingConv(8, 5, threshold=10, rule=RSTDP())
-    for rates in (np.ones(2), np.empty((0, 2)), np.empty((2, 0)), np.array(0.1)):
+    for rates in (np.ones(2), np.ones((3, 2)), np.empty((0, 2)), np.empty((2, 0)), np.array(0.1)):
         with mock.patch.object(RSTDP, "first_rates", lambda self, rates=rates: rates), refuses("rates"):
             Layer(stage, 6)

@@ -239,6 +239,8 @@ def test_what_is_read_beside_a_batch_of_another_thread_is_refused(monkeypatch):
     pool = ThreadPoolExecutor(1)
 
     def learn_beside(*arguments):
+        with network.turns.learn():  # ends with the batch
+            pass
         for read in (network.predict, lambda maps: network.map_of(maps, "s1"), learn_phase):
             with refuses("thread"):
                 pool.submit(read, DIGIT_MAPS[0]).result()

@@ -72,7 +72,7 @@ def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path,
 
 def test_no_more_images_are_named_than_differ(asked, tmp_path, capsys):
     output, _ = asked
-    for count, word in ((45, "45 of 45 images have a spike"), (-1, "--ask")):
+    for count, word in ((45, "45 of 45 images have a spike"), (-1, "--ask"), ("3 --raw", "effect beside --ask")):
         assert_refuses(evaluate.main, f"look --ask {count} --output {output}", word)
     few = run_evaluate(f"{output / 'look'} --ask 20", tmp_path)
     assert "only 3 groups" in capsys.readouterr().out

@@ -529,7 +529,10 @@ WRONG = {  # the end of a plugin: what the line names: what stands in place of M
             FEATURES + "self.log = torch.cat([self.log, list_winners(winners)])\n        return winners",
             FEATURES + "self.log = self.log.float()\n        return winners",
         ],
-        "Own.learn_features": [FEATURES + f"return {wrong}" for wrong in ("None", "winners.numpy()", "winners + 9")],
+        "Own.learn_features": [
+            FEATURES + f"return winners{wrong}"
+            for wrong in (" is None", ".numpy()", " + 9", " - 9", ".float()", "[1:]", "[..., 0]", "[..., :3]")
+        ],
         "Own must return Learned": [
             DECISIONS + f"return {wrong}" for wrong in ("None", "learned.outcome", "learned._replace(outcome=None)")
         ],
