@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.draws import draw_pixels
 from support.refusals import refuses
 
 from encoders.gabor import Gabor
@@ -60,7 +61,7 @@ def encode_slowly(encoder, image):
     ],
 )  # fmt: skip
 def test_an_image_is_encoded_as_pixel_by_pixel(encoder):
-    images = np.random.default_rng(1).integers(0, 256, (2, 31, 40), np.uint8)
+    images = draw_pixels(2, 31, 40, seed=1)
     expected = [encode_slowly(encoder, image) for image in images]
     np.testing.assert_array_equal(encoder.encode(images), expected)
 

@@ -6,6 +6,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from support.draws import draw_maps
 from support.golden_traces import GOLDEN, golden_network
 from support.layers import make_layer
 from support.tiers import FAST_NETWORKS, slow_except
@@ -142,7 +143,7 @@ def test_equal_potentials_at_several_positions_go_to_the_first():
         features, channels, kernel, side = (int(rng.choice(values)) for values in ([2, 6], [1, 4], [2, 3], [5, 7]))
         lower, upper = (0.2, 0.8) if case % 2 else (0.1, 0.7)
         weight = torch.from_numpy(rng.choice([lower, upper], (features, channels, kernel, kernel)))
-        latency = torch.from_numpy(rng.integers(0, 24, (20, channels, side, side)).clip(0, 15).astype(np.uint8))
+        latency = draw_maps(20, channels, side, side, seed=case, below=24)
         labels = rng.integers(0, 2, 20)
         rule = RSTDP(bounds=(lower, upper))
         layers = [make_layer(backend, weight.clone(), rule=rule) for backend in BACKENDS]

@@ -11,6 +11,7 @@ import torch
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from support import reference
+from support.draws import draw_maps
 from support.golden_traces import GOLDEN
 from support.layers import learn_features, make_layer, set_rule
 from support.reference import layers, random_maps, thresholds
@@ -118,7 +119,7 @@ def test_many_features_fire_as_each_alone(dtype, features, channels, size, kerne
     """Features fire alike in any company: equal to the bit."""
     rng = np.random.default_rng(features)
     weight = torch.from_numpy(rng.uniform(0, 1, (features, channels, kernel, kernel)).astype(dtype))
-    latency = torch.from_numpy(rng.integers(0, 40, (3, channels, *size), np.uint8).clip(0, 15))
+    latency = draw_maps(3, channels, *size, below=40)
     latency[2] = latency[2].clamp(max=1) * 15  # all spikes at once
     threshold = weight[0].numel() / 8
     together = make_layer("event", weight, 15, pad, threshold).fire(latency, pool)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import reference
+from support.draws import draw_maps
 from support.layers import learn_decisions, make_layer
 from support.reference import layers, random_maps, thresholds
 from support.refusals import refuses
@@ -158,7 +159,7 @@ def test_images_are_decided_in_learning_as_otherwise(backend):
             return {"s1": SpikingConv(2 * num_classes, 1, threshold=0.5, rule=rule)}
 
     network = Constant(2, 4, backend=backend, dtype=torch.float64, time_steps=5)
-    latencies = np.random.default_rng(0).integers(0, 6, (40, 2, 3, 3), np.uint8)
+    latencies = draw_maps(40, 2, 3, 3, below=6)
     decided = network.predict(latencies)
     assert network.train_rl(latencies, decided) == (40, 0, 0)
     assert network.train_rl(latencies[:0], decided[:0]) == (0, 0, 0)

@@ -1,15 +1,16 @@
 """Rules with classes of one name: no rule learns by the machine code of another rule."""
 
 import sys
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from support.layers import learn_decisions, learn_features, make_layer
+from support.draws import draw_maps
+from support.layers import learn_decisions, learn_features, learn_on_both, make_layer
 from support.tiers import slow_except
 
-from engine.backends import BACKENDS
 from engine.rules import RSTDP, RULES, STDP, Rewarded
 from errors import find_place
 from models import import_plugin
@@ -51,21 +52,19 @@ def forget():
     sys.modules.pop("notebook", None)
 
 
+LATENCY = draw_maps(20, 2, 8, 8)
+START = torch.from_numpy(np.random.default_rng(0).uniform(0.4, 0.6, (4, 2, 3, 3)))
+
+
 def learn(rule, backend):
-    """Return the weights float64 (4, 2, 3, 3) after 20 images of random spikes."""
-    rng = np.random.default_rng(0)
-    latency = torch.from_numpy(rng.integers(0, 16, (20, 2, 8, 8), dtype=np.uint8))
-    weight = torch.from_numpy(rng.uniform(0.4, 0.6, (4, 2, 3, 3)))
-    rates = rule.schedule(rule.first_rates(), np.arange(1, 21), 0)
-    learn_features(make_layer(backend, weight, 15, 1, 3), latency, rule, rates)
+    """Return the weights after 20 images of random spikes."""
+    weight, rates = START.clone(), rule.schedule(rule.first_rates(), np.arange(1, 21), 0)
+    learn_features(make_layer(backend, weight, 15, 1, 3), LATENCY, rule, rates)
     return weight
 
 
 def learn_equally(rule):
-    """Return the weights after the learning on both backends, which must be equal."""
-    ends = [learn(rule, backend) for backend in BACKENDS]
-    torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
-    return ends[0]
+    return learn_on_both(partial(learn, rule))
 
 
 def load(path, name, condition, kind="Window"):
@@ -127,7 +126,7 @@ def test_verdicts_of_one_name():
 
 
 def decide_equally(kind):
-    """Return the weights float64 (4, 2, 3, 3) of a decision layer after 20 images, which both backends must share."""
+    """Return the weights of a decision layer after 20 images, which both backends must share."""
 
     class Judged(RSTDP):
         name = "judged"
@@ -135,18 +134,13 @@ def decide_equally(kind):
         def plasticity(self, number=float):
             return kind(number(0), number(1))
 
-    rng = np.random.default_rng(0)
-    latency = torch.from_numpy(rng.integers(0, 16, (20, 2, 8, 8), dtype=np.uint8))
-    labels = torch.from_numpy(rng.integers(0, 4, 20))
-    start = torch.from_numpy(rng.uniform(0.4, 0.6, (4, 2, 3, 3)))
+    def decide(backend):
+        layer = make_layer(backend, START.clone(), 15, 1, rule=Judged())
+        learn_decisions(layer, LATENCY, np.arange(20) % 4, np.arange(4), rates)
+        return layer.weight
+
     rates = np.tile([(0.02, -0.01), (-0.03, 0.015)], (20, 1, 1))
-    ends = []
-    for backend in BACKENDS:
-        weight = start.clone()
-        learn_decisions(make_layer(backend, weight, 15, 1, rule=Judged()), latency, labels, np.arange(4), rates)
-        ends.append(weight)
-    torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
-    return ends[0]
+    return learn_on_both(decide)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.draws import draw_maps
 from support.golden_traces import GOLDEN
 
 from engine.packed import PackedLatencies, PackedSpikes
@@ -34,7 +35,7 @@ def test_networks_learn_from_packed_maps():
 @given(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)), st.integers(0, 9), st.integers(0, 2**32 - 1))
 def test_reads_what_spiked_in_memory_and_in_a_file(shape, images, seed):
     """0 where a neuron spiked, whenever; the number of time steps where it did not; and when the first did."""
-    latencies = torch.from_numpy(np.random.default_rng(seed).integers(0, 16, (images, *shape)).astype(np.uint8))
+    latencies = draw_maps(images, *shape, seed=seed)
     expected = torch.where(latencies < 15, 0, 15).to(torch.uint8)
     with tempfile.TemporaryFile(buffering=0) as file:
         for packed in (PackedSpikes(images, shape, 15), PackedSpikes(images, shape, 15, file)):

@@ -11,6 +11,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.command import MACHINE, SMALL, dont_draw, start, start_evaluation
+from support.draws import draw_maps
 from support.golden_traces import GOLDEN
 from support.refusals import assert_refuses, refuses
 from torch.nn import functional as F
@@ -40,10 +41,6 @@ def mean_pool():
     return STAGES["MeanPool"]
 
 
-def draw_map(seed, *shape, time_steps=15):
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, time_steps + 1, shape, np.uint8))
-
-
 @settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(0, 999))
 def test_a_stage_of_ones_own(height, width, size, seed):
@@ -51,7 +48,7 @@ def test_a_stage_of_ones_own(height, width, size, seed):
     assume(size <= min(height, width))
     import_plugin(PLUGIN)
     stage = STAGES["MeanPool"](size)
-    latency = draw_map(seed, 2, 3, height, width)
+    latency = draw_maps(2, 3, height, width, seed=seed)
     expected = torch.full((2, 3, height // size, width // size), 15, dtype=torch.uint8)
     for n, c, y, x in np.ndindex(*expected.shape):
         window = latency[n, c, y * size : (y + 1) * size, x * size : (x + 1) * size].flatten().tolist()
@@ -131,7 +128,7 @@ def test_compiled_code_of_ones_own():
             delay(latency.numpy().ravel(), time_steps, out.numpy().ravel())
             return out
 
-    latency = draw_map(0, 2, 3, 4, 4)
+    latency = draw_maps(2, 3, 4, 4)
     maps = [Operation(Delay(), 3, 15, backend).fire(latency) for backend in BACKENDS]
     assert torch.equal(*maps)
     assert calls == [15]
@@ -153,7 +150,7 @@ def test_a_wrong_map_is_refused(wrong, backend):
             return wrong(latency)
 
     with refuses("Wrong.fire must return uint8"):
-        Operation(Wrong(), 3, 15, backend).fire(draw_map(0, 2, 3, 4, 4))
+        Operation(Wrong(), 3, 15, backend).fire(draw_maps(2, 3, 4, 4))
 
 
 def declare_larger():
@@ -169,7 +166,7 @@ def declare_larger():
 
 def test_a_layer_by_hand_refuses_a_stage_that_does_not_describe_it(backend):
     """The kernels take the size of the map from the stage."""
-    latency = draw_map(0, 2, 6, 9, 9)
+    latency = draw_maps(2, 6, 9, 9)
     with refuses("Larger"):
         Layer(declare_larger()(30, 5, threshold=15), 6, 15, backend).fire(latency)
     layer = Layer(SpikingConv(30, 5, threshold=15), 6, 15, backend)

@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from support.draws import draw_maps
 from support.layers import learn_decisions, make_layer
 from support.refusals import refuses
 from support.tiers import slow_except
@@ -57,7 +58,7 @@ def test_threads_sleep_while_they_wait(module, given, expected):
 def test_the_number_of_threads_changes_no_bit():
     """On 1, 2, 3 and 8 threads, whatever the number of cores: first spikes, decisions, potentials and weights."""
     rng, ends = np.random.default_rng(0), []
-    latency = draw_maps(0, 300, 16, 6, 5)
+    latency = draw_maps(300, 16, 6, 5, below=40)
     weight = torch.from_numpy(rng.normal(0.8, 0.05, (200, 16, 5, 5))).float()
     labels, classes = torch.from_numpy(rng.integers(0, 5, 300)), np.arange(200) // 40
     for threads in (1, 2, 8, 8, 3):
@@ -131,10 +132,6 @@ def test_what_fails_in_a_thread_is_raised():
         run_parts(fail, 2, threads=2)
 
 
-def draw_maps(seed, images, *shape, silent=40):
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, silent, (images, *shape), np.uint8)).clamp(max=15)
-
-
 def make_deciding(kernel=3, padding=0):
     weight = torch.from_numpy(np.random.default_rng(0).uniform(0.2, 0.8, (40, 8, kernel, kernel)))
     return make_layer("event", weight, 15, padding, rule=MarginRule())
@@ -143,7 +140,7 @@ def make_deciding(kernel=3, padding=0):
 @pytest.mark.parametrize("layer", [make_deciding(), make_deciding(5, 1)])
 def test_a_layer_decides_other_images_in_another_thread_in_between(layer, monkeypatch):
     """The other thread decides all its images between the sums and the decisions of the first chunk."""
-    maps = draw_maps(1, 70, 8, 6, 5), draw_maps(2, 70, 8, 6, 5)
+    maps = [draw_maps(70, 8, 6, 5, seed=seed, below=40) for seed in (1, 2)]
     alone = [layer.peaks(latency, only_highest=True) for latency in maps]
     kernel, others = deciding.learn_decisions, []
 
@@ -162,7 +159,7 @@ def test_a_decision_writes_no_weights(monkeypatch):
     """Another thread may have changed them meanwhile: its batch would be lost."""
     layer, kernel = make_deciding(), deciding.learn_decisions
     monkeypatch.setattr(deciding, "learn_decisions", lambda *given: layer.weight.fill_(0.25) is None or kernel(*given))
-    layer.peaks(draw_maps(1, 70, 8, 6, 5), only_highest=True)
+    layer.peaks(draw_maps(70, 8, 6, 5, below=40), only_highest=True)
     assert (layer.weight == 0.25).all()
 
 
@@ -175,7 +172,7 @@ def test_what_a_thread_keeps_is_freed_when_it_ends(monkeypatch):
         return inputs
 
     monkeypatch.setattr(backend, "make_inputs", make_kept)
-    thread = threading.Thread(target=make_deciding().peaks, args=(draw_maps(1, 70, 8, 6, 5), True))
+    thread = threading.Thread(target=make_deciding().peaks, args=(draw_maps(70, 8, 6, 5, below=40), True))
     thread.start()
     thread.join()
     assert [reference() for reference in kept] == [None]
@@ -183,7 +180,7 @@ def test_what_a_thread_keeps_is_freed_when_it_ends(monkeypatch):
 
 # Networks. Each thread of a pool decides, classifies (with scores) or learns.
 
-DIGIT_MAPS = [draw_maps(seed, 70, 6, 28, 28, silent=100) for seed in range(4)]
+DIGIT_MAPS = [draw_maps(70, 6, 28, 28, seed=seed, below=100) for seed in range(4)]
 LABELS = np.arange(70) % 10
 CASES = product(("control2026", "mozafari2018", "majority2024"), (2, 4))
 in_threads = pytest.mark.parametrize(("name", "threads"), slow_except([("control2026", 2)], CASES))

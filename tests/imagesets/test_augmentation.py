@@ -5,16 +5,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import draw_pixels as pixels
 
 from engine.augmentation import Augmentation
 from imagesets.augmentation import compute_movements, move_images, warp
 from training.plan import read_augmentation
 
 ALL = "copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"
-
-
-def pixels(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 def move(image, turn=0, down=0, right=0, size=1, shear=0, mirrored=False):

@@ -1,21 +1,19 @@
 """Inputs that several tests of reports share."""
 
-import numpy as np
 import pytest
-import torch
+from support.draws import draw_maps, draw_pixels
 
 from models.mozafari2018 import Mozafari2018
 
 
 @pytest.fixture(scope="session")
 def latencies():
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.integers(0, 60, (12, 6, 28, 28)).clip(max=15).astype(np.uint8))
+    return draw_maps(12, 6, 28, 28, below=60)
 
 
 @pytest.fixture(scope="session")
 def images():
-    return np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
+    return draw_pixels(12, 28, 28)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.draws import draw_pixels
 
 from results.scripts import baselines
 
@@ -40,7 +41,7 @@ def test_folds_need_labels_of_each_class(folds, capsys):
 
 
 def test_validation_images_of_the_data_do_not_train(tmp_path, capsys):
-    images = np.random.default_rng(0).integers(0, 256, (87, 8, 8), np.uint8)
+    images = draw_pixels(87, 8, 8)
     parts = {f"{name}_{part}": array[chosen] for name, array in (("x", images), ("y", np.arange(87) % 3))
              for part, chosen in (("train", slice(60)), ("val", slice(60, 72)), ("test", slice(72, 87)))}  # fmt: skip
     np.savez(tmp_path / "own.npz", **parts)

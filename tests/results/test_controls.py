@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import FEW_DIGITS, MACHINE, SMALL, contents, read_csv, results, start
+from support.draws import draw_maps
 from support.tiers import slow_except
 
 from engine.layers import Layer
@@ -111,7 +112,7 @@ def test_a_run_whose_features_cannot_be_replaced_is_refused(model, error, tmp_pa
 @pytest.mark.parametrize("features", [4, 30])
 def test_thresholds_let_a_fraction_of_the_neurons_spike(features):
     layer = Layer(SpikingConv(features, 5, padding=2, threshold=20, rule=STDP(winners=1, radius=0)), 2)
-    latency = torch.from_numpy(np.random.default_rng(0).integers(0, 16, (20, 2, 9, 9), np.uint8))
+    latency = draw_maps(20, 2, 9, 9)
     controls.match_activity(layer, latency, 0.2)
     assert controls.measure_activity(layer, latency) == pytest.approx(0.2, abs=0.001)
 
@@ -122,7 +123,7 @@ def test_the_fraction_is_matched_if_potentials_are_whole_numbers(wanted):
     layer = Layer(SpikingConv(50, 5, padding=2, threshold=8, rule=STDP(winners=1, radius=0)), 2)
     controls.set_ones(layer)
     controls.shuffle(layer, torch.empty(0), np.random.default_rng(0))
-    latency = torch.from_numpy(np.random.default_rng(0).integers(0, 32, (40, 2, 9, 9), np.uint8)).clamp(max=15)
+    latency = draw_maps(40, 2, 9, 9, below=32)
     before = layer.weight.clone()
     controls.match_activity(layer, latency, wanted)
     assert controls.measure_activity(layer, latency) == pytest.approx(wanted, rel=0.02)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from engine.backends import BACKENDS
 from engine.layers import Layer
 from engine.stages import SpikingConv
 
@@ -32,3 +33,10 @@ def set_rule(layer, rule):
 def learn_decisions(layer, latency, labels, classes, rates, left_out=None):
     """Learn by the layer's rule, with rates (N, rows, 2)."""
     return layer.backend.learn_decisions(layer, latency, torch.as_tensor(labels), classes, rates, left_out)
+
+
+def learn_on_both(learn):
+    """Return the tensors of ``learn(backend)``, which must be equal on both backends up to rounding."""
+    ends = [learn(backend) for backend in BACKENDS]
+    torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
+    return ends[0]
