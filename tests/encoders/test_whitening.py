@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from support.command import NO_REFERENCES, run_train
 from support.refusals import refuses
 from support.run_folders import assert_read_alike
 
-import train
 from encoders.whitening import Whitening
 from training.checkpoint import load_checkpoint
 from training.trained import load_network
@@ -86,11 +86,9 @@ def test_the_requested_fraction_spikes_in_equal_parts():
 def test_the_number_of_threads_changes_nothing():
     images = draw_images()
     states = []
-    before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
         states.append(fit(images).state)
-    torch.set_num_threads(before)
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name])
 
@@ -118,20 +116,16 @@ def data(tmp_path_factory):
     return path
 
 
-FIELDS = ("encoder.patch=3", "s1.kernel=3", "s1.padding=1", "s1.threshold=4", "c2.size=2", "c2.padding=0")
-FIELDS += ("s2.kernel=1", "s2.padding=0", "s2.threshold=2", "s3.kernel=1", "s3.padding=0")
+FLAGS = (
+    f"--model mozafari2018 --encoder whitening --epochs 1 1 1 --no-figures {NO_REFERENCES} --name run "
+    "--set encoder.patch=3 s1.kernel=3 s1.padding=1 s1.threshold=4 c2.size=2 c2.padding=0 "
+    "s2.kernel=1 s2.padding=0 s2.threshold=2 s3.kernel=1 s3.padding=0"
+)
 
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
-    return train_run(data, tmp_path_factory.mktemp("runs"))
-
-
-def train_run(data, output, *flags):
-    words = ["--model", "mozafari2018", "--dataset", str(data), "--encoder", "whitening", "--epochs", "1", "1", "1"]
-    words += ["--no-figures", "--no-references", "--output", str(output), "--name", "run", "--set", *FIELDS, *flags]
-    assert train.main(words) == 0
-    return output / "run"
+    return run_train(f"{FLAGS} --dataset {data}", tmp_path_factory.mktemp("runs"))
 
 
 def test_the_state_dict_of_a_module_contains_the_fitted_encoder(data, run):
@@ -154,7 +148,7 @@ def test_a_run_contains_the_fitted_encoder(data, run, tmp_path):
 
 
 def test_weights_are_taken_with_the_encoder_that_they_learned_from(data, run, tmp_path):
-    taken = train_run(data, tmp_path, "--seed", "1", "--init-from", str(run))
+    taken = run_train(f"{FLAGS} --dataset {data} --seed 1 --init-from {run}", tmp_path)
     before = load_checkpoint(run / "checkpoints" / "last.safetensors").encoder_state
     for name, tensor in load_checkpoint(taken / "checkpoints" / "last.safetensors").encoder_state.items():
         assert torch.equal(tensor, before[name])

@@ -1,8 +1,5 @@
 """The phase that a rule names: in every network, on both backends, and refused wherever another one would train."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import pytest
 import torch
 from support.golden_traces import GOLDEN
@@ -83,28 +80,15 @@ class Second(Phase):
     pass
 
 
-@dataclass(frozen=True)
-class FirstSTDP(STDP):
-    name: ClassVar[str] = "first"
-    phase: ClassVar[type] = First
+def with_phase(rule, phase, name):
+    """Declare a kind of a rule that names its phase."""
+    return type(name, (rule,), {"name": name, "phase": phase})
 
 
-@dataclass(frozen=True)
-class FirstRSTDP(RSTDP):
-    name: ClassVar[str] = "rewarded_first"
-    phase: ClassVar[type] = First
-
-
-@dataclass(frozen=True)
-class OfFirstRSTDP(RSTDP):
-    name: ClassVar[str] = "rewarded_of_first"
-    phase: ClassVar[type] = OfFirst
-
-
-@dataclass(frozen=True)
-class SecondRSTDP(RSTDP):
-    name: ClassVar[str] = "rewarded_second"
-    phase: ClassVar[type] = Second
+FirstSTDP = with_phase(STDP, First, "first")
+FirstRSTDP = with_phase(RSTDP, First, "rewarded_first")
+OfFirstRSTDP = with_phase(RSTDP, OfFirst, "rewarded_of_first")
+SecondRSTDP = with_phase(RSTDP, Second, "rewarded_second")
 
 
 class Net(NetworkTrainer):
@@ -151,9 +135,8 @@ def test_rules_with_different_phases_cannot_share_one():
 
 
 def test_a_rule_that_names_no_phase_is_refused():
-    rule = type("Mine", (STDP,), {"name": "mine", "phase": STDP})
     with refuses("Phase"):
-        Net(rule(1, 0), *PLAIN[1:])
+        Net(with_phase(STDP, STDP, "mine")(1, 0), *PLAIN[1:])
 
 
 class Plain(Net):
@@ -185,14 +168,9 @@ class Counted(Phase):
         return super().learn_decisions(network, inputs, labels, *more)
 
 
-@dataclass(frozen=True)
-class CountedMargin(MarginRule):
-    name: ClassVar[str] = "counted"
-    phase: ClassVar[type] = Counted
-
-
 def test_a_rule_with_labels_has_a_phase_too():
     """The decision stage learns as without it."""
+    with_phase(MarginRule, Counted, "counted")
     networks = [build_model("mozafari2018_margin", overrides={"s3.rule": name}) for name in ("margin", "counted")]
     outcomes = [network.train_rl(LATENCIES[:12], LABELS[:12]) for network in networks]
     assert outcomes[0] == outcomes[1]

@@ -16,8 +16,8 @@ BATCH = {"deepr2024_greedy": 75}
 LAYERS = {"mozafari2018": 2, "deep2024": 3, "deepr2024": 3, "inception2024": 2}  # whose latency maps were recorded
 
 
-def learn_features(model, name, images):
-    """The STDP phases, asserting every winner; ``images``: how many at most."""
+def learn_features(model, name):
+    """The STDP phases, asserting every winner."""
     latencies = torch.from_numpy(GOLDEN["encoding"])
     for stage_name in model.declaration:
         stage = model.stages[stage_name]
@@ -26,7 +26,7 @@ def learn_features(model, name, images):
             if rule.needs_labels:
                 continue
             key = f"{name}/{stage_name}/winners" if len(stage.layers) == 1 else f"{name}/{stage_name}_{i}/winners"
-            expected = GOLDEN[key][:images]
+            expected = GOLDEN[key]
             inputs = model.map_of(latencies[: len(expected)], model.input_name(stage_name))
             np.testing.assert_array_equal(layer.learn_features(inputs, rule)[..., :3], expected, err_msg=key)
 
@@ -47,9 +47,9 @@ def deciding_winners(monkeypatch):
     return found
 
 
-def learn_decisions(model, name, images):
+def learn_decisions(model, name):
     """The R-STDP phase, asserting every decision."""
-    expected = GOLDEN[f"{name}/rl/decisions"][:images]
+    expected = GOLDEN[f"{name}/rl/decisions"]
     latencies = torch.from_numpy(GOLDEN["encoding"][: len(expected)])
     labels = torch.from_numpy(GOLDEN["label"][: len(expected)])
     phase = model.phases[-1]
@@ -67,13 +67,13 @@ FIRST = pytest.param("mozafari2018", marks=pytest.mark.other_numba)
 @pytest.mark.parametrize("name", [FIRST, *slow_except(FAST_NETWORKS, NETWORKS[1:])])
 def test_event_backend_reproduces_the_original(name, deciding_winners):
     model = golden_network(name)
-    learn_features(model, name, None)
+    learn_features(model, name)
     latencies = torch.from_numpy(GOLDEN["encoding"])
     maps = dict(model.walk(latencies[:20]))
     for layer in range(1, LAYERS.get(name, 0) + 1):
         key = f"{name}/eval/layer{layer}"
         np.testing.assert_array_equal(maps[f"s{layer}"], GOLDEN[key], err_msg=key)
-    learn_decisions(model, name, None)
+    learn_decisions(model, name)
     branches = len(model.stages[model.decision].layers)
     winners = np.stack([np.concatenate(deciding_winners[branch::branches]) for branch in range(branches)], 1)
     np.testing.assert_array_equal(winners, GOLDEN[f"{name}/rl/winners"])

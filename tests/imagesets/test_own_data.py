@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.draws import draw_pixels as pixels
 from support.refusals import refuses
 
 from errors import InputError
@@ -20,10 +21,6 @@ from imagesets import load
 from imagesets.pictures import read_picture, resize_images
 from training.data import Splits
 from training.settings import TrainSettings
-
-
-def pixels(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 def save_pictures(folder, images, name="{}.png"):
@@ -37,6 +34,11 @@ def arrays(**changed):
     usual = {"x_train": pixels(12, 8, 9), "y_train": np.arange(12) % 2, "x_test": pixels(3, 8, 9, seed=1)}
     usual["y_test"] = np.array([0, 1, 1])
     return {name: value for name, value in {**usual, **changed}.items() if value is not None}
+
+
+def join(data):
+    """Return the training and the test images."""
+    return np.concatenate([data.train_images, data.test_images])
 
 
 @pytest.fixture
@@ -123,8 +125,7 @@ def test_without_a_test_part_the_same_sixth_is_held_out(loaded):
     assert np.bincount(data.test_labels).tolist() == [3, 3]  # 6 of 31: 3 15/31 and 2 16/31
     assert np.bincount(data.train_labels).tolist() == [15, 10]
     assert "6 of 31 images are held out" in data.notes[0]
-    both = np.concatenate([data.train_images, data.test_images])
-    assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in images)
+    assert sorted(image.tobytes() for image in join(data)) == sorted(image.tobytes() for image in images)
     assert loaded(x_train=images, y_train=labels, **untested).fingerprint == data.fingerprint
     few = loaded(x_train=images[:20], y_train=labels[:20], **untested)
     assert np.bincount(few.test_labels).tolist() == [3, 1]  # 3.6 and 0.4 of 4
@@ -414,8 +415,7 @@ def test_transparent_pictures_are_put_on_a_ground(ground, expected, tmp_path):
     with refuses("--ground", "2 of 8 pictures", tmp_path / "a" / "6.png"):
         load(f"folder:{tmp_path}")
     data = load(f"folder:{tmp_path}", ground=ground)
-    both = np.concatenate([data.train_images, data.test_images])
-    assert (abs(both.astype(int) - expected) <= 1).all((1, 2)).sum() == 2
+    assert (abs(join(data).astype(int) - expected) <= 1).all((1, 2)).sum() == 2
     with refuses("--ground"):
         load("digits", ground=ground)
 
@@ -425,12 +425,12 @@ def test_one_picture_in_colour_makes_all_of_them_colour_images(tmp_path):
     save_pictures(tmp_path / "a", [grey] * 5 + [np.dstack([grey] * 3)])
     data = load(f"folder:{tmp_path}")
     assert data.colours == 1
-    assert (np.concatenate([data.train_images, data.test_images]) == grey).all()
+    assert (join(data) == grey).all()
     save_pictures(tmp_path / "a", [colours], "z.png")
     data = load(f"folder:{tmp_path}")
     assert data.notes[0].startswith("1 of 7 pictures")
     assert data.notes[0].endswith(": a/z.png")
-    both = np.concatenate([data.train_images, data.test_images])
+    both = join(data)
     is_colour = (both == colours).all((1, 2, 3))
     assert (data.colours, is_colour.sum()) == (3, 1)
     assert (both[~is_colour] == grey[..., None]).all()

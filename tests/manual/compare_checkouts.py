@@ -40,21 +40,19 @@ TENSORS = "last.safetensors"
 def list_commands(data: Path) -> list[str]:
     """Return the arguments of train.py, and write the files that they read into the folder ``data``."""
     rng = np.random.default_rng(0)
-    colour = data / "colour.npz"
     images = rng.integers(0, 256, (240, 32, 32, 3), np.uint8)
     images[::2, :, 8:16] //= 4
     labels = np.arange(240) % 2
-    np.savez(colour, x_train=images[:200], y_train=labels[:200], x_test=images[200:], y_test=labels[200:])
-    photographs = data / "photographs.npz"
-    grey = images[..., 0].repeat(4, 1).repeat(4, 2)
-    np.savez(photographs, x_train=grey[:200], y_train=labels[:200], x_test=grey[200:], y_test=labels[200:])
+    for name, pictures in (("colour", images), ("photographs", images[..., 0].repeat(4, 1).repeat(4, 2))):
+        parts = {"x_train": pictures[:200], "y_train": labels[:200], "x_test": pictures[200:], "y_test": labels[200:]}
+        np.savez(data / f"{name}.npz", **parts)
     names = sorted({model.name for model in MODELS.values()} - {*OTHER_DATA})
     commands = [f"--model {name} --dataset digits --epochs {'1 ' * len(MODELS[name].epochs)}" for name in names]
     commands += [f"--model {name} --dry-run" for name in names]
     return [
         *commands,
-        f"--model mozafari2018_shallow --dataset {photographs} --epochs 2",
-        f"--model colour2026_counts --dataset {colour} --epochs 1 1 1 --augment none",
+        f"--model mozafari2018_shallow --dataset {data / 'photographs.npz'} --epochs 2",
+        f"--model colour2026_counts --dataset {data / 'colour.npz'} --epochs 1 1 1 --augment none",
         "--model mozafari2018 --dataset digits --ratio 0.2 --epochs 1 1 1 --backend torch",
         "--model deepr2024_greedy --dataset digits --ratio 0.1 --epochs 1 1 1 1 --backend torch",
         "--model mozafari2018_margin --dataset digits --epochs 1 1 3 --augment copies=2 turn=8 shift=1",

@@ -3,9 +3,9 @@
 import io
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
+from support.draws import draw_pixels
 from support.golden_traces import GOLDEN
 from support.tiers import FAST_NETWORKS, slow_except
 from torch.nn import functional as F
@@ -53,12 +53,15 @@ def weights(model, *names):
     return {key for key in model.state_dict() if key.endswith("weight") and (not names or key.split(".")[1] in names)}
 
 
+def train_phase(model, phase, latencies, labels):
+    if phase.needs_labels:
+        return model.train_rl(latencies, labels)
+    return model.train_unsupervised(latencies, phase.stages[0])
+
+
 def train_a_little(model, images=slice(0, 8)):
     for phase in model.phases:
-        if not phase.needs_labels:
-            model.train_unsupervised(DIGITS[images], phase.stages[0])
-        else:
-            model.train_rl(DIGITS[images], LABELS[images])
+        train_phase(model, phase, DIGITS[images], LABELS[images])
 
 
 # Every network
@@ -88,10 +91,8 @@ def test_silence_is_not_decided_and_teaches_nothing(name):
         assert model.predict(SILENCE).tolist() == [-1, -1, -1]
         assert model.evaluate(SILENCE, [1, 2, 3]) == Outcome(correct=0, wrong=0, silent=3)
     for phase in model.phases:
-        if not phase.needs_labels:
-            model.train_unsupervised(SILENCE, phase.stages[0])
-        else:
-            assert model.train_rl(SILENCE, torch.tensor([1, 2, 3])) == Outcome(0, 0, 3)
+        outcome = train_phase(model, phase, SILENCE, torch.tensor([1, 2, 3]))
+        assert outcome == (Outcome(0, 0, 3) if phase.needs_labels else None)
     assert not changed(model, before) & weights(model)
 
 
@@ -101,12 +102,8 @@ def test_only_the_weights_of_the_phase_move(name):
     model = build(name)
     for phase in model.phases:
         before = state(model)
-        if not phase.needs_labels:
-            model.train_unsupervised(DIGITS[:20], phase.stages[0])
-            active = phase.stages
-        else:
-            model.train_rl(DIGITS[:20], LABELS[:20])
-            active = phase.stages[:1] if phase.alternate else phase.stages
+        train_phase(model, phase, DIGITS[:20], LABELS[:20])
+        active = phase.stages[:1] if phase.alternate else phase.stages
         moved = changed(model, before)
         assert moved & weights(model) == weights(model, *active)
         counters = {key for key in moved if key.split(".")[1] not in active}
@@ -271,7 +268,7 @@ def test_a_network_without_numbers_reads_the_maps_of_its_encoder(name):
     declared = MODELS[name].encoder
     side = 130 if name == "mozafari2018_shallow" else 28  # for a kernel of 17×17 on a map of 21×21
     shape = (3, side, side, 3) if declared.colours == 3 else (3, side, side)
-    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    images = draw_pixels(*shape)
     encoder = declared.with_state(declared.fit(images))
     model = build_model(name)
     assert [*dict(model.walk(encoder.encode(images)))] == [*model.declaration]

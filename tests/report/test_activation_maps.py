@@ -118,7 +118,7 @@ def test_a_picture_of_potentials():
     potentials = np.zeros((6, 2, 2), np.float32)
     potentials[4, 1, 0], potentials[1] = 8, 4
     picture = draw_decision(potentials, "abc", "title")
-    zoom = math.isqrt(count_pixels(picture, make_color_table("Oranges", POTENTIAL_COLORS)[-1]) - OF_KEY)
-    assert count_pixels(picture, make_color_table("Oranges", POTENTIAL_COLORS)[0]) == 3 * zoom**2  # the rest of its map
-    silent = draw_decision(potentials * 0, "abc", "title")
-    assert count_pixels(silent, make_color_table("Oranges", POTENTIAL_COLORS)[0]) == 0
+    lightest, *_, darkest = make_color_table("Oranges", POTENTIAL_COLORS)
+    zoom = math.isqrt(count_pixels(picture, darkest) - OF_KEY)
+    assert count_pixels(picture, lightest) == 3 * zoom**2  # the rest of its map
+    assert count_pixels(draw_decision(potentials * 0, "abc", "title"), lightest) == 0

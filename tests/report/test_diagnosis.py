@@ -355,17 +355,13 @@ def test_the_comparison_depends_on_its_own_flag(more, count, tmp_path, monkeypat
 def unequal(tmp_path):
     """A data set of few digits: 0 and 1 are the class "big", 2 is "mid", 3 is "rare"."""
     with np.load(FEW_DIGITS) as few:
-        images = np.concatenate([few["x_train"], few["x_test"]])
-        labels = np.concatenate([few["y_train"], few["y_test"]])
-    of_digit = [images[labels == digit] for digit in range(4)]
-    classes = {"big": np.concatenate(of_digit[:2]), "mid": of_digit[2], "rare": of_digit[3]}
-    parts = {"train": (slice(0, 20), slice(0, 6), slice(0, 3)), "val": (slice(20, 28), slice(6, 10), slice(3, 4))}
-    parts["test"] = slice(28, 36), slice(10, 14), slice(4, 6)
+        images, labels = (np.concatenate([few[f"{name}_train"], few[f"{name}_test"]]) for name in "xy")
+    left = [[*images[labels // 2 == 0]], [*images[labels == 2]], [*images[labels == 3]]]
     arrays = {}
-    for part, slices in parts.items():
-        chosen = {name: classes[name][images] for name, images in zip(classes, slices, strict=True)}
-        arrays[f"x_{part}"] = np.concatenate([*chosen.values()])
-        arrays[f"y_{part}"] = np.concatenate([[name] * len(found) for name, found in chosen.items()])
+    for part, counts in {"train": (20, 6, 3), "val": (8, 4, 1), "test": (8, 4, 2)}.items():
+        pairs = zip(left, counts, strict=True)
+        arrays[f"x_{part}"] = [images.pop() for images, count in pairs for _ in range(count)]
+        arrays[f"y_{part}"] = np.repeat(["big", "mid", "rare"], counts)
     np.savez(tmp_path / "unequal.npz", **arrays)
     return tmp_path / "unequal.npz"
 

@@ -1,12 +1,11 @@
 """What the tests read in a run's folder."""
 
-import csv
 import hashlib
 import json
 
 import pytest
 import torch
-from support.command import MACHINE, find_newest, results, run_evaluate
+from support.command import MACHINE, find_newest, read_csv, results, run_evaluate
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.checkpoint import load_checkpoint
@@ -58,32 +57,25 @@ def events_of(run):
 
 
 def curves(run):
-    """{(run of TensorBoard's, tag): {step: value}} as TensorBoard shows them. No curve may go back, or stay."""
+    """{(run of TensorBoard's, tag): {step: value, or None for a picture}}. No curve may go back, or stay."""
     found = {}
     for name, events in events_of(run).items():
-        for tag in events.Tags()["scalars"]:
-            steps = [event.step for event in events.Scalars(tag)]
-            if steps != sorted(set(steps)):
-                raise SystemExit(f"the curve {tag} of {name} goes back: {steps}")
-            found[name, tag] = {event.step: event.value for event in events.Scalars(tag)}
-        for tag in events.Tags()["images"]:
-            steps = [event.step for event in events.Images(tag)]
-            if steps != sorted(set(steps)):
-                raise SystemExit(f"the pictures {tag} of {name} go back: {steps}")
-            found[name, tag] = steps
+        for kind, read in (("scalars", events.Scalars), ("images", events.Images)):
+            for tag in events.Tags()[kind]:
+                steps = [event.step for event in read(tag)]
+                assert steps == sorted(set(steps)), f"{tag} of {name} goes back"
+                found[name, tag] = {event.step: getattr(event, "value", None) for event in read(tag)}
     return found
 
 
 def outcome(run):
     """Everything of a run that must not depend on interruptions, for comparison."""
     last, best = load_last(run), load_best(run)
-    with open(run / "metrics.csv", encoding="utf-8", newline="") as file:
-        rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
     found = results(run)
     return {
         "last weights": last.state,
         "best weights": best.state,
-        "metrics.csv": rows,
+        "metrics.csv": [{**row, "seconds": 0} for row in read_csv(run / "metrics.csv")],
         "history": [{**row, "seconds": 0} for row in last.progress.history],
         "test scores": found["test"],
         "validation scores": found["validation"],

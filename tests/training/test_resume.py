@@ -112,7 +112,7 @@ def test_an_interrupted_run_keeps_all_moments_of_its_features(tmp_path, undrawn,
             stop_after(batches)
             start(f"--resume {tmp_path / name}" if number else f"{words} --name {name}", tmp_path)
         found.append(read_moments(load_last(tmp_path / name).kept["Moments"]))
-        assert curves(tmp_path / name)["emergence/s1", "filters/s1"] == [0, 50, 100, 138]
+        assert [*curves(tmp_path / name)["emergence/s1", "filters/s1"]] == [0, 50, 100, 138]
     (whole, convergences), stopped = found
     assert {layer: sorted(kept) for layer, kept in whole.items()} == {name: [0, 50, 100, 138] for name in ("s1", "s2")}
     assert same(stopped[0], whole)
