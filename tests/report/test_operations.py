@@ -13,8 +13,6 @@ from network_trainer import NetworkTrainer
 from report.operations import count_operations, describe_operations
 from s1c1 import S1C1
 
-LATENCIES = S1C1().encode(imagesets.load("digits").test_images[:2])
-
 
 class Small(NetworkTrainer):
     """A 2×2 convolution, padded by 1, of 3 features, that fires by one weight; a pooling; a decision of 4 features."""
@@ -61,9 +59,10 @@ def count_additions(conv, latency):
 def test_every_network_against_a_convolution(name):
     """Every stage and branch of every network, by its saved maps."""
     model = build_model(name, in_channels=6)
-    counted = count_operations(model, LATENCIES)
-    maps, labels = {"input": LATENCIES}, ["input"]
-    for stage, latency in model.walk(LATENCIES):
+    latencies = S1C1().encode(imagesets.load("digits").test_images[:2])
+    counted = count_operations(model, latencies)
+    maps, labels = {"input": latencies}, ["input"]
+    for stage, latency in model.walk(latencies):
         if not model.declaration[stage].convs:
             labels.append(stage)
             assert counted[stage]["spikes"] == int((latency < 15).sum()) / 2
