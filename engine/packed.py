@@ -124,12 +124,10 @@ class PackedLatencies(Packed):
         written = len(self._first) - 1
         if start != written:
             raise InputError(f"packed latencies are written in their order: image {written} is next, not {start}")
-        neurons = np.empty(flat.size + 1, self._number)
-        times = np.empty(flat.size + 1, np.uint8)
-        ends = np.empty(len(flat), np.int64)
-        count = _list_spikes(flat, self.time_steps, neurons, times, ends)
-        self._neurons += neurons[:count].tobytes()
-        self._times += times[:count].tobytes()
+        images, neurons = np.nonzero(flat < self.time_steps)
+        self._neurons += neurons.astype(self._number).tobytes()
+        self._times += flat[images, neurons].tobytes()
+        ends = np.bincount(images, minlength=len(flat)).cumsum()
         self._first = np.append(self._first, self._first[-1] + ends)
 
     def _read(self, indices, flat):
@@ -143,22 +141,6 @@ class PackedLatencies(Packed):
 def open_storage(size: int, folder: Path | None) -> FileIO | None:
     """Open a temporary file in a folder (None: that of the system) for bits; None if ``size`` bytes fit in memory."""
     return tempfile.TemporaryFile(dir=folder, buffering=0) if size > MAX_IN_MEMORY else None
-
-
-@compiled
-def _list_spikes(flat, time_steps, neurons, times, ends):
-    """Write the spikes in the rows of flat uint8 (n, neurons) to two lists, and where each row ends; return how many.
-
-    Silent neurons are written, too, and overwritten: a branch would take longer. So the lists need one more place.
-    """
-    count = 0
-    for i in range(len(flat)):
-        for neuron in range(flat.shape[1]):
-            neurons[count] = neuron
-            times[count] = flat[i, neuron]
-            count += flat[i, neuron] < time_steps
-        ends[i] = count
-    return count
 
 
 @compiled
