@@ -203,21 +203,16 @@ def rebuild_network(
     Raises InputError if this version of the program has no such network, or if it does not fit.
     """
     try:
-        declaration = read_stages(checkpoint.declaration)
-        dtype = getattr(torch, checkpoint.dtype)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InputError(f"{checkpoint.path} cannot be used: {error}") from error
-    try:
         model = build_model(
             checkpoint.model,
             in_channels=checkpoint.in_channels,
             num_classes=checkpoint.num_classes,
             time_steps=checkpoint.time_steps,
             image_size=checkpoint.image_size,
-            dtype=dtype,
+            dtype=getattr(torch, checkpoint.dtype, None),  # layers refuse a type that torch does not have
             device=device,
             backend=backend,
-            saved=declaration,
+            saved=read_stages(checkpoint.declaration),
         )
         restore_state(model, checkpoint.state)
     except InputError as error:
