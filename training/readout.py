@@ -143,13 +143,8 @@ def train_readout(c: float, splits: dict[str, tuple], num_classes: int, log: Run
     result = {"C": c, "converged": converged, "neurons": inputs.shape[1]}
     for split, (spikes, classes) in splits.items():
         if split != "train":
-            result[split] = _score(classifiers, spikes, classes, num_classes)
+            scores = np.full((len(classes), num_classes), LOWEST)
+            for label, classifier in classifiers.items():
+                scores[:, label] = classifier.decision_function(spikes)
+            result[split] = evaluate_predictions(classes, scores.argmax(1), scores)
     return result
-
-
-def _score(classifiers: dict, inputs, labels: np.ndarray, num_classes: int) -> dict:
-    """Score classifiers, {class: classifier}, by ``evaluate_predictions``."""
-    scores = np.full((len(labels), num_classes), LOWEST)
-    for label, classifier in classifiers.items():
-        scores[:, label] = classifier.decision_function(inputs)
-    return evaluate_predictions(labels, scores.argmax(1), scores)
