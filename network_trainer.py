@@ -540,14 +540,12 @@ def check_decide(decide: Callable) -> Callable:
         decided = decide(self, maps, needs_scores=needs_scores)
         count = len(next(iter(self.to_maps(maps).values())))
         wanted = [(count,), (count, self.num_classes)]
-        parts = decided if isinstance(decided, tuple) else ()
-        tensors = [part for part in parts if isinstance(part, torch.Tensor)]
-        shapes = [part.shape for part in tensors]
+        used = decided[: 1 + needs_scores] if isinstance(decided, tuple) else ()
+        shapes = [part.shape for part in used if isinstance(part, torch.Tensor)]
         fits = (
-            len(shapes) > needs_scores
-            and shapes == wanted[: len(shapes)]
-            and are_indices(tensors[0], self.num_classes)
-            and all(map(is_finite, tensors[1 : 1 + needs_scores]))
+            shapes == wanted[: 1 + needs_scores]
+            and are_indices(used[0], self.num_classes)
+            and all(map(is_finite, used[1:]))
         )
         if not fits:
             refuse_result(decide, f"classes, -1 if silent, and finite scores, tensors {wanted}", decided)
