@@ -22,7 +22,7 @@ from engine.declaration import fits, to_field
 from engine.plugins import import_plugin
 from errors import InputError
 from run_folder import check_format
-from utils import join_words
+from utils import copy_plain, join_words
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -254,7 +254,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings of a run as plain values, for args.json, results.json and checkpoints."""
-        return json.loads(json.dumps(self.select(*FIXED, ROUNDING, LOCATION, HARMLESS)))  # tuples become lists
+        return copy_plain(self.select(*FIXED, ROUNDING, LOCATION, HARMLESS))
 
     def select(self, *affects: str) -> dict[str, Any]:
         """Return {name: value} of the settings whose ``affects`` is one of these constants."""
