@@ -221,7 +221,9 @@ class Settings:
     @classmethod
     def parse(cls, argv: list[str]) -> "Self":
         """Parse a command line. Raises InputError."""
-        known, more = make_parser(cls).parse_known_args(argv)
+        # lists of negative numbers (-0.004,-0.003) and -1e-5 are values, not flags
+        words = [f" {word}" if re.match(r"-(\d|\.|inf)", word) else word for word in argv]
+        known, more = make_parser(cls).parse_known_args(words)
         values = cls.convert(vars(known))
         if more and "run_flags" not in cls.__dataclass_fields__:
             raise InputError(f"unrecognized arguments: {' '.join(more)} (see {cls.program} --help)")
@@ -283,13 +285,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help)")
-
-    def parse_known_args(  # type: ignore[override]  # argparse has an overload for each type of namespace
-        self, args: list[str], namespace: Any = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse words. Lists of negative numbers (-0.004,-0.003) and -1e-5 are values, not flags."""
-        words = [f" {word}" if re.match(r"-(\d|\.|inf)", word) else word for word in args]
-        return super().parse_known_args(words, namespace)
 
 
 def make_parser(settings: type[Settings]) -> Parser:
