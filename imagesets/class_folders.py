@@ -30,24 +30,21 @@ def read_folder(path: str, data_dir: Path, image_size: Size | None, ground: str 
     folders, notes = find_parts(path)
     files = []
     classes = {}
-    without_class = []
     for part, folder in folders.items():
-        if part == UNLABELLED:
-            without_class = _list_files(folder)
-            files += without_class
-            continue
+        inside = [] if part == UNLABELLED else _list_folders(folder)
         of_part = []
-        for class_folder in _list_folders(folder) or [folder]:  # a folder without folders is one class
+        for class_folder in inside or [folder]:  # a folder without folders is one class
             of_class = _list_files(class_folder)
             files += of_class
             of_part += [class_folder.name] * len(of_class)
         classes[part] = np.array(of_part)
+    unlabelled = len(classes.pop(UNLABELLED, ()))
     numbered = number_classes(path, classes)
     names = [Path(file).relative_to(path).as_posix() for file in files]
     images, of_images = _read_pictures(files, names, image_size, ground)
-    count = len(numbered["train_labels"]) + len(without_class)
+    count = len(numbered["train_labels"]) + unlabelled
     test_images = images[count:] if "test" in classes else None
-    numbered |= {"unlabelled": len(without_class), "files": names}
+    numbered |= {"unlabelled": unlabelled, "files": names}
     name = make_printable(Path(path).resolve().name)
     return DataSet(name, images[:count], test_images=test_images, notes=(*notes, *of_images), **numbered)
 
