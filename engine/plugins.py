@@ -2,9 +2,9 @@
 
 import hashlib
 import sys
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import module_from_spec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 from errors import USER_FILES, InputError
 
@@ -37,12 +37,10 @@ def import_plugin(path: str | Path) -> str:
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         USER_FILES.add(str(path))
-        loader = SourceFileLoader(name, str(path))
-        spec = ModuleSpec(name, loader, origin=str(path))
-        spec.has_location = True
+        spec: Any = spec_from_file_location(name, path)
         module = sys.modules[name] = module_from_spec(spec)
         try:
-            loader.exec_module(module)
+            spec.loader.exec_module(module)
         except BaseException as error:
             del sys.modules[name]
             vars(error)["places"] = [(str(path), 1)]  # the traceback of a file that is not text has no place
