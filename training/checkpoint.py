@@ -190,7 +190,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 def load_run(path: Path) -> RunCheckpoint:
     """Load the last checkpoint of a run. Raises InputError as ``load_checkpoint``, and for any other checkpoint."""
     checkpoint = load_checkpoint(path)
-    if checkpoint.progress is None or not checkpoint.record.flags:
+    if checkpoint.progress is None:
         raise InputError(f"{path} is not the last checkpoint of a run")
     return RunCheckpoint(**vars(checkpoint))
 
