@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -67,10 +68,8 @@ class Splits:
         self.data = data
         labels = data.train_labels
         held_out = settings.val_split
-        if held_out is None and settings.sheet:
-            held_out = 0
-        elif held_out is None:
-            held_out = min(5000, max(len(labels) // 12, data.num_classes))  # of few images, one of each class
+        if held_out is None:  # of few images, one of each class
+            held_out = 0 if settings.sheet else min(5000, max(len(labels) // 12, data.num_classes))
         train, validation = np.split(np.arange(len(labels)), [len(labels) - data.val_count])
         if data.val_count and settings.val_split is not None:
             settings.refuse("val_split", f"has no effect: {data.name} has {data.val_count:,} validation images")
@@ -143,10 +142,7 @@ def load_data(settings: NetworkSettings, sheet: Mapping[str, str] | None = None)
     if settings.sheet:
         sheet = sheet or read_sheet(settings.sheet)
     data_dir = settings.data_dir or imagesets.DATA_DIR
-    size = None
-    if settings.image_size:
-        height, width = settings.image_size
-        size = height, width
+    size: Any = settings.image_size or None
     data = imagesets.load(settings.data_name, data_dir, size, settings.ground, settings.holds_out)
     return label_by_sheet(data, sheet, settings.sheet) if settings.sheet and sheet else data
 
