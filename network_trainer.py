@@ -461,10 +461,9 @@ class NetworkTrainer(StageGraph):
 
     def _prepare_maps(self, phase: Phase, training: Training) -> Iterator[Step]:
         """Compute the maps that the phase reads. Keep only maps that this or a later phase reads."""
-        inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
-        first = list(self.phases).index(phase)
-        target = inputs[first]
-        targets = set(inputs[first:])
+        phases = self.phases[training.progress.phase :]  # this and the later ones
+        targets = [self.input_name(each.stages[0]) for each in phases]
+        target = targets[0]
         for data, split in training.splits:
             computed = self.between(data.maps, [target])
             learning = set(phase.stages)  # they change the maps that are computed through them
@@ -485,13 +484,14 @@ class NetworkTrainer(StageGraph):
             validated = Outcome.of(decisions, validation.labels)
             balanced = measure_balanced(decisions.numpy(), validation.labels.numpy())
         progress.seconds += time.perf_counter() - start
-        layers = dict(self.named_layers(phase.stages))
-        rates = [layer.rates(phase.rules[layer_name]).reshape(-1, 2)[0] for layer_name, layer in layers.items()]
-        ltp, ltd = torch.stack(rates).mean(0).tolist()
-        wins = torch.cat([progress.wins[layer_name] for layer_name in layers])
+        rates = []
         convergences: list[Any] = []  # None of a layer without a win
-        for layer_name, layer in layers.items():
-            convergences.append(compute_convergence(layer.weight, phase.rules[layer_name], progress.wins[layer_name]))
+        for layer_name, layer in self.named_layers(phase.stages):
+            rule = phase.rules[layer_name]
+            rates.append(layer.rates(rule).reshape(-1, 2)[0])
+            convergences.append(compute_convergence(layer.weight, rule, progress.wins[layer_name]))
+        ltp, ltd = torch.stack(rates).mean(0).tolist()
+        wins = torch.cat(list(progress.wins.values()))
         fractions: dict = {}
         learned = Outcome(*progress.outcome) if phase.needs_labels else None
         for split, outcome in (("train", learned), ("val", validated)):
