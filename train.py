@@ -73,7 +73,7 @@ def train(settings: TrainSettings) -> None:
     if settings.dry_run:
         name += "-dry"
     replaces = settings.name is not None and is_replaced(Path(settings.output, settings.name))
-    with claim_folder(settings.output, name, settings.name, is_replaced) as folder:
+    with claim_folder(settings.output, name, settings.name, replaces) as folder:
         (folder / "checkpoints").mkdir()
         command = {
             "command_line": settings.command_line,
@@ -98,7 +98,7 @@ def train(settings: TrainSettings) -> None:
 def is_replaced(path: Path) -> bool:
     """Return whether a new run replaces a folder: that of a dry run. Raises InputError if it has files of others."""
     folder = RunFolder(path)
-    if not folder.is_dry_run:
+    if path.is_symlink() or not folder.is_dry_run:
         return False
     files = chain.from_iterable(recorder.files for recorder in RECORDERS.values())
     if others := folder.find_others([*files, *(f"figures/{name}*" for name in FIGURES)]):

@@ -68,17 +68,14 @@ def choose_device(name: str, backend: str = "auto"):
 
 
 @contextmanager
-def claim_folder(
-    output: str | Path, title: str, name: str | None = None, is_replaced: Callable[[Path], bool] | None = None
-) -> Iterator[Path]:
+def claim_folder(output: str | Path, title: str, name: str | None = None, replaces: bool = False) -> Iterator[Path]:
     """Create and lock a new folder ``output/name``, by default ``output/title-time``, under a temporary name.
 
     Yields the temporary folder. ``put_in_place`` gives it its name; without it, the folder is removed at the end.
 
-    is_replaced: whether an existing folder ``output/name``, but no link, is deleted, so that its name is free; None: it
-        is not.
+    replaces: whether an existing folder ``output/name`` is deleted, so that its name is free.
 
-    Raises InputError if the folder exists, if another process creates it, if it cannot be created, or from is_replaced.
+    Raises InputError if the folder exists, if another process creates it, or if it cannot be created.
     """
     output = Path(output)
     stamped = f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -87,7 +84,7 @@ def claim_folder(
         output.mkdir(parents=True, exist_ok=True)
         for each in names:
             temporary = output / f".{each}.new"
-            lock = _claim(output / each, temporary, is_replaced if name else None)
+            lock = _claim(output / each, temporary, replaces)
             if lock is not None:
                 break
         else:
@@ -101,7 +98,7 @@ def claim_folder(
         unlock(lock)
 
 
-def _claim(folder: Path, temporary: Path, is_replaced: Callable[[Path], bool] | None) -> "FileLock | None":
+def _claim(folder: Path, temporary: Path, replaces: bool) -> "FileLock | None":
     """Lock a folder that does not exist or is replaced, and create it under a temporary name.
 
     What a killed process has left there is deleted.
@@ -109,24 +106,22 @@ def _claim(folder: Path, temporary: Path, is_replaced: Callable[[Path], bool] | 
     Returns the lock; None if the folder exists and is not replaced, or if it is locked. Without locks, it is also None
     if either folder exists, because another process may fill it.
     """
-
-    def is_taken() -> bool:
-        return os.path.lexists(folder) and (folder.is_symlink() or not is_replaced or not is_replaced(folder))
-
-    lock = None if is_taken() else try_lock(folder)
+    if os.path.lexists(folder) and not replaces:
+        return None
+    lock = try_lock(folder)
     if lock is None:
         return None
     try:
-        if lock.is_locked and not is_taken():  # another process may have made it since
+        if lock.is_locked:
             if os.path.lexists(temporary):
                 shutil.rmtree(temporary)
-            if os.path.lexists(folder):
+            if replaces and os.path.lexists(folder):
                 folder.rename(temporary)  # no part of it keeps its name
                 shutil.rmtree(temporary)
         if not os.path.lexists(temporary) and not os.path.lexists(folder):
             temporary.mkdir()
             return lock
-    except (OSError, InputError):
+    except OSError:
         unlock(lock)
         raise
     unlock(lock)
