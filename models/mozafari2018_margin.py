@@ -10,6 +10,6 @@ class Mozafari2018Margin(Mozafari2018, name="mozafari2018_margin"):
     epochs = (2, 4, 25)  # s1, s2, s3
 
     def build(self, num_classes):
-        stages = super().build(num_classes)
-        s3 = SpikingConv(20 * num_classes, 5, padding=2, rule=MarginRule(), first_weights=(0.5, 0.05))
-        return {**stages, "s3": s3}
+        return super().build(num_classes) | {
+            "s3": SpikingConv(20 * num_classes, 5, padding=2, rule=MarginRule(), first_weights=(0.5, 0.05)),
+        }
