@@ -93,8 +93,9 @@ class _Cache(NullCache):  # type: ignore[misc, valid-type]  # of this version of
             digest = digest_of(self._dispatcher, tuple(sig), target_context.codegen().magic_tuple())
             path = _folder() / f"{digest}.kernel"
             if path.exists():
-                payload = payload_of(path.read_bytes(), digest)
-                if payload is None:
+                content = path.read_bytes()
+                payload = content[64:]
+                if content[:64] != hashlib.blake2b(payload, key=digest.encode()).digest():  # or is of another digest
                     raise ValueError(f"{path} is damaged")
                 with suppress(OSError):
                     os.utime(path)
@@ -119,11 +120,6 @@ class _Cache(NullCache):  # type: ignore[misc, valid-type]  # of this version of
                 write_atomically(_folder() / f"{digest}.kernel", lambda temporary: temporary.write_bytes(content))
         except Exception as error:
             _warn(self._dispatcher, error)
-
-
-def payload_of(content: bytes, digest: str) -> bytes | None:
-    """Return what follows the checksum in a file; None if the file is damaged or belongs to another digest."""
-    return content[64:] if content[:64] == hashlib.blake2b(content[64:], key=digest.encode()).digest() else None
 
 
 @functools.cache
