@@ -77,7 +77,7 @@ def read_vectors(maps: LatencyMap, places: np.ndarray, time_steps: int) -> np.nd
     return spikes
 
 
-def join_nearest(vectors: np.ndarray, show: Show = lambda *_: None) -> "csr_matrix":
+def join_nearest(vectors: np.ndarray, show: Show) -> "csr_matrix":
     """Return the graph W of images, (N, N). vectors: (N, components). An image whose vector is NaN has no edge."""
     from scipy.sparse import csr_matrix
     from sklearn.neighbors import NearestNeighbors
@@ -153,9 +153,9 @@ def divide_labels(labels: np.ndarray) -> Iterator[np.ndarray]:
     Those that are alone in their class are in no part.
     """
     order = np.random.default_rng(0).permutation(np.flatnonzero(labels >= 0))
-    is_alone = np.bincount(labels[order], minlength=1)[labels[order]] == 1
-    order = order[~is_alone]
     order = order[np.argsort(labels[order], kind="stable")]
+    counts = np.bincount(labels[order], minlength=1)
+    order = order[counts[labels[order]] > 1]
     for first in range(min(LEFT_OUT_PARTS, len(order))):
         yield order[first::LEFT_OUT_PARTS]
 

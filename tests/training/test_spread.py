@@ -72,8 +72,8 @@ def test_images_are_joined_as_by_one_search_but_without_those_that_have_no_spike
     vectors[5:4400:160] = vectors[5]  # more equal images than neighbours
     with threadpool_limits(1):
         near = NearestNeighbors(n_neighbors=10, algorithm="brute").fit(vectors).kneighbors_graph()
-        assert not (join_nearest(vectors) != near.maximum(near.T)).nnz
-        graph = join_nearest(np.insert(vectors, 1000, np.nan, axis=0))
+        assert not (join_nearest(vectors, ignore) != near.maximum(near.T)).nnz
+        graph = join_nearest(np.insert(vectors, 1000, np.nan, axis=0), ignore)
     kept = np.delete(np.arange(4501), 1000)
     assert not (graph[kept][:, kept] != near.maximum(near.T)).nnz
     assert graph[1000].nnz == 0
@@ -86,7 +86,7 @@ def test_silent_and_equal_images_have_components_without_a_warning():
     vectors = compare_images(maps, 15, ignore)
     assert np.isnan(vectors[0]).all()
     assert np.ptp(vectors[1:], 0).max() < 1e-6
-    assert join_nearest(vectors).nnz == 6
+    assert join_nearest(vectors, ignore).nnz == 6
 
 
 @pytest.mark.parametrize(
