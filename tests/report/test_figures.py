@@ -64,6 +64,7 @@ def test_history(stdp, rstdp, panels, tmp_path):
     figure = figures.draw_history(history(stdp, rstdp), "Training history\na network on some data")
     assert len(figure.axes) == panels
     assert texts_of(figure.texts) == ["Training history", "a network on some data"]
+    assert all(0.5 < text.get_position()[1] < 1 for text in figure.texts)
     if rstdp:
         accuracy, _, silent = figure.axes[-3:]
         for axes in figure.axes[-3:]:
@@ -219,6 +220,20 @@ def test_filters(tmp_path):
     assert one % 25 == 0  # a picture of 5×5, enlarged
     assert count_pixels(sheet, OFF) - of_key == one
     render(sheet, tmp_path)
+
+
+def test_rows_are_named_beside_their_tiles_below_a_title():
+    tiles = np.zeros((3, 9, 9, 3), np.uint8)
+    tiles[..., 0] = np.reshape([60, 120, 180], (3, 1, 1))
+
+    def draw(title, rows):
+        return np.asarray(sheets.draw_sheet(tiles, 1, title, "", rows))
+
+    plain = draw("a", "000")
+    assert (draw("b", "000") != plain).any()
+    for tile, rows in zip(tiles, ("100", "010", "001"), strict=True):
+        changed, drawn = (draw("a", rows) != plain).any(2), (plain == tile[0, 0]).all(2)
+        assert np.nonzero(changed)[0].mean() == pytest.approx(np.nonzero(drawn)[0].mean(), abs=2)
 
 
 def test_of_many_filters_the_first_are_shown(monkeypatch):

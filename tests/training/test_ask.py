@@ -1,5 +1,7 @@
 """The images to label first: which they are, the sheet with their labels, and the run that learns from it."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -70,13 +72,18 @@ def test_one_image_of_each_group_is_named_and_its_label_spreads(asked, tmp_path,
     assert same(load_last(run_train(words, tmp_path)).state, load_last(run).state)
 
 
-def test_no_more_images_are_named_than_differ(asked, tmp_path, capsys):
+def test_no_more_images_are_named_than_differ(asked, tmp_path, monkeypatch, capsys):
+    """The rows of the picture have the numbers of their first images."""
     output, _ = asked
+    draw = mock.Mock(wraps=evaluate.draw_sheet)
+    monkeypatch.setattr(evaluate, "draw_sheet", draw)
+    monkeypatch.setattr(evaluate, "ASK_COLUMNS", 2)
     for count, word in ((45, "45 of 45 images have a spike"), (-1, "--ask"), ("3 --raw", "effect beside --ask")):
         assert_refuses(evaluate.main, f"look --ask {count} --output {output}", word)
     few = run_evaluate(f"{output / 'look'} --ask 20", tmp_path)
     assert "only 3 groups" in capsys.readouterr().out
     assert len(read_csv(few / "ask.csv")) == 3
+    assert draw.call_args.args[-1] == ["1 …", "3 …"]
 
 
 SHEETS = r"""

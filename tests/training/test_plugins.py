@@ -342,6 +342,7 @@ def test_only_kernels_of_an_encoder_are_announced_as_such(own, tmp_path, undrawn
     run = run_train(f"{SQUARES} --encoder ink --dry-run --plugin {own}", tmp_path)
     _, first, *_ = read_log(run).split("\ncompiling")
     assert "encoder" not in first.splitlines()[0]
+    assert "compiling the kernels of s2, " in read_log(run)
 
 
 def test_a_plugin_that_has_changed_since_the_training_is_noted(own, tmp_path, undrawn, capsys):
