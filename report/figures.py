@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from PIL import Image
 
@@ -29,10 +29,8 @@ from utils import write_atomically
 
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
-CURVES: list[dict[str, Any]] = [
-    {"color": color, "ls": dash} for dash in DASHES for color in PALETTE
-]  # styles, in their order
-MARKERS = "os^DvP"
+CURVES = cycler(ls=DASHES) * cycler(color=PALETTE)  # their styles, in this order
+PHASES = cycler(ls=DASHES, marker=["o", "s", "^", "D", "v", "P"])
 MAX_CURVES = len(CURVES)
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -73,11 +71,12 @@ def save(figure: Figure | Image.Image, path: Path) -> None:
 
     Raises InputError if it cannot be written.
     """
-    if isinstance(figure, Image.Image):  # a quarter larger than by default, in half the time
-        write_atomically(path, partial(figure.save, format="PNG", compress_level=1))
-        return
+    if isinstance(figure, Image.Image):
+        write = partial(figure.save, compress_level=1)  # a quarter larger than by default, in half the time
+    else:
+        write = partial(figure.savefig, dpi=DPI)
     with use_style():
-        write_atomically(path, partial(figure.savefig, dpi=DPI, format=path.suffix[1:]))
+        write_atomically(path, write)
 
 
 def create_figure(width: float, height: float, title: str) -> Figure:
@@ -157,8 +156,9 @@ def _draw_convergence(axes, rows, convergences):
     points = {row.phase: [*convergences.get(row.phase, ())] for row in rows}
     for row in rows:
         points[row.phase].append((row.images * row.epoch, row.convergence))
-    for (name, known), dash, marker in zip(points.items(), cycle(DASHES), cycle(MARKERS)):
-        axes.plot(*np.array(known, np.float64).T, marker=marker, mfc="white", label=name, color=INK, ls=dash)
+    axes.set_prop_cycle(PHASES)
+    for name, known in points.items():
+        axes.plot(*np.array(known, np.float64).T, mfc="white", label=name, color=INK)
     axes.set_xscale("symlog", linthresh=5000, linscale=2)  # the features emerge before
     axes.xaxis.set_major_formatter(lambda images, _: f"{images / 1000:g}")
     axes.set(yscale="log", ylabel="convergence: mean w (1 − w), logarithmic", xlabel="1,000 images, log from 5")
@@ -187,16 +187,15 @@ def _draw_outcomes(panels, rows, learned):
     for part, axes in panels.items():
         values = _percent(rows, f"train_{part}")
         axes.plot(epochs, values, color=TRAINING, marker=marker, ms=6, mfc="white", label=learned)
-        axes.set(title=titles[part], ylabel="% of the images")
-        axes.set_xlim(1 - margin, len(rows) + margin)
+        axes.set(title=titles[part], ylabel="% of the images", xlim=(1 - margin, len(rows) + margin))
         axes.tick_params(labelbottom=axes is list(panels.values())[-1])
         if best is not None:
             values = _percent(rows, f"val_{part}")
             axes.plot(epochs, values, color=VALIDATION, marker=marker, ms=3.5, label="validation")
             axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
-        if part == "accuracy" and best is not None:
-            label = f"best epoch: {best + 1},\n{values[best]:.2f} % correct"
-            axes.plot(best + 1, values[best], "*", color=YELLOW, mec=INK, ms=13, ls="none", label=label)
+            if part == "accuracy":
+                label = f"best epoch: {best + 1},\n{values[best]:.2f} % correct"
+                axes.plot(best + 1, values[best], "*", color=YELLOW, mec=INK, ms=13, ls="none", label=label)
         low, high = axes.dataLim.intervaly
         if high - low < 2:  # tenths of a percent must not look like large changes
             axes.set_ylim(max(0, low - 1), high + 1)
@@ -247,8 +246,9 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
     columns = math.ceil(len(named) / 15)  # of the legend
     figure = create_figure(5 + columns * (0.9 + 0.09 * NAME_LENGTH), 4.8, title)
     axes = figure.add_subplot()
-    for (name, false_positives, true_positives, area), style in zip(named, cycle(CURVES)):
-        axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", lw=1.6, **style)
+    axes.set_prop_cycle(CURVES)
+    for name, false_positives, true_positives, area in named:
+        axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", lw=1.6)
     if side > 50:  # otherwise it is outside
         axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
     axes.grid()

@@ -8,7 +8,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -438,8 +438,9 @@ def _draw_curves(groups: Groups) -> Figure | None:
     figure = create_figure(9, sum(heights), title)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):
-        for (label, curves), style in zip(panel.items(), cycle(CURVES)):
-            _draw_line(axis, style, label, curves)
+        axis.set_prop_cycle(CURVES)
+        for label, curves in panel.items():
+            _draw_line(axis, label, curves)
         axis.set(title=name, ylabel="accuracy, %", xlabel="epoch of the phase with labels")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="y")
@@ -447,9 +448,8 @@ def _draw_curves(groups: Groups) -> Figure | None:
     return figure
 
 
-def _draw_line(axis: Axes, style: dict, label: str, curves: Sequence[Sequence[float]]) -> None:
-    """Draw the mean of curves in a style of ``CURVES``, with their deviation and each single curve in its colour."""
-    color = style["color"]
+def _draw_line(axis: Axes, label: str, curves: Sequence[Sequence[float]]) -> None:
+    """Draw the mean of curves in the next style, with their deviation and each single curve in its colour."""
     averages = []
     for column in zip_longest(*curves):  # of any lengths
         summary = _summarize([value for value in column if value is not None])
@@ -457,8 +457,9 @@ def _draw_line(axis: Axes, style: dict, label: str, curves: Sequence[Sequence[fl
     mean, deviation = 100 * np.array(averages).T
     x = np.arange(1, 1 + len(mean))
     marker = "o" if len(x) <= 30 else None
-    axis.plot(x, mean, label=label, marker=marker, ms=3.5, **style)
+    (line,) = axis.plot(x, mean, label=label, marker=marker, ms=3.5)
+    color = line.get_color()
     if len(curves) > 1:
         for curve in curves:
-            axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, lw=0.6, alpha=0.6)
+            axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, ls="-", lw=0.6, alpha=0.6)
     axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.12, lw=0)
