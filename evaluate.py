@@ -56,27 +56,26 @@ ASK_COLUMNS = 10  # of the picture of --ask
 def main(words: list[str]) -> int | None:
     """Test, classify or export, as the words of a command line request. Returns the exit code, None for 0."""
     settings = EvaluateSettings.parse(words)
-    for file in filter(None, (settings.nir, settings.draw)):
+    file = settings.nir or settings.draw
+    if file:
         check_place(Path(file))
     network, *others = load_networks(settings)
     if others:
         evaluate_several(settings, [network, *others])
     elif settings.nir:
         write_nir(Path(settings.nir), network.model, network.class_names)
-        print_output(f"{network.model.name} of {network.checkpoint.path} is written to {settings.nir}")
     elif settings.draw:
         draw(Path(settings.draw), settings, network)
     elif settings.save_features:
-        stage = choose_stage(network.model, settings.save_features)
-        if settings.predict:
-            return save_features_of_files(settings, network, stage)
-        save_features_of_data(settings, network, stage)
+        return write_features(settings, network, settings.save_features)
     elif settings.ask:
         ask(settings, network)
     elif settings.predict:
         return predict(settings, network)
     else:
         evaluate(settings, network)
+    if file:
+        print_output(f"{network.model.name} of {network.checkpoint.path} is written to {file}")
     return None
 
 
@@ -153,10 +152,16 @@ def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork])
 def read_test_images(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[DataSet, Split]:
     """Return the data set of the settings, and its test images; a few of a dry run.
 
-    Raises InputError as ``read_data``, and unless the network decides between the classes of the data set.
+    Raises InputError as ``read_data``, and unless the network was trained for the classes of the data set.
     """
     data = read_data(settings, network)
-    check_classes(settings, network, data)
+    content = network.checkpoint
+    check_equal(content, data, f"{content.num_classes} classes", f"{data.num_classes} classes")
+    trained = network.settings.dataset
+    has_own_classes = any(not name or is_path(name) for name in (trained, settings.dataset or trained))
+    if has_own_classes and content.record.class_names:
+        names = [f"the classes {', '.join(classes)}" for classes in (content.record.class_names, data.class_names)]
+        check_equal(content, data, *names)
     count = len(data.test_part[1])
     if not count:
         settings.refuse("dataset", f"is missing: {data.name} has no test images, because the run held none out")
@@ -170,8 +175,7 @@ def begin_test(
 
     Returns the folder, the log, and ``facts`` with those of the data set, for results.json.
     """
-    folder_name = f"{to_folder_name(name)}-evaluation"
-    with claim_folder(settings.output, folder_name, settings.name) as claimed:
+    with claim_folder(settings.output, f"{to_folder_name(name)}-evaluation", settings.name) as claimed:
         folder = put_in_place(claimed)
     summaries = [describe(network.model, network.settings) for network in networks]
     command = {"command_line": settings.command_line, "code_sha256": digest_code(), **facts}
@@ -198,20 +202,15 @@ def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
             entry["scores"] = dict(zip(names, scores.tolist(), strict=True))
     if settings.json:
         print_output(json.dumps(entries, indent=1))
-    else:
-        print_entries(entries, settings.scores)
-    return code
-
-
-def print_entries(entries: list[dict], with_scores: bool) -> None:
-    """Print the class of each image, and the scores of all classes."""
+        return code
     for entry in entries:
         decision = "silent: no neuron of the decision stage fired" if entry["class"] is None else entry["class"]
         note = f"  ({entry['note']})" if entry["note"] else ""
         print_output(f"{make_printable(entry['image'])}: {decision}{note}")
-        if with_scores:
+        if settings.scores:
             scores = [f"{name} {score:.6g}" for name, score in entry["scores"].items()]
             print_output(f"    {'  '.join(scores)}")
+    return code
 
 
 def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[list, list[dict], int]:
@@ -233,37 +232,24 @@ def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[lis
     return images, entries, code
 
 
-def save_features_of_files(settings: EvaluateSettings, network: TrainedNetwork, stage: str) -> int:
-    """Save the features of image files in a new folder. Returns as ``predict``."""
-    images, entries, code = read_files(settings, network)
-    if images:
-        chosen = Split(np.asarray(network.gather(images)), np.full(len(images), -1), np.arange(len(images)))
-        paths = np.array([entry["image"] for entry in entries])
-        write_features(settings, network, stage, "files", {"files": chosen}, files=paths)
-    return code
-
-
-def save_features_of_data(settings: EvaluateSettings, network: TrainedNetwork, stage: str) -> None:
-    """Save the features of a data set in a new folder."""
-    splits = split_data(settings, network)
-    filled = {name: splits.get_split(name) for name, chosen in splits.indices.items() if len(chosen)}
-    write_features(settings, network, stage, splits.data.name, filled)
-
-
-def write_features(
-    settings: EvaluateSettings,
-    network: TrainedNetwork,
-    stage: str,
-    title: str,
-    splits: dict[str, Split],
-    **more: np.ndarray,
-) -> None:
-    """Compute and save the features of some splits.
-
-    title: a part of the name of the folder. more: arrays that are saved beside them.
-    """
+def write_features(settings: EvaluateSettings, network: TrainedNetwork, stage: str) -> int:
+    """Save the features of image files, or of the splits of a data set, in a new folder. Returns as ``predict``."""
     model = network.model
-    choose_stage(model, stage, max(map(len, splits.values())))
+    stage = choose_stage(model, stage)
+    code = 0
+    more = {}
+    if settings.predict:
+        title = "files"
+        images, entries, code = read_files(settings, network)
+        if not images:
+            return code
+        chosen = {title: Split(np.asarray(network.gather(images)), np.full(len(images), -1), np.arange(len(images)))}
+        more["files"] = np.array([entry["image"] for entry in entries])
+    else:
+        splits = split_data(settings, network)
+        title = splits.data.name
+        chosen = {name: splits.get_split(name) for name, indices in splits.indices.items() if len(indices)}
+    choose_stage(model, stage, max(map(len, chosen.values())))
     command = {
         "command_line": settings.command_line,
         "code_sha256": digest_code(),
@@ -272,12 +258,13 @@ def write_features(
     folder_name = f"{model.name}-{to_folder_name(title)}-features"
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
         write_start(claimed, command, describe(model, network.settings))
-        for name, chosen in splits.items():
-            latencies = compute_maps(model, network.encoder, chosen.images, stage)
-            save_features(claimed, name, chosen, latencies, stage, model.time_steps, **more)
+        for name, split in chosen.items():
+            latencies = compute_maps(model, network.encoder, split.images, stage)
+            save_features(claimed, name, split, latencies, stage, model.time_steps, **more)
         folder = put_in_place(claimed)
-    counts = [f"{name} {len(chosen):,}" for name, chosen in splits.items()]
+    counts = [f"{name} {len(split):,}" for name, split in chosen.items()]
     print_output(f"the features of {stage} are in {folder / 'features'}: {', '.join(counts)}")
+    return code
 
 
 def split_data(settings: EvaluateSettings, network: TrainedNetwork) -> Splits:
@@ -299,7 +286,6 @@ def ask(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     places, sizes = choose_to_label(network, data.train_images, settings.ask, log.show)
     log.close_bar()
     tiles = data.train_images[places].reshape(len(places), *data.image_size, -1)
-    tiles = np.broadcast_to(tiles, (*tiles.shape[:3], 3))
     rows = [f"{first + 1} …" for first in range(0, len(places), ASK_COLUMNS)]
     picture = draw_sheet(tiles, ASK_COLUMNS, "Images to label first", "in the order of ask.csv", rows)
     labels = [(names[place], size, "") for place, size in zip(places, sizes, strict=True)]
@@ -325,9 +311,8 @@ def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> Non
     for name, split, per_class in (("rehearsed", labelled, REHEARSED), ("tested", tested, TESTED)):
         some = split[choose_images(split.labels, per_class)]
         examples[name] = some.images, some.labels
-    more = {"data_name": data.name, "settings": settings}
-    write_drawing_page(path, network, tested.images, tested.labels, chosen, examples, **more)
-    print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
+    shown = tested.images, tested.labels, chosen
+    write_drawing_page(path, network, *shown, examples, data_name=data.name, settings=settings)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -365,21 +350,10 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
         if settings.ask:  # among all images, whatever the run has learned with labels
             found = replace(found, labels=None, test=False, val_split=0)
         data = load_data_of_run(found, content.record)
-    check_equal(content, data, IMAGES[content.build_encoder().colours], IMAGES[data.colours])
+    check_equal(content, data, IMAGES[network.encoder.colours], IMAGES[data.colours])
     sizes = [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)]
     check_equal(content, data, *sizes)
     return data
-
-
-def check_classes(settings: EvaluateSettings, network: TrainedNetwork, data: DataSet) -> None:
-    """Raise InputError unless a network was trained for the classes of a data set."""
-    content = network.checkpoint
-    check_equal(content, data, f"{content.num_classes} classes", f"{data.num_classes} classes")
-    trained = network.settings.dataset
-    has_own_classes = any(not name or is_path(name) for name in (trained, settings.dataset or trained))
-    if has_own_classes and content.record.class_names:
-        names = [f"the classes {', '.join(classes)}" for classes in (content.record.class_names, data.class_names)]
-        check_equal(content, data, *names)
 
 
 def check_equal(content: Checkpoint, data: DataSet, trained: str, tested: str) -> None:
