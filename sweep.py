@@ -265,7 +265,7 @@ def sweep(settings: SweepSettings) -> int:
                     then = [*run.folder.resume_words, "--dataset", run.settings.data_name]
                 jobs.append((str(run.folder.path), [*program, *run.words], [*program, *then]))
         note = f"{len(runs)} runs, {len(runs) - len(jobs)} of them finished"
-        return run_jobs(settings, jobs, output, note, [run.folder.path for run in runs], runs[0].settings.figures)
+        return run_jobs(settings, jobs, note, [run.folder.path for run in runs], runs[0].settings.figures)
 
 
 def test(settings: SweepSettings) -> int:
@@ -283,13 +283,6 @@ def test(settings: SweepSettings) -> int:
     with lock_folder(output, inside=True):
         swept = read_runs(paths)
         unfinished = sum(not run.is_finished for run in swept)
-        untested = [RunFolder(run.folder) for run in swept if run.scores.get("tests") == 0]
-        for run in untested:
-            if "scores" in run.results:  # the reason why there are none
-                print_output(f"not tested, because its network has no decision stage: {run.path.name}")
-        untested = [run for run in untested if "scores" not in run.results]
-        for run in untested[:1]:
-            load_checkpoint(run.best)  # a missing --plugin is refused once
         draw = flags.figures and swept[0].flags.get("figures", True)
         options = ["--threads", str(settings.threads), "--output", str(output)]
         if "dataset" in settings.given:  # they were moved
@@ -299,13 +292,18 @@ def test(settings: SweepSettings) -> int:
         elif settings.figure_formats:
             options += ["--figures", *settings.figure_formats]
         jobs = []
-        for run in untested:
-            words = [sys.executable, str(ROOT / "evaluate.py"), str(run.path), *settings.run_flags, *options]
-            jobs.append((str(run.path), words, words))
+        for path in (run.folder for run in swept if run.scores.get("tests") == 0):
+            if "scores" in RunFolder(path).results:  # the reason why there are none
+                print_output(f"not tested, because its network has no decision stage: {path.name}")
+                continue
+            if not jobs:
+                load_checkpoint(RunFolder(path).best)  # a missing --plugin is refused once
+            words = [sys.executable, str(ROOT / "evaluate.py"), str(path), *settings.run_flags, *options]
+            jobs.append((str(path), words, words))
         tested = sum(run.scores.get("tests", 0) > 0 for run in swept)
         note = f"{len(paths)} runs, {tested} of them tested, {unfinished} not finished"
-        code = run_jobs(settings, jobs, output, note, paths, draw)
-        changed = [run.folder.name for run in read_runs([run.path for run in untested]) if not run.scores["tests"]]
+        code = run_jobs(settings, jobs, note, paths, draw)
+        changed = [run.folder.name for run in read_runs([Path(job[0]) for job in jobs]) if not run.scores["tests"]]
         if code == 0 and changed:
             warn(f"the data set has changed since the training, so these runs are still untested: {', '.join(changed)}")
         return code or int(bool(changed))
@@ -314,20 +312,19 @@ def test(settings: SweepSettings) -> int:
 def run_jobs(
     settings: SweepSettings,
     jobs: list[tuple[str, list[str], list[str]]],
-    output: Path,
     note: str,
     runs: list[Path],
-    draw: bool = True,
+    draw: bool,
 ) -> int:
     """Run commands, several at a time, and write the report on the runs. Returns the exit code.
 
     Args:
         jobs: the first three arguments of ``train_one`` of each command.
-        output: the folder of the runs.
         note: a line for the log.
         runs: the folders of all runs of the report.
         draw: whether the report has learning curves.
     """
+    output = settings.folder
     stop = StopRequest()
     log = RunLog()
     is_stopped = bool if settings.scheduler else lambda: stop.asked

@@ -530,7 +530,7 @@ def test_a_test_is_given_the_flags_of_its_sweep(tmp_path, monkeypatch):
     (run / "results.json").write_text((run / "results.json").read_text().replace('"test": 0, ', ""))
     given = []
 
-    def run_jobs(settings, jobs, output, *more):
+    def run_jobs(settings, jobs, *more):
         assert (tmp_path / ".lock").exists()
         given.extend(jobs)
         return 3
