@@ -127,7 +127,7 @@ def read_run(folder: Path, tests: Tests) -> SweptRun:
     for this run.
     """
     run = RunFolder(folder)
-    swept = SweptRun(run.path)
+    swept = SweptRun(folder)
     name = "args.json"
     try:
         swept.flags = run.flags
@@ -137,9 +137,9 @@ def read_run(folder: Path, tests: Tests) -> SweptRun:
         _ = swept.settings, swept.flags["model"], swept.flags["dataset"], swept.flags["seed"]
         if swept.is_finished:
             name = "results.json"
-            results = read_json(run.path / name)
+            results = read_json(folder / name)
             if results.get("flags") != swept.flags:
-                swept.damage = f"{run.path / name} has other flags than the run, as if it were that of another run"
+                swept.damage = f"{folder / name} has other flags than the run, as if it were that of another run"
                 return swept
             found = tests.get((read_header(run.best).get("sha256", ""), swept.fingerprint), [])
             own = "test" in results or "test" in results.get("readout", {})
@@ -153,13 +153,13 @@ def read_run(folder: Path, tests: Tests) -> SweptRun:
                 if names and "confusion_matrix" in best:
                     swept.only = describe_only_decision(best, names)
                     counted = best["per_class"]
-                    for name, recall, count in zip(names, counted["recall"], counted["support"], strict=True):
+                    for class_name, recall, count in zip(names, counted["recall"], counted["support"], strict=True):
                         if count:
-                            swept.scores[f"class {name}, {split}"] = _check_number(recall)
+                            swept.scores[f"class {class_name}, {split}"] = _check_number(recall)
             texts = map(str, results.get("diagnosis", ()))
             swept.diagnosis = [text for text in texts if not text.startswith(REFERENCE)]
         name = "metrics.csv"
-        rows = read_rows(run.path / name)
+        rows = read_rows(folder / name)
         for split in SPLITS:
             accuracies = [row[f"{split}_accuracy"] for row in rows]
             swept.curves[split] = [_check_number(float(accuracy)) for accuracy in accuracies if accuracy]
@@ -170,7 +170,7 @@ def read_run(folder: Path, tests: Tests) -> SweptRun:
     except InputError as error:  # of another version
         swept.damage = str(error)
     except Exception:  # the type depends on what is damaged
-        swept.damage = f"{run.path / name} is missing or damaged"
+        swept.damage = f"{folder / name} is missing or damaged"
     return swept
 
 
