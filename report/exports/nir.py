@@ -97,10 +97,6 @@ class _Graph:
         """Raise an InputError about a stage or branch."""
         raise InputError(f"NIR has no {lack}, so it cannot represent {name} of {self.model.name}")
 
-    def below(self, name):
-        """Return the name of the map that a stage reads."""
-        return self.model.inputs_of(name)[0]
-
     def add(self, name, node, before):
         self.nodes[name] = node
         self.edges += [(other, name) for other in before]
@@ -118,7 +114,7 @@ class _Graph:
 
     def add_conv(self, layer_name, layer, name):
         """Add a convolution of the stage ``name`` and, if it has a threshold, its neurons. Returns the last node."""
-        below = self.below(name)
+        below = self.model.input_name(name)
         shape = self.shapes[below]
         conv = layer.stage
         weight = layer.weight.numpy(force=True)
@@ -135,12 +131,12 @@ class _Graph:
             self.refuse(name, "ranks of spikes")
         size = np.array([stage.size] * 2)
         padding = np.array([stage.padding] * 2)
-        mean = self.add(name, self.nir.AvgPool2d(size, size, padding), self.ends[self.below(name)])
+        mean = self.add(name, self.nir.AvgPool2d(size, size, padding), self.ends[self.model.input_name(name)])
         return [self.add_neurons(name, self.shapes[name], 0.5 / stage.size**2, [mean])]
 
     def add_branches(self, name, stage):
         """Add convolutions whose spikes are placed in one map. Returns the nodes that place them."""
-        below = self.shapes[self.below(name)]
+        below = self.shapes[self.model.input_name(name)]
         shape = self.shapes[name]
         placed = []
         regions = stage.regions([], below, shape)
