@@ -76,12 +76,10 @@ class Whitening(Encoder, name="whitening"):
             raise InputError(f"patch must be at most {side} for images of {height}×{width} pixels, not {self.patch}")
         mean, covariance = self._measure_patches(images.reshape(*images.shape[:3], self.colours))
         filters = self._compute_filters(covariance)
-        count = min(len(images), math.ceil(SAMPLED_VALUES / images[0].size))
-        chosen = choose_evenly(len(images), count)
-        parts = [chosen[first : first + CONVOLVED_TOGETHER] for first in range(0, count, CONVOLVED_TOGETHER)]
+        chosen = choose_evenly(len(images), math.ceil(SAMPLED_VALUES / images[0].size))
+        parts = [chosen[first : first + CONVOLVED_TOGETHER] for first in range(0, len(chosen), CONVOLVED_TOGETHER)]
         strengths = torch.cat([self._respond(images[part], filters, mean).abs().flatten() for part in parts])
-        strengths = strengths[strengths > 0]
-        strengths = strengths.sort(descending=True).values
+        strengths = strengths[strengths > 0].sort(descending=True).values
         if not len(strengths):
             raise InputError("--encoder whitening cannot be fitted to uniform images")
         ranks = torch.arange(1, self.time_steps + 1) * self.spiking * len(strengths) / self.time_steps
