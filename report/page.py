@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
-from matplotlib.colors import to_rgb
-from PIL import Image
+from PIL import Image, ImageColor
 
 from engine.layers import Layer
 from engine.progress import COLUMNS, Row
@@ -123,12 +122,12 @@ def collect_data(report: Report) -> dict:
     features = compute_preferred_features(model, polarity, encoder.colours)
     return {
         "steps": model.time_steps,
-        "classes": list(map(str, report.class_names)),
+        "classes": report.class_names,
         "stages": describe_stages(model),
         "scales": name_scales(encoder),
         "channels": name_channels(encoder),
         "polar": any(polarity),
-        "tints": {sign: [round(255 * part) for part in to_rgb(color)] for sign, color in POLARITY_COLORS.items()},
+        "tints": {sign: ImageColor.getrgb(color) for sign, color in POLARITY_COLORS.items()},
         "tint_names": POLARITY_NAMES,
         "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in groups],
         "weights": read_weights(model),
@@ -264,18 +263,16 @@ def describe_stages(model: NetworkTrainer) -> list[dict]:
     regions = find_neurons(model, *model.image_size)
     shapes = model.shapes(*model.image_size)
     parts = {INPUT: [describe_part(INPUT, Stage(), regions[INPUT][0])]}
-    layers = dict(model.named_layers())
     facts = {INPUT: {"what": "the spikes of the encoder", "inputs": [], "decides": False}}
     for name, stage in model.declaration.items():
         inputs = model.inputs_of(name)
-        labels = [layer_name for layer_name, _ in model.named_layers([name])]
-        if not labels:
-            labels = [name + part["label"].removeprefix(inputs[0]) for part in parts[inputs[0]]]
+        layers = dict(model.named_layers([name]))
+        labels = [*layers] or [name + part["label"].removeprefix(inputs[0]) for part in parts[inputs[0]]]
         kinds = stage.convs or [stage] * len(labels)
-        parts[name] = [describe_part(*part) for part in zip(labels, kinds, regions[name], strict=False)]
-        for part in parts[name]:
-            if part["label"] in layers:
-                part |= describe_learning(layers[part["label"]])
+        parts[name] = []
+        for label, kind, region in zip(labels, kinds, regions[name], strict=False):
+            learning = describe_learning(layers[label]) if label in layers else {}
+            parts[name].append(describe_part(label, kind, region) | learning)
         facts[name] = {"what": stage.explain(), "inputs": inputs, "decides": not stage.fires}
     return [{"name": name, **facts[name], "size": shapes[name][1:], "parts": parts[name]} for name in facts]
 
