@@ -25,7 +25,7 @@ def save_activation_maps(
     indices: np.ndarray,
     folder: Path,
     class_names: Sequence[str],
-    stages: Sequence[str] | None = None,
+    stages: Sequence[str] = (),
     draw: bool = True,
     channels: Sequence[str] = (),
 ) -> list[str]:
@@ -41,7 +41,7 @@ def save_activation_maps(
     Args:
         latencies: the network's input for the images ``indices``, uint8 (N, C, H, W), in this order.
         labels: the classes of the whole set.
-        stages: names of the stages to save: those that have learned, and the stages between them. None: all.
+        stages: names of the stages to save, bottom up: those that have learned, and the stages between them. (): all.
         draw: whether to draw the pictures.
         channels: names of the maps of the input, see ``channels.name_channels``; none: they are numbered.
 
@@ -49,7 +49,7 @@ def save_activation_maps(
 
     Raises OSError or InputError if the folder cannot be written to.
     """
-    wanted = [name for name in (INPUT, *model.declaration) if stages is None or name == INPUT or name in stages]
+    wanted = [INPUT, *(stages or model.declaration)]
     folder.mkdir(parents=True, exist_ok=True)
     lost: list[str] = []
     for place, index in enumerate(indices):
