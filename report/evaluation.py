@@ -256,10 +256,8 @@ def measure_decision_time(model: NetworkTrainer, latencies: LatencyMap, labels: 
 
     latencies, labels: of encoded images, uint8 (N, C, H, W) and int (N,), of which at most ``TIMED`` are classified.
 
-    Returns ``accuracy`` and ``silent``, fractions of the images for each t; {} without a decision stage.
+    Returns ``accuracy`` and ``silent``, fractions of the images for each t.
     """
-    if model.decision is None:
-        return {}
     chosen = choose_evenly(len(labels), TIMED)
     of_chosen = torch.as_tensor(labels[chosen])
     scores = [Outcome.of(decisions, of_chosen).scores() for decisions in decide_early(model, latencies[chosen])]
