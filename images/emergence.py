@@ -34,7 +34,7 @@ def main() -> None:
     for step in model.steps(LatencyDataset(latencies, data.train_labels[:IMAGES]), None, (1, 0, 0), batch_size=EVERY):
         if step.kind == "batch":
             moments[step.done] = copy_features(s1)
-    images, features = compute_emergence(model, {"s1": moments}, model.encoder.polarity)["s1"]
+    images, features = compute_emergence(model, {"s1": moments}, model.encoder)["s1"]
     tiles = shade(np.concatenate(features), SHOWN_FEATURES)
     tiles = ((tiles / 255 * LEVELS).round() / LEVELS * 255).astype(np.uint8).repeat(ZOOM, 1).repeat(ZOOM, 2)
     frames = []

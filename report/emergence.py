@@ -1,10 +1,11 @@
 """Features that emerge: the weights of a layer at moments of its first epoch, and the pictures of its features."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 
+from engine.encoder import Encoder
 from engine.layers import Layer
 from network_trainer import NetworkTrainer
 from report.preferred import compute_preferred_features
@@ -29,11 +30,11 @@ def copy_features(layer: Layer) -> torch.Tensor:
     return layer.weight[:SHOWN_FEATURES].detach().cpu().clone()
 
 
-def compute_emergence(model: NetworkTrainer, moments: Moments, polarity: Sequence[int], colours: int = 1) -> Emergence:
+def compute_emergence(model: NetworkTrainer, moments: Moments, encoder: Encoder) -> Emergence:
     """Compute the preferred features of each layer at its moments, and those of the network.
 
     Returns {layer: (numbers of images, float32 (moments + 1, F, h, w) or (…, 3))}, the features of the network last.
-    The values of a layer have one scale, see ``compute_preferred_features``, which explains the arguments.
+    The values of a layer have one scale, see ``compute_preferred_features``.
     """
     stacks = {}
     for layer_name, layer in model.named_layers():
@@ -41,7 +42,7 @@ def compute_emergence(model: NetworkTrainer, moments: Moments, polarity: Sequenc
             stacks[layer_name] = torch.cat([*(kept[images] for images in sorted(kept)), copy_features(layer)])
     if not stacks:
         return {}
-    features = compute_preferred_features(model, polarity, colours, stacks)
+    features = compute_preferred_features(model, encoder, stacks)
     emergence = {}
     for layer_name in (name for name in features if name in stacks):
         images = sorted(moments[layer_name])

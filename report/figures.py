@@ -20,9 +20,11 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from PIL import Image
 
+from engine.encoder import Encoder
 from engine.progress import Row
 from engine.rules import RULES
 from engine.stages import INPUT
+from report.channels import name_channels
 from report.colors import BLUE, GREY, INK, ORANGE, PALE, PALETTE, POLARITY_COLORS, TRAINING, VALIDATION, YELLOW
 from report.evaluation import SILENT
 from utils import write_atomically
@@ -294,11 +296,9 @@ def draw_spike_times(histograms: Mapping[str, np.ndarray], title: str) -> Figure
 @use_style()
 def draw_raster(
     maps: Mapping[str, np.ndarray],
-    steps: int,
     classes: tuple[Sequence[str], Sequence[int]],
     decisions: Sequence[Sequence[int]],
-    polarity: Sequence[int],
-    channels: Sequence[str],
+    encoder: Encoder,
     title: str,
 ) -> Figure:
     """Draw the spikes of images as dots, neurons against time steps: a panel for each layer, the images side by side.
@@ -307,12 +307,12 @@ def draw_raster(
     so far.
 
     Args:
-        maps: {layer: uint8 (N, F, H, W)}; ``steps`` for silence.
+        maps: {layer: uint8 (N, F, H, W)}, the time step of each spike, T for silence.
         classes: the names of all classes, and the class of each image.
         decisions: the class of each image after each time step, (T, N), -1 for silence; empty without decisions.
-        polarity, channels: of the maps "input", as in ``sheets.draw_filters``, and their names. They are drawn in its
-            colours.
+        encoder: of the maps "input", which are drawn in the colours of its polarity.
     """
+    steps = encoder.time_steps
     names = shorten(classes[0])
     labels = np.array(classes[1])
     lines = len(maps) + bool(decisions)
@@ -321,7 +321,8 @@ def draw_raster(
     starts = np.arange(len(labels)) * (steps + 1)  # of the images: an empty step is between them
     for axes, (layer_name, latencies) in zip(panels, maps.items(), strict=False):
         _, count, height, width = latencies.shape
-        colors = np.array([POLARITY_COLORS[sign] for sign in polarity] if layer_name == INPUT else [INK] * count)
+        polarity = encoder.polarity if layer_name == INPUT else ()
+        colors = np.array([POLARITY_COLORS[sign] for sign in polarity] or [INK] * count)
         images, features, rows, columns = np.nonzero(latencies < steps)
         times = starts[images] + latencies[images, features, rows, columns]
         y = features + (rows * width + columns + 0.5) / (height * width) - 0.5
@@ -335,7 +336,7 @@ def draw_raster(
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         if layer_name == INPUT:
             axes.set_ylabel(layer_name)
-            _name_rows(axes, channels, 8)
+            _name_rows(axes, name_channels(encoder), 8)
     axes = panels[-1]
     if decisions:
         times = np.add.outer(np.arange(steps), starts)

@@ -119,7 +119,7 @@ def collect_data(report: Report) -> dict:
     encoder = report.encoder
     polarity = encoder.polarity
     groups = group_scales(polarity)
-    features = compute_preferred_features(model, polarity, encoder.colours)
+    features = compute_preferred_features(model, encoder)
     return {
         "steps": model.time_steps,
         "classes": report.class_names,

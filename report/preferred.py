@@ -1,10 +1,11 @@
 """The preferred feature of each neuron, as a picture in image space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
+from engine.encoder import Encoder
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from SpykeTorch.functional import center
@@ -16,9 +17,8 @@ BLOCK = 32768  # values that are computed together: they fit in a cache, and tor
 @torch.no_grad()
 def compute_preferred_features(
     model: NetworkTrainer,
-    polarity: Sequence[int],
-    colours: int = 1,
-    weights: Mapping[str, torch.Tensor] | None = None,
+    encoder: Encoder,
+    weights: Mapping[str, torch.Tensor] = {},
 ) -> dict[str, np.ndarray]:
     """Compute the preferred features of the convolutions that fire.
 
@@ -28,9 +28,8 @@ def compute_preferred_features(
     all its inputs of one polarity. So pictures of neurons that learned little are faint, and those above them.
 
     Args:
-        polarity: for each input channel 1 (on-centre), -1 (off-centre) or 0 (neither). If all are 0, all channels
-            count as light.
-        colours: 3 if the channels are those of red, then as many of green, then of blue; else the pictures are grey.
+        encoder: of the input. If the polarity of all its channels is 0, all count as light. If it encodes colours, and
+            each has equally many channels, first those of red, then of green, then of blue, the pictures are in colour.
         weights: {name of a layer: (N, C, k, k)}, whose features are computed instead of those of the layer. They read
             the features of the network.
 
@@ -40,13 +39,11 @@ def compute_preferred_features(
     pattern. Nor are those above a stage that has other channels than the one below it.
     """
     features = {}
-    signs = torch.tensor(polarity, dtype=torch.float32)
+    signs = torch.tensor(encoder.polarity, dtype=torch.float32)
     if not signs.any():
         signs += 1
-    is_coloured = colours == 3 and len(signs) % 3 == 0
-    of_colours = torch.ones(1, len(signs))
-    if is_coloured:
-        of_colours = torch.eye(3).repeat_interleave(len(signs) // 3, 1)
+    colours = encoder.colours if len(signs) % encoder.colours == 0 else 1
+    of_colours = torch.eye(colours).repeat_interleave(len(signs) // colours, 1)
     # {stage: (features (colours, F, h, w), pixels between neighbouring neurons)}
     maps = {INPUT: ((of_colours * signs)[..., None, None], (1, 1))}
     for name, stage in model.declaration.items():
@@ -68,9 +65,9 @@ def compute_preferred_features(
             most = project_features(full, stride, strong).max().clamp(min=1e-12)
             pictures = project_features(below, stride, layer.weight) / most
             branches.append(pictures)
-            if weights and layer_name in weights:
+            if layer_name in weights:
                 pictures = project_features(below, stride, weights[layer_name]) / most
-            features[layer_name] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
+            features[layer_name] = pictures.movedim(0, -1).squeeze(-1).numpy()
         largest = max(pictures.shape[2:] for pictures in branches)
         maps[name] = torch.cat([center(pictures, *largest) for pictures in branches], 1), stride
     return features

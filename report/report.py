@@ -27,7 +27,7 @@ from imagesets.splits import choose_evenly
 from network_trainer import NetworkTrainer
 from report import figures, sheets
 from report.activation_maps import find_neurons
-from report.channels import describe_features, name_channels, name_scales
+from report.channels import describe_features
 from report.emergence import Emergence, Moments, compute_emergence
 from report.evaluation import TIMED, Evaluation, Evaluations, compute_roc_curves, decide_early
 from report.preferred import compute_preferred_features
@@ -92,7 +92,7 @@ class Report:
     @cached_property
     def emergence(self) -> Emergence:
         """The features of the layers while they learned, see ``compute_emergence``."""
-        return compute_emergence(self.model, self.moments, self.encoder.polarity, self.encoder.colours)
+        return compute_emergence(self.model, self.moments, self.encoder)
 
     def format_title(self, caption: str, count: int | None = None) -> str:
         """Return the title of a figure of ``count`` images (None: all)."""
@@ -178,25 +178,23 @@ def filters(report, caption):
         return
     weight = layer.weight.numpy(force=True)
     title = f"{caption} {layer_name}\n{report.title}"
-    encoder = report.encoder
-    yield layer_name, sheets.draw_filters(weight, title, encoder.polarity, name_scales(encoder))
+    yield layer_name, sheets.draw_filters(weight, title, report.encoder)
 
 
 @figure("The spike wave of an image")
 def spike_wave(report, caption):
     latency = report.latencies[:1][0].cpu().numpy()
     title = f"{caption}\n{report.title}, {report.split} image 0"
-    yield "", sheets.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
+    yield "", sheets.draw_wave(latency, title, report.encoder)
 
 
 @figure("Preferred features of")
 def features(report, caption):
-    encoder = report.encoder
     layers = dict(report.model.named_layers())
-    for layer_name, pictures in compute_preferred_features(report.model, encoder.polarity, encoder.colours).items():
+    for layer_name, pictures in compute_preferred_features(report.model, report.encoder).items():
         weight = layers[layer_name].weight
         strong = (weight > weight.max() / 2).sum() / len(weight)
-        legend = f"{strong:.0f} strong weights in each; {describe_features(encoder)}"
+        legend = f"{strong:.0f} strong weights in each; {describe_features(report.encoder)}"
         yield layer_name, sheets.draw_features(pictures, f"{caption} {layer_name}\n{report.title}", legend)
 
 
@@ -224,8 +222,7 @@ def raster(report, caption):
     decisions = [decided.tolist() for decided in decide_early(model, report.latencies[shown])]
     names = report.class_names, present[:RASTER_IMAGES].tolist()
     title = report.format_title(f"{caption} of the first images of some classes", len(shown))
-    channels = name_channels(report.encoder)
-    yield "", figures.draw_raster(maps, model.time_steps, names, decisions, report.encoder.polarity, channels, title)
+    yield "", figures.draw_raster(maps, names, decisions, report.encoder, title)
 
 
 @figure("Decision time")

@@ -9,7 +9,9 @@ from matplotlib import colormaps, get_data_path
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from report.channels import group_scales
+from engine.encoder import Encoder
+from imagesets.splits import choose_evenly
+from report.channels import group_scales, name_scales
 from report.colors import INK, POLARITY_COLORS
 
 SHEET_WIDTH = 960  # largest width of a row of tiles, in pixels
@@ -174,25 +176,25 @@ def draw_decision(potentials: np.ndarray, class_names: Sequence[str], title: str
     return draw_sheet(colors[levels], len(potentials) // len(class_names), title, caption, class_names, key)
 
 
-def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Image.Image:
+def draw_filters(weight: np.ndarray, title: str, encoder: Encoder) -> Image.Image:
     """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of the input.
 
     At most the first ``SHOWN_FILTERS`` features are drawn.
 
     Args:
         weight: (F, C, k, k), from 0 to 1.
-        polarity: of the C input channels: 1 on-centre, -1 off-centre, 0 neither. An on-centre channel and the
-            off-centre channel after it form a scale; any other channel is a separate scale.
-        scales: a name for each scale, see ``channels.name_scales``.
+        encoder: of the C input channels. An on-centre channel and the off-centre channel after it form a scale; any
+            other channel is a separate scale.
     """
     count = len(weight)
     weight = weight[:SHOWN_FILTERS]
+    polarity = encoder.polarity
     groups = group_scales(polarity)
     amounts = ({polarity[channel]: weight[:, channel] for channel in channels} for channels in groups)
     pictures = np.stack([mix_colors(each) for each in amounts], 1)
     columns = math.ceil(math.sqrt(2 * len(weight) / len(groups)))
     key = make_key(polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"}, "both strong")
-    caption = f"in each, from the left, the weights of the inputs {', '.join(scales)}"
+    caption = f"in each, from the left, the weights of the inputs {', '.join(name_scales(encoder))}"
     if count > SHOWN_FILTERS:
         caption = f"the first {SHOWN_FILTERS} of {count} features; {caption}"
     tiles = pictures.reshape(-1, *weight.shape[2:], 3)
@@ -244,22 +246,21 @@ def find_content(strength: np.ndarray) -> slice:
     return slice(max(0, filled[0] - 1), filled[-1] + 2) if len(filled) else slice(None)
 
 
-def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[int]) -> Image.Image:
+def draw_wave(latency: np.ndarray, title: str, encoder: Encoder) -> Image.Image:
     """Draw the spike wave of an image: at each time step all spikes so far, on-centre blue, off-centre orange.
 
-    Args:
-        latency: uint8 (C, H, W); ``steps`` for silence.
-        steps: number of time steps. At most 15 of them are drawn, at equal distances.
-        polarity: of the channels, as in ``draw_filters``.
+    At most 15 time steps are drawn, at equal distances.
+
+    latency: uint8 (C, H, W), of the encoder.
     """
-    signs = np.asarray(polarity)
-    shown = np.unique(np.linspace(0, steps - 1, min(steps, 15)).round().astype(int))
+    signs = np.asarray(encoder.polarity)
+    shown = choose_evenly(encoder.time_steps, 15)
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
     pictures = mix_colors({sign: spiked[:, signs == sign].mean(1) for sign in np.unique(signs)})
     words = {1: "on cell has spiked", -1: "off cell has spiked", 0: "input has spiked"}
     rows = [f"from time step {step}" for step in shown[::5]]
     caption = "all spikes so far; paler: at some of the scales"
-    return draw_sheet(pictures, min(5, len(shown)), title, caption, rows, make_key(polarity, words, "both"))
+    return draw_sheet(pictures, min(5, len(shown)), title, caption, rows, make_key(encoder.polarity, words, "both"))
 
 
 def draw_copies(images: np.ndarray, title: str) -> Image.Image:

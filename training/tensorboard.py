@@ -24,7 +24,6 @@ from engine.layers import Layer
 from engine.phases import Phase
 from engine.progress import COLUMNS, Row
 from network_trainer import NetworkTrainer, compute_convergence
-from report.channels import name_scales
 from report.sheets import draw_filters
 from run_folder import read_text
 
@@ -112,7 +111,7 @@ class Board:
     def log_filters(self, run: str, layer_name: str, layer: Layer, step: int, encoder: Encoder) -> None:
         """Log the filters of a layer that reads the encoder."""
         weight = layer.weight.numpy(force=True)
-        figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, name_scales(encoder))
+        figure = draw_filters(weight, f"Filters of {layer_name}", encoder)
         self.get_writer(run, step).add_image(f"filters/{layer_name}", np.asarray(figure), step, dataformats="HWC")
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:

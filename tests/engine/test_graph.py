@@ -11,6 +11,7 @@ from network_trainer import LatencyDataset, NetworkTrainer
 from report.operations import count_operations
 from report.preferred import compute_preferred_features
 from report.summary import summarize
+from s1c1 import S1C1
 
 RNG = np.random.default_rng(0)
 LATENCIES = torch.from_numpy(np.where(RNG.random((40, 2, 12, 12)) < 0.4, RNG.integers(0, 8, (40, 2, 12, 12)), 8))
@@ -120,7 +121,8 @@ def test_reports_know_what_a_stage_reads():
     counts = count_operations(model, LATENCIES)
     assert counts["e"]["synaptic_additions"] == pytest.approx((joined < 8).sum() / 40 * 6)
     assert counts["q"]["spikes"] == pytest.approx((maps["q"] < 8).sum().item() / 40)
-    assert {name: f.shape[1:] for name, f in compute_preferred_features(model, (1, -1)).items()} == {
+    features = compute_preferred_features(model, S1C1(filters=((3, 1.0, 2.0),)))
+    assert {name: f.shape[1:] for name, f in features.items()} == {
         "a": (3, 3), "b": (8, 8), "c": (12, 12), "d": (5, 5)
     }  # fmt: skip
     table = summarize(model)

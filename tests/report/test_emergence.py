@@ -12,8 +12,6 @@ from report.preferred import compute_preferred_features
 from report.report import Report
 from s1c1 import S1C1
 
-SIGNS = (1, -1) * 3
-
 
 def test_moments_come_once_and_are_not_missed_between_batches():
     kept = []
@@ -30,11 +28,11 @@ def test_the_features_at_a_moment_are_those_of_a_network_with_its_weights():
     s2.copy_(torch.rand(s2.shape, generator=torch.Generator().manual_seed(0)))
     before = emergence.copy_features(model.stages["s2"])
     moments = {"s2": {500: before / 4, 0: before / 2}}  # not in order
-    found = emergence.compute_emergence(model, moments, SIGNS)
+    found = emergence.compute_emergence(model, moments, S1C1())
     assert found.keys() == {"s2"}
     images, pictures = found["s2"]
     assert images == [0, 500]
-    end = compute_preferred_features(model, SIGNS)["s2"][: emergence.SHOWN_FEATURES]
+    end = compute_preferred_features(model, S1C1())["s2"][: emergence.SHOWN_FEATURES]
     np.testing.assert_allclose(pictures[2], end, rtol=1e-5)
     np.testing.assert_allclose(pictures[0], pictures[2] / 2, atol=1e-6)
     np.testing.assert_allclose(pictures[1], pictures[2] / 4, atol=1e-6)

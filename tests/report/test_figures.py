@@ -14,10 +14,13 @@ from sklearn.metrics import auc
 from support.draws import draw_pixels
 from support.tiers import slow_except
 
+from encoders.intensity import Intensity
+from encoders.whitening import Whitening
 from engine.progress import Row
 from report import figures, sheets
 from report.colors import BLUE, ORANGE
 from report.evaluation import compute_roc_curves
+from s1c1 import S1C1
 
 ON, OFF = to_rgb(BLUE), to_rgb(ORANGE)
 
@@ -115,14 +118,15 @@ def test_raster(tmp_path):
     maps["s1"][1, 2] = 9
     decisions = [[-1, 0]] * 4 + [[2, 0]] * 11  # the second image is of class 1
     classes = ["nil", "one", "two"], [2, 1]
-    figure = figures.draw_raster(maps, 15, classes, decisions, (1, -1), ["on", "off"], "title")
+    encoder = S1C1(filters=((3, 1.0, 2.0),))
+    figure = figures.draw_raster(maps, classes, decisions, encoder, "title")
     of_input, of_s1, decided = figure.axes
     dots = {line.get_color(): line.get_xydata() for line in of_input.lines if line.get_marker() == "."}
     start = 16  # of the second image
     np.testing.assert_allclose(dots[BLUE], [[2, 3.5 / 16 - 0.5]])
     np.testing.assert_allclose(dots[ORANGE], [[start + 5, 1 + 12.5 / 16 - 0.5]])
     assert len(of_s1.lines[0].get_xydata()) == 16
-    assert texts_of(of_input.get_yticklabels()) == ["on", "off"]
+    assert texts_of(of_input.get_yticklabels()) == ["on 3×3", "off 3×3"]
     assert of_s1.get_ylim() == (2.5, -0.5)  # the first feature is at the top
     correct, wrong = decided.lines
     assert correct.get_xydata().tolist() == [[step, 2] for step in range(4, 15)]
@@ -131,7 +135,7 @@ def test_raster(tmp_path):
     assert top.get_xlabel() == "class"
     render(figure, tmp_path)
     assert texts_of(top.get_xticklabels()) == ["two", "one"]
-    assert len(figures.draw_raster(maps, 15, classes, [], (1, -1), ["on", "off"], "title").axes) == 2
+    assert len(figures.draw_raster(maps, classes, [], encoder, "title").axes) == 2
 
 
 def test_confusion(tmp_path):
@@ -213,7 +217,7 @@ def test_filters(tmp_path):
     weight = np.zeros((30, 6, 5, 5))
     weight[0, 0] = 1  # on-centre, first scale
     weight[1, 5] = 1  # off-centre, last scale
-    sheet = sheets.draw_filters(weight, "title", (1, -1) * 3, ("3×3", "7×7", "13×13"))
+    sheet = sheets.draw_filters(weight, "title", S1C1())
     of_key = 12 * 12
     one = count_pixels(sheet, ON) - of_key
     assert one > 0
@@ -240,7 +244,7 @@ def test_of_many_filters_the_first_are_shown(monkeypatch):
     """Here 300 strips of red, green and blue."""
     shown = {}
     monkeypatch.setattr(sheets, "draw_sheet", lambda tiles, *args, **more: shown.update(tiles=tiles, caption=args[2]))
-    sheets.draw_filters(np.zeros((300, 6, 5, 5)), "title", (1, -1) * 3, ("red", "green", "blue"))
+    sheets.draw_filters(np.zeros((300, 6, 5, 5)), "title", Whitening(colours=3))
     assert len(shown["tiles"]) == 3 * sheets.SHOWN_FILTERS
     assert shown["caption"].startswith("the first 100 of 300 features; ")
     assert shown["caption"].endswith("red, green, blue")
@@ -281,12 +285,12 @@ def test_wave(tmp_path):
     latency = np.full((6, 20, 20), 15, np.uint8)
     latency[0:6:2, :5] = 3  # on-centre
     latency[1:6:2, 15:] = 9  # off-centre
-    sheet = sheets.draw_wave(latency, 15, "title", (1, -1) * 3)
+    sheet = sheets.draw_wave(latency, "title", S1C1())
     shown = count_pixels(sheet, ON), count_pixels(sheet, OFF)
     area = (shown[0] - 12 * 12) // 12  # of a strip of 5 of 20 rows: on spikes from step 3, in 12 of 15 pictures
     assert shown == (12 * area + 12 * 12, 6 * area + 12 * 12)  # off spikes from step 9, in 6 of 15
     render(sheet, tmp_path)
-    many = sheets.draw_wave(latency[:1], 254, "title", (0,))
+    many = sheets.draw_wave(latency[:1], "title", Intensity(time_steps=254))
     assert many.width < 1500
 
 

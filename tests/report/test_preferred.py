@@ -1,5 +1,7 @@
 """Preferred features against get_deep_feature, sums written out, and a network whose answer can be worked out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,8 @@ from support.tiers import slow_except
 
 from models import MODELS, build_model
 from report.preferred import compute_preferred_features, project_features
+from s1c1 import S1C1
 from SpykeTorch.visualization import get_deep_feature
-
-POLARITY = (1, -1) * 3  # of S1C1
 
 
 def test_one_polarity_is_get_deep_feature():
@@ -22,7 +23,7 @@ def test_one_polarity_is_get_deep_feature():
 @pytest.mark.parametrize("name", slow_except(["inception2024"], list(MODELS)))
 def test_every_network(name):
     model = build_model(name, in_channels=6)
-    features = compute_preferred_features(model, POLARITY)
+    features = compute_preferred_features(model, S1C1())
     firing = [name for name, stage in model.declaration.items() if stage.fires]
     assert list(features) == [label for label, _ in model.named_layers(firing)]
     for label, layer in model.named_layers(firing):
@@ -38,7 +39,7 @@ def test_a_bar_is_found_again():
     model.stages["s1"].weight[4, 0, :, 2] = 1  # light in a column …
     model.stages["s1"].weight[4, 1, :, 0] = 1  # … beside dark
     model.stages["s2"].weight[9, 4, :, 1] = 1  # three such bars, one below the other, two pixels apart
-    features = compute_preferred_features(model, POLARITY)
+    features = compute_preferred_features(model, S1C1())
     expected = np.zeros((5, 5))
     expected[:, 2], expected[:, 0] = 1, -1
     assert np.array_equal(features["s1"][4], expected)
@@ -56,7 +57,7 @@ def test_colours_are_those_of_the_channels():
         layer.weight.zero_()
     model.stages["s1"].weight[4, 0, 2, 2] = model.stages["s1"].weight[4, 17, 2, 4] = 1
     model.stages["s2"].weight[9, 4, 0, 0] = 1
-    features = compute_preferred_features(model, (1, -1) * 9, 3)
+    features = compute_preferred_features(model, S1C1(colours=3))
     assert features["s1"].shape == (30, 5, 5, 3)
     assert features["s1"][4, 2, 2].tolist() == [1, 0, 0]
     assert features["s1"][4, 2, 4].tolist() == [0, 0, -1]
@@ -69,5 +70,5 @@ def test_polarity_is_the_encoders():
     weight.zero_()
     weight[0, 0, 2, 2] = weight[1, 1, 2, 2] = 1
     for polarity, expected in (((-1, 1), (-1, 1)), ((0, -1), (0, -1)), ((0, 0), (1, 1))):
-        features = compute_preferred_features(model, polarity)["s1"]
+        features = compute_preferred_features(model, SimpleNamespace(polarity=polarity, colours=1))["s1"]
         assert features[:2, 2, 2].tolist() == list(expected)

@@ -82,7 +82,7 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
 def test_the_raster_shows_the_first_image_of_each_class(make_report, latencies, monkeypatch):
     drawn = {}
 
-    def note(maps, steps, classes, decisions, *more):
+    def note(maps, classes, decisions, *more):
         drawn.update(maps=maps, classes=classes, decisions=decisions)
 
     monkeypatch.setattr(figures, "draw_raster", note)
