@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine.stages import INPUT, Shape
@@ -34,13 +35,7 @@ def list_models() -> str:
 
 def summarize(model: NetworkTrainer) -> str:
     """Return the table of a network's stages for images of its ``image_size``, its rules and its phases."""
-    height, width = model.image_size
-    shapes = model.shapes(height, width)
-    fields_of = {INPUT: (1, 1)}
-    lines = []
-    for name, stage in model.declaration.items():
-        fields_of[name] = stage.receptive_field(*fields_of[model.inputs_of(name)[0]])
-        lines += _make_rows(model, name, shapes, fields_of)
+    lines = [*list_rows(model)]
     total = sum(line.weights for line in lines)
     rows = [(*line[:-1], f"{line.weights:,}" if line.weights else "") for line in lines]
     widths = [max(map(len, column)) for column in zip(SummaryRow._fields, *rows, strict=True)]
@@ -50,37 +45,32 @@ def summarize(model: NetworkTrainer) -> str:
     return load_template("summary.txt").render(model=model, table=table, total=total, rules=describe_rules(model))
 
 
-def _make_rows(
-    model: NetworkTrainer, name: str, shapes: dict[str, Shape], fields_of: dict[str, tuple]
-) -> list[SummaryRow]:
-    """Return the rows of a stage: one for each of its convolutions, and one for the stage unless it is one convolution.
-
-    fields_of: {name of a map: (receptive field, stride)}.
-    """
-    stage = model.declaration[name]
-    below = shapes[model.input_name(name)]
-    field_below = fields_of[model.inputs_of(name)[0]]
-    source = f" of {', '.join(stage.inputs)}" if stage.inputs else ""
-    rows = []
-    for layer_name, layer in model.named_layers([name]):
-        conv = layer.stage
-        rule = conv.rule.title if conv.rule else "none"
-        kernel, output, field = "all", f"{conv.out_channels}", "all"
-        if not conv.sees_whole_maps:
-            kernel = f"{conv.kernel}×{conv.kernel}"
-            output = _to_size(conv.shape([below]))
-            side, _ = conv.receptive_field(*field_below)
-            field = f"{side}×{side}"
-        weights = math.prod(conv.weight_shape(below[0]))
-        threshold = f"{layer.threshold:.4g}" if conv.fires else "∞"
-        rows.append(SummaryRow(layer_name + source, rule, kernel, threshold, output, field, weights))
-    if len(rows) == 1:
-        return rows
-    kernel = f"{stage.window}×{stage.window}" if stage.window > 1 else ""
-    label = name + source if kernel else name
-    side, _ = fields_of[name]
-    own = SummaryRow(label, stage.title, kernel, output=_to_size(shapes[name]), field=f"{side}×{side}")
-    return [*rows, own]
+def list_rows(model: NetworkTrainer) -> Iterator[SummaryRow]:
+    """Yield the rows: one for each convolution of a stage, and one for the stage unless it is a single convolution."""
+    shapes = model.shapes(*model.image_size)
+    fields_of = {INPUT: (1, 1)}  # {name of a map: (receptive field, stride)}
+    for name, stage in model.declaration.items():
+        below = shapes[model.input_name(name)]
+        field_below = fields_of[model.inputs_of(name)[0]]
+        fields_of[name] = stage.receptive_field(*field_below)
+        source = f" of {', '.join(stage.inputs)}" if stage.inputs else ""
+        for layer_name, layer in model.named_layers([name]):
+            conv = layer.stage
+            rule = conv.rule.title if conv.rule else "none"
+            kernel, output, field = "all", f"{conv.out_channels}", "all"
+            if not conv.sees_whole_maps:
+                kernel = f"{conv.kernel}×{conv.kernel}"
+                output = _to_size(conv.shape([below]))
+                side, _ = conv.receptive_field(*field_below)
+                field = f"{side}×{side}"
+            weights = math.prod(conv.weight_shape(below[0]))
+            threshold = f"{layer.threshold:.4g}" if conv.fires else "∞"
+            yield SummaryRow(layer_name + source, rule, kernel, threshold, output, field, weights)
+        if len(stage.convs) != 1:
+            kernel = f"{stage.window}×{stage.window}" if stage.window > 1 else ""
+            label = name + source if kernel else name
+            side, _ = fields_of[name]
+            yield SummaryRow(label, stage.title, kernel, output=_to_size(shapes[name]), field=f"{side}×{side}")
 
 
 def _to_size(shape: Shape) -> str:
