@@ -54,6 +54,7 @@ SET_BY_SWEEP = {
     "name": "output",
     "labels": "labels",
 }
+Job = tuple[str, list[str], list[str]]  # the first three arguments of ``train_one``
 
 
 @command_line
@@ -291,7 +292,7 @@ def test(settings: SweepSettings) -> int:
             options.append("--no-figures")
         elif settings.figure_formats:
             options += ["--figures", *settings.figure_formats]
-        jobs = []
+        jobs: list[Job] = []
         for path in (run.folder for run in swept if run.scores.get("tests") == 0):
             if "scores" in RunFolder(path).results:  # the reason why there are none
                 print_output(f"not tested, because its network has no decision stage: {path.name}")
@@ -309,17 +310,11 @@ def test(settings: SweepSettings) -> int:
         return code or int(bool(changed))
 
 
-def run_jobs(
-    settings: SweepSettings,
-    jobs: list[tuple[str, list[str], list[str]]],
-    note: str,
-    runs: list[Path],
-    draw: bool,
-) -> int:
+def run_jobs(settings: SweepSettings, jobs: list[Job], note: str, runs: list[Path], draw: bool) -> int:
     """Run commands, several at a time, and write the report on the runs. Returns the exit code.
 
     Args:
-        jobs: the first three arguments of ``train_one`` of each command.
+        jobs: the commands.
         note: a line for the log.
         runs: the folders of all runs of the report.
         draw: whether the report has learning curves.
@@ -360,7 +355,7 @@ def run_jobs(
         warn(f"stopped; continue with\n    python {settings.command_line}")
         return 130
     if found:
-        write_sweep_report(output, found, IGNORED, draw, settings.figure_formats)
+        write_sweep_report(output, found, IGNORED, settings.figure_formats, draw)
         log.info(f"see {output / 'sweep.md'}")
     return int(bool(failed))
 
@@ -382,7 +377,7 @@ def report_runs(settings: SweepSettings) -> int:
         raise InputError(f"no run here can be read; the first: {found[0].damage}")
     output = Path(settings.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
-    text = write_sweep_report(output, found, IGNORED, formats=settings.figure_formats)
+    text = write_sweep_report(output, found, IGNORED, settings.figure_formats)
     print_output(f"{text}see {output / 'sweep.md'}")
     return 0
 

@@ -211,9 +211,9 @@ def _check_number(value: object, most: float = 1) -> float:
 def write_sweep_report(
     output: Path,
     runs: Sequence[SweptRun],
-    ignored: Collection[str] = (),
+    ignored: Collection[str],
+    formats: Sequence[str],
     draw: bool = True,
-    formats: Sequence[str] = (),
 ) -> str:
     """Write sweep.md and sweep.csv (a row per setting), index.html, runs.csv (a row per run) and curves.png.
 
@@ -223,8 +223,8 @@ def write_sweep_report(
         output: the folder of these files.
         runs: the runs. sweep.md names those that are not readable; the tables and curves leave them out.
         ignored: the flags in which runs of the same setting may differ, beside the seed.
-        draw: whether to draw curves.png.
         formats: other formats of the curves, "pdf" or "svg".
+        draw: whether to draw curves.png.
 
     Returns the text of sweep.md without the picture.
     """
