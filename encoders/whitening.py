@@ -4,6 +4,7 @@ ZCA whitening by one convolution, after Falez et al. 2020 (arXiv 2002.10177), wh
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -76,9 +77,8 @@ class Whitening(Encoder, name="whitening"):
             raise InputError(f"patch must be at most {side} for images of {height}×{width} pixels, not {self.patch}")
         mean, covariance = self._measure_patches(images.reshape(*images.shape[:3], self.colours))
         filters = self._compute_filters(covariance)
-        chosen = choose_evenly(len(images), math.ceil(SAMPLED_VALUES / images[0].size))
-        parts = [chosen[first : first + CONVOLVED_TOGETHER] for first in range(0, len(chosen), CONVOLVED_TOGETHER)]
-        strengths = torch.cat([self._respond(images[part], filters, mean).abs().flatten() for part in parts])
+        sampled = images[choose_evenly(len(images), math.ceil(SAMPLED_VALUES / images[0].size))]
+        strengths = torch.cat([part.abs().flatten() for part in self._respond(sampled, filters, mean)])
         strengths = strengths[strengths > 0].sort(descending=True).values
         if not len(strengths):
             raise InputError("--encoder whitening cannot be fitted to uniform images")
@@ -119,19 +119,20 @@ class Whitening(Encoder, name="whitening"):
         filters = np.rint(filters / (largest / room))
         return torch.from_numpy(filters).float()
 
-    def _respond(self, images: np.ndarray, filters: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        """Return the responses float32 (N, colours, H, W) to images."""
-        planes = torch.from_numpy(self.to_planes(images).astype(np.float32))
-        planes -= mean[:, None, None]
-        planes = F.pad(planes, [self.patch // 2] * 4, mode="replicate")
-        return F.conv2d(planes, filters)
+    def _respond(self, images: np.ndarray, filters: torch.Tensor, mean: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield the responses float32 (N, colours, H, W) to ``CONVOLVED_TOGETHER`` images at a time."""
+        for first in range(0, len(images), CONVOLVED_TOGETHER):
+            pixels = self.to_planes(images[first : first + CONVOLVED_TOGETHER]).astype(np.float32)
+            planes = torch.from_numpy(pixels) - mean[:, None, None]
+            planes = F.pad(planes, [self.patch // 2] * 4, mode="replicate")
+            yield F.conv2d(planes, filters)
 
     def encode(self, images):
-        latencies = np.empty((len(images), self.channels, *images.shape[1:3]), np.uint8)
+        latencies = torch.empty((len(images), self.channels, *images.shape[1:3]), dtype=torch.uint8)
         filters, mean, borders = (self.state[name] for name in self.fitted)
-        for first in range(0, len(images), CONVOLVED_TOGETHER):
-            responses = self._respond(images[first : first + CONVOLVED_TOGETHER], filters, mean)
+        parts = latencies.split(CONVOLVED_TOGETHER)
+        for part, responses in zip(parts, self._respond(images, filters, mean), strict=False):
             intensities = torch.stack([responses, -responses], 2).flatten(1, 2)
-            earlier = np.searchsorted(borders.numpy(), intensities.numpy(), side="right")
-            latencies[first : first + CONVOLVED_TOGETHER] = self.time_steps - earlier
+            earlier = torch.searchsorted(borders, intensities, right=True)
+            part.copy_(self.time_steps - earlier)
         return latencies
