@@ -44,7 +44,8 @@ def compute_emergence(model: NetworkTrainer, moments: Moments, encoder: Encoder)
         return {}
     features = compute_preferred_features(model, encoder, stacks)
     emergence = {}
-    for layer_name in (name for name in features if name in stacks):
-        images = sorted(moments[layer_name])
-        emergence[layer_name] = images, np.stack(np.split(features[layer_name], len(images) + 1))
+    for layer_name in stacks:
+        if layer_name in features:
+            images = sorted(moments[layer_name])
+            emergence[layer_name] = images, np.stack(np.split(features[layer_name], len(images) + 1))
     return emergence
