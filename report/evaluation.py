@@ -113,10 +113,6 @@ class Evaluation:
     def accuracy(self) -> Accuracy:
         return Accuracy(self.metrics["accuracy"], self.metrics["count"])
 
-    @property
-    def balanced_accuracy(self) -> Accuracy:
-        return compute_balanced_accuracy(self.metrics)
-
     def describe(self) -> str:
         """Return one line with the most important metrics."""
         m = self.metrics

@@ -29,22 +29,20 @@ def count_operations(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, 
     are 0.
     """
     latencies = latencies[choose_evenly(len(latencies), COUNTED_IMAGES)]
+    images = len(latencies)
     spikes = count_spikes(model, latencies)
-    sums = {INPUT: {"spikes": spikes[INPUT].sum()}}
+    counts = {INPUT: {"spikes": spikes[INPUT].sum() / images}}
     for name, stage in model.declaration.items():
         if not stage.convs:
-            sums[name] = {"spikes": spikes[name].sum()}
+            counts[name] = {"spikes": spikes[name].sum() / images}
         below = model.input_name(name)
         first = 0
         for layer_name, layer in model.named_layers([name]):
             end = first + layer.stage.out_channels
-            fired = {"spikes": spikes[name][first:end].sum()} if name in spikes else {}
+            fired = {"spikes": spikes[name][first:end].sum() / images} if name in spikes else {}
             additions = count_reached(layer, spikes[below]) * layer.stage.out_channels
-            sums[layer_name] = fired | {"synaptic_additions": additions}
+            counts[layer_name] = fired | {"synaptic_additions": additions / images}
             first = end
-    counts = {}
-    for layer_name, of_label in sums.items():
-        counts[layer_name] = {name: float(count) / len(latencies) for name, count in of_label.items()}
     return counts
 
 

@@ -17,7 +17,7 @@ from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.channels import name_channels
 from report.diagnosis import Finding, compare_splits
-from report.evaluation import Evaluation, Evaluations, measure_decision_time
+from report.evaluation import Evaluation, Evaluations, compute_balanced_accuracy, measure_decision_time
 from report.operations import count_operations
 from report.page import PAGE, load_template, write_page
 from report.report import Report, collect_results, draw_figures
@@ -176,7 +176,7 @@ def diagnose_decisions(run: Run, evaluations: Evaluations) -> dict[str, dict]:
         run.log.info(f"a logistic regression on the features, in which classes count equally: {command}")
     keys = ("validation", "best"), ("test", "best")
     if evaluations.keys() >= {*keys}:
-        run.log_findings(compare_splits(*(evaluations[key].balanced_accuracy for key in keys)))
+        run.log_findings(compare_splits(*(compute_balanced_accuracy(evaluations[key].metrics) for key in keys)))
     return references
 
 
