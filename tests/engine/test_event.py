@@ -250,7 +250,7 @@ def test_denormal_weights_become_zero(backend, dtype):
 # Decisions
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", slow_except([np.float64], TYPES))
 @random_maps
 @example((np.zeros((2, 1, 1), np.uint8), np.array([0.375, -0.625]).reshape(1, 2, 1, 1), 15, 0))  # the sum is negative
 @given(layers())
@@ -345,7 +345,7 @@ def test_weights_whose_codes_do_not_fit_are_not_screened():
         assert not can_screen(None, weights, verdict)
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", slow_except([np.float32], TYPES))
 @random_maps
 @given(st.data())
 def test_screening_changes_no_bit(dtype, data):

@@ -16,6 +16,7 @@ from support.command import COMPARED, FEW_DIGITS, TRAINED, dont_draw, read_csv, 
 from support.own_rules import Soft
 from support.registries import forgetting
 from support.run_folders import only_run
+from support.tiers import slow_except
 
 from engine.encoder import ENCODERS
 from engine.lengths import Lengths
@@ -81,7 +82,7 @@ def test_the_committed_runs_on_mnist_have_learned(name):
     assert min(counts.values()) >= 6
 
 
-@pytest.mark.parametrize("name", ["mozafari2018", "deep2024", "multiscale2026"])
+@pytest.mark.parametrize("name", slow_except(["mozafari2018"], ["mozafari2018", "deep2024", "multiscale2026"]))
 def test_a_trained_network_of_the_repository_gets_no_text(name):
     diagnosis = diagnose_trained(name)
     for phase in diagnosis.model.phases:

@@ -283,7 +283,7 @@ def test_what_a_winner_would_learn_by_other_rules(window, grows, read, monkeypat
     assert (at_the_top <= 0).all()
 
 
-@pytest.mark.parametrize("name", ["majority2024", "multiscale2026"])
+@pytest.mark.parametrize("name", slow_except(["multiscale2026"], ["majority2024", "multiscale2026"]))
 def test_the_race_of_the_classes(name, read, latencies):
     """At each step, the potentials of a network that gets no later spike at its decision stage."""
     model = build_model(name, image_size=(28, 28))
