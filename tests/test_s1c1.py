@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from PIL import Image
 from support.golden_traces import GOLDEN
 from support.refusals import refuses
-from torchvision.transforms import Compose
 
 from encoders import read_encoder
 from engine.declaration import to_plain
@@ -190,7 +189,6 @@ def test_a_call_returns_the_wave_of_encode_for_every_kind_of_input(colours):
         wave = encoder(kind)
         assert wave.dtype == torch.uint8
         assert torch.equal(wave, expected)
-    assert torch.equal(Compose([encoder])(Image.fromarray(image)), expected)
 
 
 def test_it_leaves_its_input_alone_and_reads_any_layout_whatever_the_default_type(digits):

@@ -1,7 +1,6 @@
 """Run train.py and evaluate.py in a test, and read what they write."""
 
 import csv
-import hashlib
 import json
 import os
 import shlex
@@ -70,14 +69,9 @@ def results(folder):
 
 
 def contents(folder):
-    """Every file and folder below, with what it holds and when it was written."""
-    return {
-        str(path.relative_to(folder)): (
-            path.lstat().st_mtime_ns,
-            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
-        )
-        for path in folder.rglob("*")
-    }
+    """Every file and folder below, with its number, its size and when it was written. Networks take time to read."""
+    found = {path.relative_to(folder): path.lstat() for path in folder.rglob("*")}
+    return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
 
 
 def dont_draw(monkeypatch):

@@ -5,7 +5,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from PIL import Image
-from support.command import DIGITS, FEW_DIGITS, MACHINE, NO_REFERENCES, read_csv, results, run_evaluate, run_train
+from support.command import FEW_DIGITS, MACHINE, NO_REFERENCES, SMALL, read_csv, results, run_evaluate, run_train
 from support.refusals import assert_refuses, read_table, refuses
 from support.run_folders import load_last, read_log, same
 
@@ -123,7 +123,7 @@ def test_a_sheet_of_arrays_keeps_the_test_part_if_it_has_their_classes(tmp_path)
 
 
 def test_a_decision_stage_that_learned_from_spread_labels_is_not_copied_without_a_word(tmp_path, undrawn, capsys):
-    words = f"--model mozafari2018 {DIGITS} --val-split 0 --labels 20 --no-figures"
+    words = f"{SMALL} --val-split 0 --labels 20 --no-figures"
     run = run_train(f"{words} --spread --epochs 0 0 1", tmp_path)
     run_train(f"{words} --epochs 0 0 0 --init-from {run}", tmp_path)
     assert "which is copied, has learned from labels that were spread" in capsys.readouterr().out

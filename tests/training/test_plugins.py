@@ -631,6 +631,7 @@ def test_no_picture_costs_a_result(own, tmp_path, monkeypatch):
     assert log.count("cannot be drawn") == 1
     assert f"the figure broken cannot be drawn: {own}, line" in log
 
+    monkeypatch.setattr("report.report.FIGURES", {})
     own.write_text(own.read_text().replace("return [Region(slice", "return 1 / 0, [Region(slice"))
     second = run_train(f"{words} --tensorboard", tmp_path)
     assert results(second)["test"] == results(run)["test"]

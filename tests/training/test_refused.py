@@ -17,7 +17,6 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 from support.command import CORES, DIGITS, FEW_DIGITS, MACHINE, NO_REFERENCES, SMALL, contents, run_evaluate, run_train
 from support.refusals import assert_refused, assert_refuses, read_table, refuses
@@ -273,7 +272,7 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("no network")
 
-    monkeypatch.setattr(torchvision.datasets.utils, "download_url", fail)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "distributed" else find(name))

@@ -89,7 +89,7 @@ def test_a_run_begins_in_it(network, file, tmp_path, undrawn):
 
 
 def test_a_fitted_encoder_is_saved(data, tmp_path):
-    images = data.train_images
+    images = data.train_images[:100]
     encoder = Whitening()
     network = build_model("mozafari2018", in_channels=encoder.channels, time_steps=encoder.time_steps)
     with refuses("with_state"):

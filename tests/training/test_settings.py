@@ -19,7 +19,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.command import DIGITS, FEW_DIGITS, read_csv, run_evaluate, run_train
+from support.command import FEW_DIGITS, SMALL, read_csv, run_evaluate, run_train
 from support.refusals import refuses
 from support.run_folders import load_best, read_args
 
@@ -275,7 +275,7 @@ def test_a_toml_file_names_the_home_folder_as_a_shell_does(tmp_path, monkeypatch
 
 def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
     """It is in args.json, the summary and the checkpoint, from which the same network is built again."""
-    words = f"--model mozafari2018 {DIGITS} --dry-run --set s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
+    words = f"{SMALL} --dry-run --set s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
     one = run_train(words, tmp_path)
     saved = read_args(one)["flags"]
     spelled = "s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
