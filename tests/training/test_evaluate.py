@@ -41,7 +41,7 @@ def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, ca
 
 @pytest.mark.parametrize("letter", ["d", "数"])
 def test_long_names_of_a_run_and_of_a_data_set(letter, trained, tmp_path, undrawn):
-    run = shutil.copytree(trained, tmp_path / "runs" / ("r" * 200))
+    run = shutil.copytree(trained, tmp_path / "runs" / f"x{letter * 70}")
     data = shutil.copy(FEW_DIGITS, tmp_path / f"x{letter * 70}.npz")
     run_evaluate(f"{run} --dataset {data} --dry-run --no-figures {MACHINE}", tmp_path / "tests")
 
