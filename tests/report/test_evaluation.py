@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.command import read_csv
 
+from engine.decision import measure_balanced
 from engine.rules import MarginRule
 from engine.stages import SpikingDense
 from network_trainer import NetworkTrainer
@@ -92,6 +93,7 @@ def test_the_balanced_accuracy_of_unequal_classes():
 def test_classes_of_about_the_same_size_are_not_unequal(counts):
     labels = np.repeat([0, 1], counts)
     assert [*evaluate_decisions(labels, labels, 3).describe_balance("abc", "images")] == []
+    assert measure_balanced(2 * labels, 2 * labels) is None  # no image of class 1
 
 
 def test_the_roc_auc_of_a_network_compares_images_of_any_number_of_spikes():
