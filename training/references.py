@@ -91,17 +91,11 @@ def compare_with_references(
         text += ", within two standard errors of the best of them"
     advice = {}
     if network.fraction < best.fraction and not is_near_chance(network.fraction, model.num_classes):
-        advice = _advise_rule(model)
-        if not advice and colours == 1 and model.name != GREY_MODEL:
+        if model.phases[-1].main_rule.name == RSTDP.name and not model.declaration[model.find_decision()].fires:
+            advice = {f"set.{model.decision}.rule": "margin"}
+        elif colours == 1 and model.name != GREY_MODEL:
             text += f"; try --model {GREY_MODEL}, with its own --epochs and --set"
     yield Finding(text, advice)
-
-
-def _advise_rule(model: NetworkTrainer) -> dict[str, str]:
-    """Return the advice to let the decision stage learn by the margin rule, if it learns by R-STDP and never fires."""
-    if model.phases[-1].main_rule.name == RSTDP.name and not model.declaration[model.find_decision()].fires:
-        return {f"set.{model.decision}.rule": "margin"}
-    return {}
 
 
 def choose_images(splits: Splits, seed: int) -> dict[str, Split]:

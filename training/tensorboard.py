@@ -13,6 +13,7 @@ and filters before activation maps.
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 from PIL import Image
@@ -58,8 +59,8 @@ class Board:
     def log_network(self) -> None:
         """Log the table of the stages in summary.txt, unless it was logged before."""
         if not any(self.folder.glob(EVENT_FILES)):
-            lines = [f"    {line}" for line in read_text(self.folder / "summary.txt").splitlines()]
-            self.get_writer("", 1).add_text("network", "\n".join(lines), 0)
+            table = indent(read_text(self.folder / "summary.txt"), "    ")
+            self.get_writer("", 1).add_text("network", table, 0)
 
     def log_batch(self, outcome: Outcome, done: int, total: int, history: list[Row]) -> None:
         """Log the outcome of a batch, at most ``POINTS`` times in an epoch.
