@@ -203,10 +203,10 @@ class TrainedNetwork:
         raw: do not centre the ink. By default it is centred for networks that were trained on characters.
         """
         record = self.checkpoint.record
+        settings = self.settings
         centred = record.characters and not raw
-        flags = record.flags
-        stretched = bool(flags.get("image_size"))
-        ground = flags.get("ground") or GROUNDS[0]
+        stretched = bool(settings.image_size)
+        ground = settings.ground or GROUNDS[0]
         image, note = read_image(path, *self.checkpoint.picture_size, centred, self.encoder.colours, stretched, ground)
         border = find_border(image[None])
         usual = record.border
