@@ -138,18 +138,14 @@ def evaluate(run: Run, tested: LatencyDataset) -> Evaluations:
     split = run.plan.splits.scored
     best = run.progress.best
     validation = run.validation
-    phase = model.phases[-1]
-    below = model.input_name(phase.stages[0])
-    maps = {below: model.map_of(tested.maps, below)}  # the same for the last and for the best weights
-    last = Evaluation(*model.decide(maps), tested.labels)
+    last = Evaluation(*model.decide(tested.maps), tested.labels)
     evaluations = {(split, "best"): last, (split, "last"): last}
     if best is None or validation is None:  # no epoch is the best without validation images or epochs with labels
         return evaluations
     with best_weights(model, best):
-        if best["phase"] != phase.name:  # a later phase has trained stages below
-            maps = tested.maps
+        if best["phase"] != model.phases[-1].name:  # a later phase has trained stages below
             validation = run.encode_split("validation")
-        evaluations[split, "best"] = Evaluation(*model.decide(maps), tested.labels)
+        evaluations[split, "best"] = Evaluation(*model.decide(tested.maps), tested.labels)
         if split == "test":
             evaluations["validation", "best"] = Evaluation(*model.decide(validation.maps), validation.labels)
     return evaluations
