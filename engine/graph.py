@@ -43,7 +43,6 @@ class StageGraph(nn.Module):
             ``Gather`` stage makes the map "input of STAGE".
         stages: {name of a map: layer}, what computes the maps.
         channels: {name of a map: number of channels}.
-        has_size: whether it is known since ``connect`` that all stages fit images of the size ``image_size``.
 
     A subclass sets ``in_channels``, ``num_classes``, ``time_steps`` and ``image_size`` (height, width), and then calls
     ``connect``.
@@ -83,8 +82,8 @@ class StageGraph(nn.Module):
                 inputs = (gathered,)
             self.nodes[name] = Node(stage, inputs)
             before = name
-        self.has_size = has_size or self._sees_whole_maps()
-        shapes = self.shapes(*(self.image_size if self.has_size else (ANY_SIDE, ANY_SIDE)))
+        has_size = has_size or self._sees_whole_maps()
+        shapes = self.shapes(*(self.image_size if has_size else (ANY_SIDE, ANY_SIDE)))
         check_training(self)
         rng = np.random.default_rng(seed)
         self.channels = {name: channels for name, (channels, _, _) in shapes.items()}
@@ -214,9 +213,7 @@ class StageGraph(nn.Module):
                 )
             checked[name] = latencies
         if INPUT in checked:
-            size = checked[INPUT].shape[2:]
-            if size != self.image_size or not self.has_size:
-                self.shapes(*size)
+            self.shapes(*checked[INPUT].shape[2:])
         if len(set(map(len, checked.values()))) > 1:
             raise InputError(f"the maps {', '.join(maps)} must be of the same images")
         return checked
