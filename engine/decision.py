@@ -125,17 +125,10 @@ def strongest(peaks):
     return f
 
 
-@compiled
-def _strongest_of_each(peaks, features):
-    for n in range(len(peaks)):
-        features[n] = strongest(peaks[n])
-
-
 def deciding_features(peaks: Tensor) -> Tensor:
     """Return the feature that decides each image: peaks (N, F) -> int64 (N,), -1 for silence."""
-    features = np.empty(len(peaks), np.int64)
-    _strongest_of_each(np.ascontiguousarray(peaks.numpy(force=True)), features)
-    return torch.from_numpy(features).to(peaks.device)
+    rows = np.ascontiguousarray(peaks.numpy(force=True))
+    return torch.tensor(list(map(strongest, rows)), dtype=torch.int64, device=peaks.device)
 
 
 def majority(votes: Tensor, strengths: Tensor, num_classes: int) -> Tensor:
