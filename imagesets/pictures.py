@@ -107,8 +107,6 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     from PIL import Image
 
-    if image.shape[:2] == (height, width):
-        return image
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 

@@ -75,8 +75,7 @@ class Splits:
             settings.refuse("val_split", f"has no effect: {data.name} has {data.val_count:,} validation images")
         if held_out and not data.val_count:
             train, validation = stratified_split(labels, held_out, settings.seed)
-        if settings.ratio != 1:
-            train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
+        train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
         self.indices = {"train": train, "validation": validation}
         if settings.test and len(data.test_part[1]):
             self.indices["test"] = np.arange(len(data.test_part[1]))
