@@ -45,7 +45,7 @@ class Lengths:
         phases: the phases.
         planned: a number for each of them; 0: it is skipped.
         images: the number of images that phases without labels learn from.
-        early: {setting of ``EARLY``: its value}.
+        converge, patience: the values of the settings of ``EARLY``.
 
     Attributes, lists with a value for each phase:
         converges: whether its convergence decides when it ends.
@@ -53,20 +53,25 @@ class Lengths:
         most: the highest number of epochs if its convergence decides.
     """
 
-    def __init__(self, phases: Iterable[Phase], planned: Sequence[int], images: int, **early: float):
-        if unknown := early.keys() - EARLY.keys():
-            raise TypeError(f"no setting {', '.join(unknown)} ends a phase; choose from {', '.join(EARLY)}")
+    def __init__(
+        self,
+        phases: Iterable[Phase],
+        planned: Sequence[int],
+        images: int,
+        converge: float = 0.0,
+        patience: float = 0,
+    ):
         self.planned = tuple(planned)
-        self.converge = early.get("converge", 0.0)
+        self.converge = converge
         self.converges = []
         self.least = []
         self.most = []
         self._needs_labels = [phase.needs_labels for phase in phases]
-        self._early = {name: value for name, value in early.items() if value}
+        self._early = {"converge": converge, "patience": patience}
         of_images = max(MAX_EPOCHS, math.ceil(MAX_PRESENTATIONS / images))
         for count, needs_labels in zip(self.planned, self._needs_labels, strict=True):
             is_large = count > MAX_EPOCHS
-            converges = self.converge > 0 and count > 0 and not needs_labels
+            converges = converge > 0 and count > 0 and not needs_labels
             self.converges.append(converges)
             self.least.append(1 if converges and is_large else count)
             self.most.append(count if is_large else of_images)
@@ -84,7 +89,7 @@ class Lengths:
             least = 1
         if rows and len(rows) >= least:
             for name, has_ended in conditions.items():
-                if name in self._early and has_ended(rows, self._early[name]):
+                if self._early[name] and has_ended(rows, self._early[name]):
                     return name
         return "epochs" if len(rows) >= most else None
 
