@@ -135,6 +135,6 @@ def test_only_the_first_spike_at_each_position_teaches_s2():
     seen = []
     model = build_model("kheradpisheh2018", in_channels=2)
     latency = torch.tensor([[3, 15], [2, 15], [2, 15]], dtype=torch.uint8).reshape(1, 3, 1, 2)
-    model.stages["s2"].learn_features = lambda inputs, *_: seen.append(inputs) or torch.zeros(1, 1, 4)
+    model.stages["s2"].learn_features = lambda inputs, *_: seen.append(inputs) or torch.zeros(1, 1, 4).int()
     model.phases[1].learn(model, latency)
     assert seen[0].reshape(3, 2).tolist() == [[15, 15], [2, 15], [15, 15]]
