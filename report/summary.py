@@ -29,7 +29,7 @@ class SummaryRow(NamedTuple):
 
 def list_models() -> str:
     """Return a paragraph about each network: description, stages, phases and default epochs."""
-    models = [cls() for cls in dict.fromkeys(MODELS.values())]  # also under aliases
+    models = [cls() for cls in sorted({*MODELS.values()}, key=lambda cls: cls.name)]  # also under aliases
     return load_template("models.txt").render(models=models)
 
 
