@@ -17,7 +17,7 @@ from support.tiers import slow_except
 from engine.backends import BACKENDS
 from engine.decision import Outcome
 from engine.layers import Layer
-from engine.rules import RSTDP, RULES, STDP, Additive, Margin, MarginRule
+from engine.rules import RSTDP, RULES, STDP, Additive, Margin, MarginRule, Stabilized
 from engine.stages import SpikingConv
 from models import build_model
 from utils import ROOT
@@ -147,6 +147,7 @@ class Branching(Additive):
         (Renamed, "(self, w, rate)"),
         (Branching, "change"),
         (lambda *bounds: Additive(bounds, bounds), "numbers"),
+        (lambda *bounds: Stabilized(*map(str, bounds)), "numbers"),
     ],
 )
 def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind, word):
