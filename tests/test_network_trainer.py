@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.refusals import refuses
+from support.run_folders import same
 
 import network_trainer
 from engine.decision import Outcome
@@ -86,19 +87,18 @@ def orders(model):
     return [list(chain(*batches[start : start + 3])) for start in range(0, len(batches), 3)]
 
 
-def test_each_epoch_has_another_order_which_follows_from_seed_phase_and_epoch():
+def test_orders_and_random_numbers_follow_from_seed_phase_epoch_and_batch():
+    """Each epoch has another order, and each batch its epoch and its own random numbers."""
     first, again, other = Scripted(), Scripted(), Scripted()
     for model, seed in ((first, 5), (again, 5), (other, 6)):
         fit(model, seed=seed)
     assert [len(images) for _, images, *_ in first.learned] == [4, 4, 3] * 5
     assert [name for name, *_ in first.learned] == ["s1"] * 6 + ["s2"] * 9
     assert orders(first) == orders(again)
-    expected = [
-        np.random.default_rng([5, phase, epoch]).permutation(IMAGES).tolist()
-        for phase, count in enumerate((2, 3))
-        for epoch in range(count)
-    ]
-    assert orders(first) == expected
+    epochs = [(phase, epoch) for phase, count in enumerate((2, 3)) for epoch in range(count)]
+    assert orders(first) == [np.random.default_rng([5, *each]).permutation(IMAGES).tolist() for each in epochs]
+    numbers = [(each[1], np.random.default_rng([5, *each, batch]).random()) for each in epochs for batch in range(3)]
+    assert [tuple(record[2:]) for record in first.learned] == numbers
     found = orders(first) + orders(other)
     assert all(sorted(order) == list(range(IMAGES)) for order in found)
     assert len({tuple(order) for order in found}) == 10
@@ -112,18 +112,6 @@ def test_labels_belong_to_the_images():
         assert inputs[:, 0, 0, 0].tolist() == labels
 
 
-def test_each_batch_has_its_epoch_and_its_own_random_numbers():
-    model = Scripted()
-    fit(model)
-    expected = [
-        (epoch, np.random.default_rng([0, phase, epoch, batch]).random())
-        for phase, count in enumerate((2, 3))
-        for epoch in range(count)
-        for batch in range(3)
-    ]
-    assert [tuple(record[2:]) for record in model.learned] == expected
-
-
 def test_in_a_first_epoch_without_labels_a_batch_is_small_which_changes_no_weight(monkeypatch):
     values = np.random.default_rng(0).integers(0, 40, (20, 6, 28, 28)).clip(max=15)
     latencies = torch.from_numpy(values.astype(np.uint8))
@@ -135,8 +123,7 @@ def test_in_a_first_epoch_without_labels_a_batch_is_small_which_changes_no_weigh
         done = [(step.phase.name, step.done) for step in steps if step.kind == "batch"]
         assert done == [*(("s1", end) for end in ends), ("s1", 20), *(("s2", end) for end in ends), ("s3", 20)]
         states.append({name: value for name, value in model.state_dict().items() if not name.endswith("batches")})
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
+    assert same(*states)
 
 
 def test_each_batch_reads_the_images_or_one_of_their_copies():
@@ -192,11 +179,15 @@ def test_phases_with_labels_learn_from_the_labelled_images_and_their_copies():
 
 
 def test_rows_of_the_history():
-    """Fractions of all images of the epoch, winners per image, features that never won, and the steps."""
+    """Fractions of all images of the epoch, winners per image, features that never won, and the steps.
+
+    All classes have as many validation images, so that there is no balanced accuracy.
+    """
     outcomes = [Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)] * 2
     model = Scripted(validation=[5, 5], outcomes=outcomes)
     model.stages["s2"].rstdp_rates.copy_(torch.tensor([[0.5, -0.25], [-9.0, 9.0]]))
     progress = fit(model, epochs=(1, 2), validation=True)
+    assert progress.best["balanced"] is None
     s1, *s2 = progress.history
     places = [(row["step"], row["phase"], row["epoch"], row["images"]) for row in progress.history]
     assert places == [(1, "s1", 1, 11), (2, "s2", 1, 11), (3, "s2", 2, 11)]
@@ -205,6 +196,7 @@ def test_rows_of_the_history():
     for row in s2:
         assert (row["train_accuracy"], row["train_loss"], row["train_silent"]) == (3 / 11, 5 / 11, 3 / 11)
         assert (row["val_accuracy"], row["val_loss"], row["val_silent"]) == (5 / 11, 0, 6 / 11)
+        assert row["val_balanced"] is None
         assert (row["dead_features"], row["winners_per_image"]) == (IMAGES - 2, 9 / 11)
         assert (row["ltp_rate"], row["ltd_rate"]) == (0.5, -0.25)
     assert (progress.phase, progress.epoch, progress.batch) == (2, 0, 0)
@@ -266,11 +258,6 @@ def test_a_decide_that_returns_no_classes_or_no_numbers_is_refused(decided):
 def test_a_decide_that_cannot_be_called_as_the_engine_does_is_refused_when_it_is_declared(decide):
     with refuses("needs_scores"):
         type("Old", (Scripted,), {"decide": decide})
-
-
-def test_rows_have_no_balanced_accuracy_if_the_classes_are_not_unequal():
-    progress = fit(Scripted([5]), epochs=(0, 1), validation=True)
-    assert (progress.history[0].val_balanced, progress.best["balanced"]) == (None, None)
 
 
 def test_the_same_data_are_trained_again():
@@ -503,8 +490,7 @@ def test_a_rewarded_stage_learns_at_the_rates_of_its_rule(backend):
         model.fit(LatencyDataset(latencies, labels), None, (1,), batch_size=20)
         assert not torch.equal(model.stages["s1"].weight, before)
         found.append([layer.weight for _, layer in model.named_layers()])
-    assert torch.equal(found[0][0], found[1][0])
-    assert torch.equal(found[0][1], found[1][1])
+    assert all(map(torch.equal, *found))
 
 
 @pytest.mark.parametrize("stage", ["s1", "s3"])

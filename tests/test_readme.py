@@ -4,7 +4,6 @@ import contextlib
 import csv
 import functools
 import io
-import json
 import os
 import re
 import runpy
@@ -21,7 +20,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 from PIL import Image
-from support.command import dont_draw, read_csv, train_here
+from support.command import dont_draw, read_csv, results, train_here
 from support.pages import EXAMPLE, EXAMPLES, find_example
 from support.registries import forgetting
 
@@ -86,12 +85,6 @@ def fill_in(sheet):
         writer.writerows(row | {"class": Path(row["image"]).parent.name} for row in rows)
 
 
-def test_the_commands_are_found():
-    """The pages train, list, resume, evaluate and predict."""
-    words = {word for program, words in COMMANDS for word in (program, *words)}
-    assert {"--model", "--list-models", "--summary", "--resume", "evaluate", "--predict", "--save-maps"} <= words
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, pytestconfig):
     """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs.
@@ -133,7 +126,9 @@ def runs(tmp_path_factory, pytestconfig):
 
 
 def test_every_command_runs(runs):
-    """And the folder of a run contains the files that docs/outputs.md lists."""
+    """They train, list, resume, evaluate and predict. The folder of a run has the files that docs/outputs.md lists."""
+    words = {word for program, words in COMMANDS for word in (program, *words)}
+    assert {"--model", "--list-models", "--summary", "--resume", "evaluate", "--predict", "--save-maps"} <= words
     (listed,) = re.findall(r"\|file\|.*\n\|-.*\n((?:\|.*\n)+)", TEXT)
     names = re.findall(r"^\|`([^`]+)`", listed, re.MULTILINE)
     assert {name.rstrip("/") for name in names} == {path.name for path in (runs / "first").iterdir()}
@@ -151,12 +146,11 @@ def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
         name = "homeostatic" if "s1.rule=homeostatic" in command else name
         words = [re.sub("^mine.py$", str(own), word) for word in command]
         assert train.main([*words, "--output", str(tmp_path), "--name", name]) == 0
-        scores[name] = json.loads((tmp_path / name / "results.json").read_text())
-    assert scores["bars"]["test"]["last"]["accuracy"] > 0.9
+        scores[name] = results(tmp_path / name)["test"]["last"]["accuracy"]
+    assert scores["bars"] > 0.9
     for name in ("digits", "homeostatic"):
-        assert scores[name]["test"]["last"]["accuracy"] > 0.6  # chance: 0.1
-        with open(tmp_path / name / "metrics.csv", newline="") as file:
-            last = [row for row in csv.DictReader(file) if row["phase"] == "s1"][-1]
+        assert scores[name] > 0.6  # chance: 0.1
+        last = [row for row in read_csv(tmp_path / name / "metrics.csv") if row["phase"] == "s1"][-1]
         assert float(last["convergence"]) < 0.05
         assert int(last["dead_features"]) <= 1
 
@@ -282,8 +276,7 @@ def test_every_experiment_is_a_complete_row():
 
 
 def test_every_quoted_number_has_a_source():
-    with open(ROOT / "results" / "quoted.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, strict=True))
+    rows = read_csv(ROOT / "results" / "quoted.csv")
     assert rows
     for row in rows:
         assert len(row) == 8
@@ -354,7 +347,7 @@ def test_the_python_examples_run(runs, monkeypatch):
     np.testing.assert_allclose(plain.plasticity().change(0.25, rates), rates - 0.025)
 
 
-PATH = Path(__file__).resolve().parent.parent / "tutorial" / "tutorial.ipynb"
+PATH = ROOT / "tutorial" / "tutorial.ipynb"
 LINES = "convergence", "winners per image", "dead features"  # of a layer that learned
 
 
@@ -411,21 +404,19 @@ def test_its_outputs_are_kept(notebook):
     assert str(PATH.parent.parent) not in PATH.read_text()
 
 
-FOLDER = Path(__file__).parent.parent / "images"
-NAMES = ["Long-Term-Potentiation", "RSTDP", "decision", "latency_map", "memory_layout", "networks", "networks-2026"]
-NAMES += ["screening", "snn_illustration", "weight", "winners"]
-
-
-def check(path):
-    assert path.stat().st_size < 300_000
-    with Image.open(path) as image:
-        assert 1200 <= image.width <= 1600
-        pixels = np.asarray(image.convert("L"))
-    frame = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    assert (frame == 255).all()  # a white background, and nothing runs over the edge
-    assert (pixels < 128).mean() > 0.01  # not blank
+FIGURES = """
+Long-Term-Potentiation RSTDP decision latency_map memory_layout networks networks-2026 screening snn_illustration weight
+winners
+"""
 
 
 def test_the_figures_are_in_the_repository():
-    for name in NAMES:
-        check(FOLDER / f"{name}.png")
+    for name in FIGURES.split():
+        path = ROOT / "images" / f"{name}.png"
+        assert path.stat().st_size < 300_000
+        with Image.open(path) as image:
+            assert 1200 <= image.width <= 1600
+            pixels = np.asarray(image.convert("L"))
+        frame = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        assert (frame == 255).all()  # a white background, and nothing runs over the edge
+        assert (pixels < 128).mean() > 0.01  # not blank

@@ -454,14 +454,12 @@ def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
         "write": write,
         "data": data,
         "save": save,
-        "nan": math.nan,
-        "inf": math.inf,
         "five": {"time_steps": 5},
     }
     names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
     names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": read_augmentation}
     modules = layers, packed, rules, stages, imagesets, augmentation, encoders, intensity, whitening
-    modules += s1c1, gabor
+    modules += s1c1, gabor, math
     known = {name: value for module in modules for name, value in vars(module).items()}
     assert_each_refused(globals()[table], {**known, **globals(), **names})
     assert {*tmp_path.iterdir()} <= {path}

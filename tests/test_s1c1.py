@@ -1,6 +1,5 @@
 """S1C1 against the original's golden encodings and a slow, simple implementation in torch."""
 
-import gzip
 import json
 import pickle
 
@@ -14,23 +13,17 @@ from support.refusals import refuses
 
 from encoders import read_encoder
 from engine.declaration import to_plain
+from imagesets import load
 from s1c1 import S1C1
 from SpykeTorch.functional import wave_to_latency
 from SpykeTorch.utils import DoGKernel, Filter, Intensity2Latency
-from utils import ROOT
 
 TWO_FILTERS = {"filters": [(5, 2.0, 1.0), (3, 0.5, 1.0)], "time_steps": 7}
 
 
-def mnist(part):
-    """The images of a raw MNIST file, uint8 (N, 28, 28)."""
-    content = gzip.decompress((ROOT / f"data/MNIST/raw/{part}-images-idx3-ubyte.gz").read_bytes())
-    return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28).copy()
-
-
 @pytest.fixture(scope="module")
 def digits():
-    return mnist("t10k")[:200]
+    return load("mnist").test_images[:15]
 
 
 def noise(*shape, seed=0):
@@ -73,15 +66,9 @@ def exact_reference(encoder, image):
 
 @pytest.mark.other_numba
 def test_reproduces_every_golden_encoding_of_the_original():
-    latencies = S1C1().encode(mnist("train")[GOLDEN["index"]])
+    latencies = S1C1().encode(load("mnist").train_images[GOLDEN["index"]])
     assert latencies.dtype == torch.uint8
     np.testing.assert_array_equal(latencies.numpy(), GOLDEN["encoding"])
-
-
-def test_real_digits_equal_the_exact_twin(digits):
-    encoder = S1C1()
-    expected = torch.stack([exact_reference(encoder, digit) for digit in digits[:12]])
-    assert torch.equal(encoder.encode(digits[:12]), expected)
 
 
 @pytest.mark.parametrize(
@@ -92,14 +79,14 @@ def test_real_digits_equal_the_exact_twin(digits):
             for parameters in ({"time_steps": 1}, {"time_steps": 255}, {"radius": 40}, TWO_FILTERS)
         ),
         *(((28, 28), {"radius": 0, **more}) for more in ({"threshold": 0}, {"border": "edge"}, TWO_FILTERS)),
-        *((shape, {}) for shape in ((56, 56), (8, 8), (9, 33), (1, 1))),
+        *((shape, {}) for shape in ((28, 28), (56, 56), (8, 8), (9, 33), (1, 1))),
         *(((9, 33), {"colours": 3, **parameters}) for parameters in ({}, TWO_FILTERS)),
         *((shape, {"border": "edge"}) for shape in ((28, 28), (5, 9), (1, 1))),
         ((9, 33), {"colours": 3, "border": "edge", **TWO_FILTERS}),
     ],
 )
 def test_every_size_and_parameter_equals_the_exact_twin(shape, parameters, digits):
-    """For dense noise, uniform patches and pieces of digits."""
+    """For dense noise, uniform patches and digits, or pieces of one."""
     encoder = S1C1(**parameters)
     colours = (3,) * (encoder.colours == 3)
     digit = np.resize(digits[0], (*shape, *colours))
@@ -117,7 +104,7 @@ def test_without_a_normalisation_the_latencies_are_those_of_filter_and_intensity
     for window, sigma1, sigma2 in encoder.filters:
         kernels += [DoGKernel(window, sigma1, sigma2)().double(), DoGKernel(window, sigma2, sigma1)().double()]
     apply_filters = Filter(kernels, padding=6, thresholds=encoder.threshold)
-    for image, latency in zip(digits[:15], encoder.encode(digits[:15]), strict=True):
+    for image, latency in zip(digits, encoder.encode(digits), strict=True):
         intensities = apply_filters(torch.from_numpy(image).double()[None, None])
         expected = wave_to_latency(Intensity2Latency(30, to_spike=True)(intensities))
         assert len(latency.unique()) == 31

@@ -144,11 +144,11 @@ def attempts(monkeypatch):
 
 
 def test_a_file_that_another_program_has_opened_is_replaced_later(attempts, tmp_path, monkeypatch):
-    write_atomically(tmp_path / "file", lambda path: path.touch())
+    write_atomically(tmp_path / "file", Path.touch)
     assert (tmp_path / "file").exists()
     monkeypatch.setattr("utils.os.replace", Mock(side_effect=PermissionError(errno.EACCES, "is open")))
     with refuses(tmp_path / "file"):
-        write_atomically(tmp_path / "file", lambda path: path.touch())
+        write_atomically(tmp_path / "file", Path.touch)
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_named(monkeypatch):
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_failed_write_leaves_the_old_file(error, tmp_path):
     path = tmp_path / "file.txt"
-    write_atomically(path, lambda temporary: temporary.write_text("old"))
+    write_text(path, "old")
 
     def fail(temporary):
         temporary.write_text("half of the n")
@@ -215,7 +215,7 @@ def test_a_failed_write_leaves_the_old_file(error, tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-    write_atomically(path, lambda temporary: temporary.write_text("new"))
+    write_text(path, "new")
     assert path.read_text() == "new"
 
 
@@ -254,7 +254,7 @@ def test_only_regular_files_are_replaced(make, tmp_path):
     make(path)
     before = path.lstat()
     with refuses(path):
-        write_atomically(path, lambda temporary: temporary.write_text("new"))
+        write_text(path, "new")
     assert path.lstat() == before
     assert other.read_text() == "old"
     assert {*tmp_path.iterdir()} == {path, other}
