@@ -82,7 +82,7 @@ def test_a_pooling_that_overrides_the_published_one():
     assert torch.equal(c1, F.max_pool2d(s1.float(), 2).byte())
 
 
-def test_a_run_with_it(tmp_path, capsys, monkeypatch):
+def test_a_run_with_it(tmp_path, monkeypatch):
     """Trained, tested, and read from its checkpoint, which names it; without the plugin, it cannot be read."""
     dont_draw(monkeypatch)
     assert start(f"{SMALL} --model mean_pooled --plugin {PLUGIN} --dry-run --name run", tmp_path) == 0
@@ -90,7 +90,6 @@ def test_a_run_with_it(tmp_path, capsys, monkeypatch):
     assert str(network.model.declaration["c1"]) == "MeanPool(inputs=(), size=2, padding=0)"
     assert network.classify(np.zeros((2, 28, 28), np.uint8))[0].shape == (2,)
     assert start_evaluation(f"{tmp_path / 'run'} --plugin {PLUGIN} {MACHINE}", tmp_path) == 0
-    capsys.readouterr()
     with mock.patch.dict(PLUGINS, clear=True):
         assert_refuses(evaluate.main, f"{tmp_path / 'run'} {MACHINE}", f"--plugin {PLUGIN}")
     page = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")

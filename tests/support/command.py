@@ -7,7 +7,9 @@ import shlex
 from pathlib import Path
 
 import numba
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 import evaluate
 import train
@@ -66,6 +68,20 @@ def read_csv(path):
 
 def results(folder):
     return json.loads((folder / "results.json").read_text())
+
+
+def read_few_digits():
+    """Return {name: array} of the file FEW_DIGITS."""
+    with np.load(FEW_DIGITS) as few:
+        return dict(few)
+
+
+def save_pictures(folder, images):
+    """Save each image as a file; return the paths."""
+    files = [folder / f"{number:02}.png" for number in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        Image.fromarray(image).save(file)
+    return files
 
 
 def contents(folder):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 import torch
 from support.command import MACHINE, find_newest, read_csv, results, run_evaluate
@@ -14,6 +15,15 @@ from training.trained import load_network
 
 def only_run(output):
     return find_newest(output, "checkpoints/last.safetensors")
+
+
+def read_features(run):
+    """Return {split: {name: array}} of the features that are saved in a folder."""
+    splits = {}
+    for path in run.glob("features/*.npz"):
+        with np.load(path) as arrays:
+            splits[path.stem] = dict(arrays)
+    return splits
 
 
 def load_last(run):

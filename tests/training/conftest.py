@@ -6,6 +6,7 @@ from sklearn.svm import LinearSVC
 from support.command import DIGITS, dont_draw, run_train
 from threadpoolctl import threadpool_info
 
+from engine.phases import Phase
 from report import diagnosis
 from training import references
 from training.recorders.checkpoints import Checkpoints
@@ -35,6 +36,20 @@ def stop_after(monkeypatch):
 
     monkeypatch.setattr(Checkpoints, "record", record)
     return set_limit
+
+
+@pytest.fixture
+def learned(monkeypatch):
+    """The numbers of images of all batches, but for those of the control: {phase: [number, …]}."""
+    batches, learn = {}, Phase.learn
+
+    def count(phase, network, inputs, *args, **options):
+        if network.name != references.CONTROL:
+            batches.setdefault(phase.name, []).append(len(inputs))
+        return learn(phase, network, inputs, *args, **options)
+
+    monkeypatch.setattr(Phase, "learn", count)
+    return batches
 
 
 @pytest.fixture

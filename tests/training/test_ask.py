@@ -11,7 +11,6 @@ from support.run_folders import load_last, read_log, same
 
 import evaluate
 import train
-from errors import InputError
 from imagesets import load
 from training.sheet import label_by_sheet, read_sheet
 
@@ -118,7 +117,7 @@ def test_a_sheet_of_arrays_keeps_the_test_part_if_it_has_their_classes(tmp_path)
     assert again.fingerprint == labelled.fingerprint
     others = label_by_sheet(data, {names[0]: "round", names[1]: "straight"}, "ask.csv")
     assert (others.class_names, len(others.test_part[1])) == (("round", "straight"), 0)
-    with pytest.raises(InputError, match="no training image"):
+    with refuses("no training image"):
         label_by_sheet(data, {"0123456789abcdef:1": "4"}, "ask.csv")
 
 

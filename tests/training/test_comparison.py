@@ -16,6 +16,7 @@ from training.trained import load_network, save_network
 from utils import ROOT
 
 NAMES = tuple("0123456789")
+WORDS = f"--dataset {FEW_DIGITS} {MACHINE}"
 
 
 @pytest.fixture
@@ -34,33 +35,25 @@ def save(tmp_path):
 
 
 def test_the_rule_by_hand():
-    """Equal sums; a silent network adds nothing; a score below 0 is 0; all are silent."""
-    one = torch.tensor([0, 1, 0, -1]), torch.tensor([[4.0, 2, 0], [1, 2, 0], [3, -9, 0], [1, 2, 3]])
-    other = torch.tensor([1, -1, 1, -1]), torch.tensor([[10.0, 20, 0], [9, 0, 0], [1, 4, 2], [3, 2, 1]])
-    decisions, scores = decide_together([one, other])
-    assert scores.tolist() == [[1.5, 1.5, 0], [0.5, 1, 0], [1.25, 1, 0.5], [0, 0, 0]]
-    assert decisions.tolist() == [0, 1, 0, -1]
-
-
-def test_a_network_with_a_larger_scale_has_no_larger_vote():
-    one = torch.tensor([0]), torch.tensor([[1.0, 0.75]])
-    other = torch.tensor([1]), torch.tensor([[500.0, 1000.0]])
-    decisions, scores = decide_together([one, other])
-    assert (decisions.tolist(), scores.tolist()) == ([1], [[1.5, 1.75]])
+    """Equal sums; a silent network adds nothing; a score below 0 is 0; all are silent; a scale is no vote."""
+    one = torch.tensor([0, 1, 0, -1, 0]), torch.tensor([[4.0, 2, 0], [1, 2, 0], [3, -9, 0], [1, 2, 3], [4, 3, 0]])
+    scores = torch.tensor([[10.0, 20, 0], [9, 0, 0], [1, 4, 2], [3, 2, 1], [500, 1000, 0]])
+    decisions, scores = decide_together([one, (torch.tensor([1, -1, 1, -1, 1]), scores)])
+    assert scores.tolist() == [[1.5, 1.5, 0], [0.5, 1, 0], [1.25, 1, 0.5], [0, 0, 0], [1.5, 1.75, 0]]
+    assert decisions.tolist() == [0, 1, 0, -1, 1]
 
 
 def test_the_folder_of_a_test(trained, save, tmp_path, capsys):
     """A network on another encoder; each alone has its own accuracy; the predictions are of all together."""
     other = save("other", encoder=Intensity())
-    words = f"--dataset {FEW_DIGITS} {MACHINE}"
-    folder = run_evaluate(f"{trained} {other} {words}", tmp_path)
+    folder = run_evaluate(f"{trained} {other} {WORDS}", tmp_path)
     out = capsys.readouterr().out
     assert files_in(folder) == {"args.json", "log.txt", "predictions.csv", "results.json", "summary.txt"}
     found = results(folder)
     paths = [str(trained / "checkpoints" / "best.safetensors"), str(other)]
     assert found["checkpoints"] == paths
     for number, path in enumerate(paths):
-        alone = results(run_evaluate(f"{path} {words} --no-figures", tmp_path))["test"]
+        alone = results(run_evaluate(f"{path} {WORDS} --no-figures", tmp_path))["test"]
         assert found["networks"][number]["confusion_matrix"] == alone["confusion_matrix"]
         assert path in out
     assert found["networks"][0]["accuracy"] > found["networks"][1]["accuracy"]
@@ -77,28 +70,34 @@ def test_the_folder_of_a_test(trained, save, tmp_path, capsys):
     assert found["scope"] in out
 
 
-def test_a_majority_decides_alone_and_adds_its_scores_together(save, tmp_path, undrawn):
-    """The majority of the branches is not always the highest score: the labels are its own decisions."""
+def test_a_majority_decides_alone_and_adds_its_scores_together(save, tmp_path):
+    """The majority of the branches is not always the highest score: the labels are its own decisions.
+
+    Scripts for one network also run with several: --no-figures leaves nothing out, because there are none; TensorBoard
+    shows the scores of all together.
+    """
     majority, other = ROOT / "results" / "checkpoints" / "majority2024.safetensors", save("other")
     images = imagesets.load(str(FEW_DIGITS)).test_images
     own, scores = load_network(majority).classify(images)
     assert (own != scores.argmax(1)).any()
     parts = {"x_train": images, "y_train": np.arange(40) % 10, "x_test": images, "y_test": own}
     np.savez(tmp_path / "own.npz", **parts)
-    both = run_evaluate(f"{majority} {other} --dataset {tmp_path / 'own.npz'} {MACHINE}", tmp_path)
+    words = f"{majority} {other} --dataset {tmp_path / 'own.npz'} {MACHINE} --no-figures --tensorboard"
+    both = run_evaluate(words, tmp_path)
     assert results(both)["networks"][0]["accuracy"] == 1
     relative = [network.classify(images)[1].astype(np.float64) for network in map(load_network, (majority, other))]
     sums = sum(each / each.max(1, keepdims=True) for each in relative)
     decided = [int(row["prediction"]) for row in read_csv(both / "predictions.csv")]
     assert decided == sums.argmax(1).tolist()
+    (point,) = events_of(both)["."].Scalars("test/accuracy")
+    assert point.value == pytest.approx(results(both)["test"]["accuracy"])
 
 
 @pytest.mark.slow
 def test_a_network_given_twice_decides_as_alone(save, tmp_path):
     """Scores of first spikes differ by less than float32 can represent."""
     path = save("first", overrides={"s3.threshold": 100})
-    words = f"--dataset {FEW_DIGITS} {MACHINE}"
-    folders = [run_evaluate(f"{paths} {words} --no-figures", tmp_path) for paths in (path, f"{path} {path}")]
+    folders = [run_evaluate(f"{paths} {WORDS} --no-figures", tmp_path) for paths in (path, f"{path} {path}")]
     alone, twice = map(results, folders)
     alone = alone["test"]
     assert twice["networks"] == [alone, alone]
@@ -108,14 +107,6 @@ def test_a_network_given_twice_decides_as_alone(save, tmp_path):
     assert len({*decided[0]}) > 1
 
 
-def test_scripts_for_one_network_also_run_with_several(save, tmp_path):
-    """--no-figures leaves nothing out, because there are none; TensorBoard shows the scores of all together."""
-    words = f"{save('one')} {save('other')} --dataset {FEW_DIGITS} {MACHINE} --no-figures --tensorboard"
-    both = run_evaluate(words, tmp_path)
-    (point,) = events_of(both)["."].Scalars("test/accuracy")
-    assert point.value == pytest.approx(results(both)["test"]["accuracy"])
-
-
 @pytest.mark.parametrize(
     ("about", "different"),
     [
@@ -123,13 +114,9 @@ def test_scripts_for_one_network_also_run_with_several(save, tmp_path):
         ("('0', '1', '2')", {"class_names": NAMES[:3]}),
         ("(28, 30)", {"image_size": (28, 30)}),
         ("colour", {"encoder": Intensity(colours=3)}),
+        ("other.safetensors", {"model": "kheradpisheh2018"}),
     ],
 )
-def test_networks_that_differ_in_images_or_classes_are_refused(about, different, save, tmp_path):
+def test_networks_that_differ_in_images_or_classes_or_do_not_decide_are_refused(about, different, save, tmp_path):
     one, other = save("one"), save("other", **different)
     assert_refuses(evaluate.main, f"{one} {other} --output {tmp_path / 'out'}", about)
-
-
-def test_a_network_without_a_decision_is_refused(save, tmp_path):
-    words = f"{save('one')} {save('features', 'kheradpisheh2018')} --output {tmp_path / 'out'}"
-    assert_refuses(evaluate.main, words, "features.safetensors")

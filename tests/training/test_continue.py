@@ -7,14 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, results, run_train
+from support.command import DIGITS, SMALL, read_few_digits, results, run_train
 from support.refusals import assert_refuses
-from support.registries import forgetting
 from support.run_folders import load_best, load_last, read_args, read_log, same
 from support.tiers import slow_except
 
 import train
-from engine.phases import Phase
 from engine.stages import Pool, SpikingConv
 from imagesets import load
 from network_trainer import NetworkTrainer
@@ -22,19 +20,6 @@ from report.diagnosis import Diagnosis, Finding
 from training.checkpoint import RunRecord, encode_checkpoint, load_checkpoint
 from training.plan import resolve
 from training.settings import TrainSettings
-
-
-@pytest.fixture
-def learned(monkeypatch):
-    """The names of the phases of all batches that are trained."""
-    batches, learn = [], Phase.learn
-
-    def count(phase, *args, **options):
-        batches.append(phase.name)
-        return learn(phase, *args, **options)
-
-    monkeypatch.setattr(Phase, "learn", count)
-    return batches
 
 
 def begun(words, output):
@@ -85,8 +70,7 @@ def test_other_data_are_logged(trained, tmp_path, undrawn):
 
 def test_the_decision_stage_of_other_classes_is_new(trained, tmp_path, undrawn):
     """Names are compared with their order, because a neuron stands for a class by its position."""
-    with np.load(FEW_DIGITS) as arrays:
-        named = {name: arrays[name] for name in arrays}
+    named = read_few_digits()
     for part in ("train", "test"):
         named[f"y_{part}"] = np.array([*"fghijabcde"])[named[f"y_{part}"]]
     np.savez(tmp_path / "letters.npz", **named)
@@ -111,13 +95,13 @@ def test_the_decision_stage_of_unnamed_classes_is_copied_with_a_note(trained, tm
 
 def test_phases_that_train_until_they_have_converged(tmp_path, learned, undrawn, capsys):
     run_train(f"{SMALL} --epochs 1 1 1 --converge 0.155", tmp_path)
-    assert 2 < learned.count("s1") // 3 < 20
+    assert 2 < len(learned["s1"]) // 3 < 20
     assert "s1 STDP   epoch   2/3  convergence" in capsys.readouterr().out
 
 
 def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, undrawn):
     run = run_train(f"{SMALL} --model kheradpisheh2018 --epochs 0 1 --converge 0.2", tmp_path)
-    assert learned == ["s2"] * 3
+    assert learned == {"s2": [50, 50, 38]}
     assert_refuses(train.main, f"--resume {run} --epochs 0 2", "--converge 0.2")
 
 
@@ -133,24 +117,23 @@ def test_a_longer_run_has_only_the_diagnosis_of_its_end(tmp_path, undrawn, monke
 
 def test_a_network_without_rules_is_finished_at_once(tmp_path, undrawn):
     """Its readout reads random features. There is no phase to train longer."""
-    with forgetting():
 
-        class RandomFeatures(NetworkTrainer, name="random_features"):
-            readout = 1.0
+    class RandomFeatures(NetworkTrainer, name="random_features"):
+        readout = 1.0
 
-            def build(self, num_classes):
-                return {"s1": SpikingConv(8, 5, padding=2, threshold=15), "c1": Pool(7)}
+        def build(self, num_classes):
+            return {"s1": SpikingConv(8, 5, padding=2, threshold=15), "c1": Pool(7)}
 
-        run = run_train(f"{SMALL} --model random_features", tmp_path)
-        assert results(run)["readout"]["test"]["count"] == 40
-        run_train("--resume latest", tmp_path)
+    run = run_train(f"{SMALL} --model random_features", tmp_path)
+    assert results(run)["readout"]["test"]["count"] == 40
+    run_train("--resume latest", tmp_path)
 
 
 def test_a_last_phase_that_has_not_converged_is_lengthened(tmp_path, learned, undrawn):
     words = f"{SMALL} --model kheradpisheh2018 --set s2.out_channels=8 --converge 1e-9"
     run = run_train(f"{words} --epochs 0 21", tmp_path)
     run_train(f"--resume {run} --epochs 0 22", tmp_path)
-    assert learned == ["s2"] * 3 * 22
+    assert learned == {"s2": [50, 50, 38] * 22}
     lengthened = load_last(run)
     assert same(lengthened.state, load_last(run_train(f"{words} --epochs 0 22", tmp_path)).state)
     assert len(lengthened.progress.history) == 22

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import FEW_DIGITS, MACHINE, TRAINED, contents, read_csv, results, run_evaluate, run_train
+from support.command import (
+    FEW_DIGITS,
+    MACHINE,
+    TRAINED,
+    contents,
+    read_csv,
+    results,
+    run_evaluate,
+    run_train,
+    save_pictures,
+)
 from support.refusals import assert_refuses, refuses
 from support.run_folders import curves, load_best
 
@@ -29,12 +39,13 @@ def test_an_evaluation_has_the_numbers_of_the_run(trained, tmp_path, undrawn, ca
     """Of the folder, or of a checkpoint."""
     before = contents(trained)
     for place in ("", "checkpoints/best.safetensors"):
-        folder = run_evaluate(f"{trained / place} {MACHINE}", tmp_path)
+        folder = run_evaluate(f"{trained / place} {MACHINE} --tensorboard", tmp_path)
         out = capsys.readouterr().out
         assert "mozafari2018 on digits, test images:" in out
         assert "per image" in out
         assert results(folder)["test"] == results(trained)["test"]["best"]
         assert results(folder)["operations"] == results(trained)["operations"]
+        assert curves(folder)[".", "test/loss"] == {0: pytest.approx(results(folder)["test"]["loss"])}
         assert (folder / "predictions.csv").read_text() == (trained / "predictions.csv").read_text()
     assert contents(trained) == before
 
@@ -48,21 +59,11 @@ def test_long_names_of_a_run_and_of_a_data_set(letter, trained, tmp_path, undraw
 
 def test_the_folder_of_a_test_has_the_name_of_the_run(trained, tmp_path, undrawn):
     for words in (trained, f"{trained} --dataset {FEW_DIGITS}", TRAINED):
-        run_evaluate(f"{words} {MACHINE} --no-figures --dry-run", tmp_path)
+        folder = run_evaluate(f"{words} {MACHINE} --no-figures --dry-run", tmp_path)
+    assert results(folder)["test"]["count"] == len(read_csv(folder / "predictions.csv")) == 100  # of MNIST
     names = sorted(re.sub("-[0-9]{8}-[0-9]{6}$", "", folder.name) for folder in tmp_path.iterdir())
     own = [f"{trained.name}-evaluation", f"{trained.name}-{FEW_DIGITS.name}-evaluation"]
     assert names == sorted([*own, "mozafari2018-mnist-evaluation"])
-
-
-def test_an_evaluation_has_its_own_folder_in_tensorboard(trained, tmp_path, undrawn):
-    run = run_evaluate(f"{trained} --tensorboard {MACHINE}", tmp_path)
-    expected = results(trained)["test"]["best"]["loss"]
-    assert curves(run)[".", "test/loss"] == {0: pytest.approx(expected)}
-
-
-def test_evaluating_on_another_data_set(trained, tmp_path, undrawn):
-    folder = run_evaluate(f"{trained} --dataset mnist --dry-run --device cpu", tmp_path)
-    assert results(folder)["test"]["count"] == len(read_csv(folder / "predictions.csv")) == 100
 
 
 @pytest.mark.parametrize("networks", [1, 2])
@@ -94,22 +95,16 @@ def test_predicting_image_files(trained, tmp_path, capsys):
     assert len(set(decided)) > 4
     assert agreement(decided, map(str, labels)) > 0.4
 
-    def predict(change, more=""):
-        files = [tmp_path / f"{index:02}.png" for index in range(len(images))]
-        for file, image in zip(files, images, strict=True):
-            change(Image.fromarray(image)).save(file)
-        return predictions(files, trained, capsys, more)
+    def predict(changed, more=""):
+        return predictions(save_pictures(tmp_path, changed), trained, capsys, more)
 
-    assert predict(lambda picture: picture) == (decided, [""] * 20)
-    assert predict(lambda picture: picture.convert("RGB")) == (decided, [""] * 20)
-    for change in (
-        lambda picture: Image.fromarray(255 - np.asarray(picture)),
-        lambda picture: picture.resize((280, 280), Image.Resampling.NEAREST),
-    ):
-        names, notes = predict(change)
+    assert predict(images) == (decided, [""] * 20)
+    assert predict(images[..., None].repeat(3, -1)) == (decided, [""] * 20)
+    for changed in (255 - images, images.repeat(10, 1).repeat(10, 2)):
+        names, notes = predict(changed)
         assert agreement(names, decided) >= 0.6
         assert all("centred" in note for note in notes)
-    names, notes = predict(lambda picture: Image.fromarray(255 - np.asarray(picture)), "--raw")
+    names, notes = predict(255 - images, "--raw")
     assert all("border" in note for note in notes)  # light, and that of the training images is black
     assert agreement(names, decided) < 1
 
@@ -121,21 +116,16 @@ def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path):
     assert RunFolder(tmp_path).args == {}
 
 
-def test_a_broken_picture_among_others(trained, tmp_path, capsys):
-    files = [tmp_path / f"{name}.png" for name in "abc"]
-    for file in files:
-        Image.fromarray(imagesets.load("digits").test_images[0]).save(file)
+def test_a_broken_picture_among_others_and_alone(trained, tmp_path, capsys):
+    """Alone, it is an empty list of JSON."""
+    files = save_pictures(tmp_path, imagesets.load("digits").test_images[:3])
     files[1].write_text("no picture")
     run_evaluate(f"{trained} --predict {shlex.join(map(str, files))} {MACHINE}", tmp_path, 2)
     out, err = capsys.readouterr()
     assert [line.split(": ")[0] for line in out.splitlines()] == [str(files[0]), str(files[2])]
     assert err.count("\n") == 1
     assert str(files[1]) in err
-
-
-def test_broken_pictures_alone_are_an_empty_list(trained, tmp_path, capsys):
-    (tmp_path / "a.png").write_text("no picture")
-    run_evaluate(f"{trained} --predict {tmp_path / 'a.png'} --json {MACHINE}", tmp_path, 2)
+    run_evaluate(f"{trained} --predict {files[1]} --json {MACHINE}", tmp_path, 2)
     out, err = capsys.readouterr()
     assert json.loads(out) == []
     assert err.count("\n") == 1
@@ -157,9 +147,7 @@ def test_loading_a_network_in_one_call(trained, tmp_path):
     assert np.array_equal(scores.argmax(1), classes)
     assert (classes == data.test_labels[:30]).mean() > 0.5
     assert network.class_names == data.class_names
-    files = [tmp_path / f"{index}.png" for index in range(3)]
-    for file, image in zip(files, images, strict=False):
-        Image.fromarray(image).save(file)
+    files = save_pictures(tmp_path, images[:3])
     for found, expected in zip(network.classify(files), (classes[:3], scores[:3]), strict=True):
         assert np.array_equal(found, expected)
     with Image.open(files[0]) as picture:
@@ -189,17 +177,6 @@ def test_images_that_cannot_be_classified_are_refused(trained):
     for images in (*sizes, [], ["nowhere.png"], np.zeros((1, 28, 28)), [np.zeros((2, 2)), np.zeros(3)]):
         with refuses():
             network.classify(images)
-
-
-def test_a_network_without_a_decision_has_features_only(tmp_path):
-    model = build_model("kheradpisheh2018")
-    encoder = choose_encoder(model.encoder)
-    save_checkpoint(collect_checkpoint(tmp_path / "features", model, encoder))
-    network = load_network(tmp_path / "features")
-    image = ROOT / "images" / "example-digit.png"
-    assert network.features(image, "c2").shape[1] == model.declaration["s2"].out_channels
-    with refuses(tmp_path / "features"):
-        network.classify(image)
 
 
 def test_a_run_is_found_by_its_name(trained, capsys):

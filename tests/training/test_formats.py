@@ -3,11 +3,12 @@
 import json
 import shutil
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 from support.command import FEW_DIGITS, TRAINED, contents, run_train
 from support.golden_checkpoints import GOLDEN, declared
-from support.refusals import assert_refuses, refuses
+from support.refusals import assert_refuses, read_table, refuses
 
 import evaluate
 import sweep
@@ -23,8 +24,7 @@ def write_run(folder, number):
     """Write a run in the format of this number; 1 has no number in args.json."""
     checkpoint = load_checkpoint(TRAINED)
     flags = {"model": "mozafari2018", "dataset": "digits", "seed": 0}
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("training.checkpoint.FORMAT", number)
+    with mock.patch("training.checkpoint.FORMAT", number):
         for name in ("last", "best"):
             path = folder / "checkpoints" / f"{name}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,34 +36,28 @@ def write_run(folder, number):
 
 
 COMMANDS = """
-train.py --resume OLD
-train.py --model mozafari2018 --dataset FEW --epochs 0 0 1 --init-from OLD --output OUT
-train.py --config OLD/args.json --output OUT
-evaluate.py OLD --output OUT
-evaluate.py OLD/checkpoints/best.safetensors --output OUT
-evaluate.py TRAINED OLD --output OUT
-evaluate.py OLD --predict digit.png
-evaluate.py OLD --save-features --output OUT
-evaluate.py OLD --nir OUT
-evaluate.py OLD --draw OUT
-sweep.py --model mozafari2018 --dataset FEW --seeds 0 --output RUNS
-sweep.py --model mozafari2018 --dataset FEW --seeds 0 --init-from OLD --output OUT
-sweep.py --model mozafari2018 --dataset FEW --seeds 0 --config OLD/args.json --output OUT
-sweep.py --report RUNS
-sweep.py --report OLD --output OUT
+train    | --resume {old}
+train    | --model mozafari2018 --dataset {few} --epochs 0 0 1 --init-from {old} --output {out}
+train    | --config {old}/args.json --output {out}
+evaluate | {old} --output {out} | {old}/checkpoints/best.safetensors --output {out}
+evaluate | {trained} {old} --output {out}
+evaluate | {old} --predict digit.png
+evaluate | {old} --save-features --output {out}
+evaluate | {old} --nir {out} | {old} --draw {out}
+sweep    | --model mozafari2018 --dataset {few} --seeds 0 --output {runs}
+sweep    | --model mozafari2018 --dataset {few} --seeds 0 --init-from {old} --output {out}
+sweep    | --model mozafari2018 --dataset {few} --seeds 0 --config {old}/args.json --output {out}
+sweep    | --report {runs} | --report {old} --output {out}
 """
-MAIN = {"train.py": train.main, "evaluate.py": evaluate.main, "sweep.py": sweep.main}
+MAIN = {"train": train.main, "evaluate": evaluate.main, "sweep": sweep.main}
 
 
-@pytest.mark.parametrize("command", COMMANDS.strip().splitlines())
-def test_each_command_refuses_a_run_of_an_older_version(command, tmp_path):
+@pytest.mark.parametrize(("program", "words"), [*read_table(COMMANDS)])
+def test_each_command_refuses_a_run_of_an_older_version(program, words, tmp_path):
     run = write_run(tmp_path / "runs" / f"mozafari2018-{FEW_DIGITS.name}-seed0", 3)
     before = contents(run)
-    places = {"OLD": run, "RUNS": run.parent, "OUT": tmp_path / "out", "FEW": FEW_DIGITS, "TRAINED": TRAINED}
-    program, _, words = command.partition(" ")
-    for name, path in places.items():
-        words = words.replace(name, str(path))
-    assert str(run) in assert_refuses(MAIN[program], words, LAST)
+    places = {"old": run, "runs": run.parent, "out": tmp_path / "out", "few": FEW_DIGITS, "trained": TRAINED}
+    assert str(run) in assert_refuses(MAIN[program], words.format(**places), LAST)
     assert contents(run) == before
     assert [*run.parent.iterdir()] == [run]
     assert [*tmp_path.iterdir()] == [run.parent]

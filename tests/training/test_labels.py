@@ -1,44 +1,26 @@
 """Few labels and many images: which phases learn from which images, what is saved, shared, resumed and refused."""
 
-import shlex
+from unittest import mock
 
 import numpy as np
 import pytest
-from support.command import FEW_DIGITS, SMALL, read_csv, results, run_train
+from support.command import SMALL, read_csv, read_few_digits, results, run_train
 from support.refusals import assert_refuses
-from support.run_folders import load_last, read_log
+from support.run_folders import read_features, read_log
 from support.tiers import slow_except
 
-import sweep
 import train
-from engine.phases import Phase
 from imagesets import DataSet
 from training import data, readout
-from training.references import CONTROL
-from training.settings import SweepSettings, TrainSettings
+from training.settings import TrainSettings
 
 WORDS = f"{SMALL} --epochs 1 1 2 --labels 20"
 
 
 @pytest.fixture
-def learned(monkeypatch):
-    """The numbers of images of all batches, but for those of the control: {phase: [number, …]}."""
-    batches, learn = {}, Phase.learn
-
-    def count(phase, network, inputs, *args, **options):
-        if network.name != CONTROL:
-            batches.setdefault(phase.name, []).append(len(inputs))
-        return learn(phase, network, inputs, *args, **options)
-
-    monkeypatch.setattr(Phase, "learn", count)
-    return batches
-
-
-@pytest.fixture
 def unlabelled(tmp_path):
     """A file with five labelled images of each digit, and 100 images without labels."""
-    with np.load(FEW_DIGITS) as few:
-        arrays = dict(few)
+    arrays = read_few_digits()
     chosen = np.concatenate([np.flatnonzero(arrays["y_train"] == digit)[:5] for digit in range(10)])
     rest = np.setdiff1d(np.arange(len(arrays["y_train"])), chosen)
     arrays["x_unlabelled"] = arrays["x_train"][rest]
@@ -48,20 +30,16 @@ def unlabelled(tmp_path):
     return tmp_path / "few.npz"
 
 
-def state_of(run):
-    return load_last(run).state
-
-
 def test_phases_with_labels_learn_from_few_images_and_the_others_from_all(tmp_path, learned, undrawn, capsys):
     run = run_train(f"{WORDS} --augment copies=2 turn=5 --save-features", tmp_path)
     assert learned == {"s1": [50, 50, 38], "s2": [50, 50, 38], "s3": [20, 20]}
     assert [row["images"] for row in read_csv(run / "metrics.csv")] == ["138", "138", "20", "20"]
     assert results(run)["images"] == {"train": 138, "validation": 12, "test": 40, "labelled": 20}
-    with np.load(run / "features" / "train.npz") as saved:
-        assert saved["labelled"].shape == saved["labels"].shape == (138,)
-        assert np.bincount(saved["labels"][saved["labelled"]]).tolist() == [2] * 10
-    with np.load(run / "features" / "test.npz") as saved:
-        assert "labelled" not in saved
+    features = read_features(run)
+    saved = features["train"]
+    assert saved["labelled"].shape == saved["labels"].shape == (138,)
+    assert np.bincount(saved["labels"][saved["labelled"]]).tolist() == [2] * 10
+    assert "labelled" not in features["test"]
     text = capsys.readouterr().out
     assert "20 labelled" in text
     assert "12 validation images" in text
@@ -73,10 +51,10 @@ def test_images_without_labels_teach_phases_without_labels(more, unlabelled, tmp
     run = run_train(words, tmp_path)
     count = 20 if more else 40
     assert learned == {"s1": [140], "s2": [140], "s3": [count]}
-    with np.load(run / "features" / "train.npz") as saved:
-        assert (saved["labels"] == -1).sum() == 100
-        assert saved["labelled"].sum() == count
-        assert saved["labels"][saved["labelled"]].min() == 0
+    saved = read_features(run)["train"]
+    assert (saved["labels"] == -1).sum() == 100
+    assert saved["labelled"].sum() == count
+    assert saved["labels"][saved["labelled"]].min() == 0
 
 
 def test_labels_spread_to_images_in_which_the_same_neurons_spike(tmp_path, learned, undrawn):
@@ -98,12 +76,11 @@ def test_labels_spread_to_images_in_which_the_same_neurons_spike(tmp_path, learn
     assert "rotated" not in methods
 
 
-def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatch):
-    seen = []
+def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn):
     result = {"C": 1.0, "converged": True, "test": {"accuracy": 0.5}}
-    monkeypatch.setattr(readout, "train_readout", lambda _, splits, *__: seen.append(splits["train"]) or result)
-    run_train(f"{SMALL} --model kheradpisheh2018 --epochs 1 0 --labels 20", tmp_path)
-    ((inputs, labels),) = seen
+    with mock.patch.object(readout, "train_readout", return_value=result) as train_readout:
+        run_train(f"{SMALL} --model kheradpisheh2018 --epochs 1 0 --labels 20", tmp_path)
+    inputs, labels = train_readout.call_args.args[1]["train"]
     assert inputs.shape[0] == len(labels) == 20
     assert np.bincount(labels).tolist() == [2] * 10
 
@@ -119,9 +96,8 @@ def test_a_dry_run_refuses_the_labels_that_the_run_refuses(labels, tmp_path):
 def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, undrawn, monkeypatch):
     """As many as the run has, 0.04 · 250, or all images of the dry run. It refuses what the run refuses."""
     monkeypatch.setitem(data.DRY_RUN_IMAGES, "train", 20)
-    with np.load(FEW_DIGITS) as few:
-        images, labels = few["x_train"].repeat(2, 0), few["y_train"].repeat(2) % 3
-    np.savez(tmp_path / "many.npz", x_train=images, y_train=labels)
+    few = read_few_digits()
+    np.savez(tmp_path / "many.npz", x_train=few["x_train"].repeat(2, 0), y_train=few["y_train"].repeat(2) % 3)
     words = f"{SMALL} --dataset {tmp_path / 'many.npz'} --val-split 0 --dry-run --labels"
     assert_refuses(train.main, f"{words} 0.001 --output {tmp_path / 'runs'}", "--labels")
     assert results(run_train(f"{words} {fraction}", tmp_path / "runs"))["images"]["labelled"] == count
@@ -136,11 +112,3 @@ def test_a_dry_run_has_images_of_all_classes_of_sorted_data():
         labels_of_split = splits.get_split(name).labels
         assert len(labels_of_split) == data.DRY_RUN_IMAGES[name]
         assert set(labels_of_split) == {0, 1, 2, 3, 4}
-
-
-def test_a_sweep_takes_several_numbers_of_labels():
-    words = f"--model mozafari2018 --dataset {FEW_DIGITS} --labels 20 0.5 --seeds 1 2 --output x"
-    runs = sweep.plan_runs(SweepSettings.parse(shlex.split(words)))
-    names = [run.settings.name.removeprefix("mozafari2018-few_digits.npz-") for run in runs]
-    assert names == ["labels20-seed1", "labels20-seed2", "labels0.5-seed1", "labels0.5-seed2"]
-    assert [run.settings.labels for run in runs] == [20, 20, 0.5, 0.5]

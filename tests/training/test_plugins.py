@@ -8,11 +8,20 @@ import sys
 
 import numpy as np
 import pytest
-from support.command import SMALL, dont_draw, read_csv, results, run_evaluate, run_train, start
+from support.command import SMALL, read_csv, results, run_evaluate, run_train, start
 from support.pages import find_example
 from support.refusals import assert_refuses, refuses
 from support.registries import forgetting
-from support.run_folders import assert_read_alike, load_best, load_last, outcome, read_args, read_log, same
+from support.run_folders import (
+    assert_read_alike,
+    load_best,
+    load_last,
+    outcome,
+    read_args,
+    read_features,
+    read_log,
+    same,
+)
 
 import evaluate
 import sweep
@@ -103,8 +112,7 @@ def own(tmp_path):
     return path
 
 
-def test_a_run_with_a_plugin(own, tmp_path, monkeypatch):
-    dont_draw(monkeypatch)
+def test_a_run_with_a_plugin(own, tmp_path, undrawn):
     words = SMALL.replace("mozafari2018", "plug") + f" --encoder ink --set s1.rule=stdp --dry-run --plugin {own}"
     run = run_train(f"{words} --name run", tmp_path)
     run_train(f"--resume {run} --plugin {own}", tmp_path)
@@ -283,13 +291,6 @@ def test_a_recorder_that_is_missing_at_a_resume(tmp_path, undrawn, stop_after):
     sys.modules.pop("beside")
 
 
-def test_a_name_that_exists_is_refused_in_any_case(own, tmp_path):
-    own.write_text(
-        "from models.mozafari2018 import Mozafari2018\nclass Mine(Mozafari2018, name='MOZAFARI2018'):\n    pass\n"
-    )
-    assert_refuses(train.main, f"--plugin {own} --list-models", "mozafari2018")
-
-
 def test_no_other_source_imports_a_file(own, tmp_path):
     own.write_text("raise SystemExit('imported')")
     toml, args = tmp_path / "c.toml", tmp_path / "args.json"
@@ -302,31 +303,27 @@ def test_no_other_source_imports_a_file(own, tmp_path):
 def test_two_plugins_with_a_network_of_one_name(own, tmp_path):
     second = tmp_path / "second" / own.name
     second.parent.mkdir()
-    for path in (own, second):
-        path.write_text(OWN)
+    second.write_text(OWN)
     assert_refuses(train.main, f"--plugin {own} {second} --list-models", second)
 
 
-@pytest.fixture
-def helped(own):
-    """The plugin imports a file beside it; utils.py is another."""
+def test_files_beside_a_plugin(own, tmp_path, undrawn):
+    """The plugin imports a file beside it; utils.py is another.
+
+    They are found after all others; a run continues if they have changed, but not if the plugin has.
+    """
     text = OWN.replace("float = 0.5", "float = LIGHT")
     own.write_text(f"from helped_by import LIGHT\nfrom utils import ROOT\n{text}")
-    own.with_name("helped_by.py").write_text("LIGHT = 0.5")
-    own.with_name("utils.py").write_text("")
-    yield own
-    sys.modules.pop("helped_by", None)
-
-
-def test_files_beside_a_plugin(helped, tmp_path, undrawn):
-    """They are found after all others; a run continues if they have changed, but not if the plugin has."""
-    run = run_train(f"{SQUARES} --encoder ink --dry-run --plugin {helped}", tmp_path)
-    resume = f"--resume {run} --plugin {helped}"
+    (tmp_path / "helped_by.py").write_text("LIGHT = 0.5")
+    (tmp_path / "utils.py").write_text("")
+    run = run_train(f"{SQUARES} --encoder ink --dry-run --plugin {own}", tmp_path)
+    resume = f"--resume {run} --plugin {own}"
     assert sys.path[-1] == str(tmp_path)
-    helped.with_name("helped_by.py").write_text("LIGHT = 0.5\n")
+    (tmp_path / "helped_by.py").write_text("LIGHT = 0.5\n")
     run_train(resume, tmp_path)
-    helped.write_text(f"{helped.read_text()}\n")
+    own.write_text(f"{own.read_text()}\n")
     assert_refuses(train.main, resume, "--plugin")
+    sys.modules.pop("helped_by")
 
 
 def test_only_kernels_of_an_encoder_are_announced_as_such(own, tmp_path, undrawn, monkeypatch):
@@ -472,11 +469,12 @@ def test_rates_that_are_no_numbers(method, own, tmp_path, capsys):
         assert "--resume" not in line  # which would fail again
 
 
-@pytest.mark.parametrize("command", [train, evaluate, sweep])
-def test_the_traceback_of_a_plugin(command, own, capsys):
+@pytest.mark.parametrize(
+    ("command", "words"), [(train, "--list-models"), (evaluate, "latest"), (sweep, "--model plug --output runs")]
+)
+def test_the_traceback_of_a_plugin(command, words, own, capsys):
     own.write_text("raise RuntimeError('mine')")
-    words = {train: "--list-models", evaluate: "latest", sweep: "--model plug --output runs"}[command].split()
-    assert command.main([*words, "--plugin", str(own), "--traceback"]) == 2
+    assert command.main([*words.split(), "--plugin", str(own), "--traceback"]) == 2
     first, *_, last = capsys.readouterr().err.splitlines()
     assert first.startswith("Traceback")
     assert "--traceback" not in last  # it is printed
@@ -553,6 +551,7 @@ WRONG = {  # the end of a plugin: what the line names: what stands in place of M
     "\nMETHOD": {
         "own.rule": ["type('Dotted', (STDP,), {'name': 'own.rule', '__annotations__': {}})"],
         "a/b": ["class Slashed(Plug, name='a/b'): pass"],
+        "mozafari2018": ["class Mine(Plug, name='MOZAFARI2018'): pass"],
         "DataSet": ["from imagesets.data_set import DATASETS; DATASETS['squares'] = lambda *_: None"],
     },
 }
@@ -649,5 +648,4 @@ def test_labels_of_every_type(own, tmp_path, undrawn):
         own.write_text(OWN.replace("images, np.arange(72) % 2,", unlabelled.format(labels)))
         with forgetting():
             run = run_train(f"{SQUARES} --no-figures --save-features --plugin {own}", tmp_path)
-        with np.load(run / "features" / "train.npz") as arrays:
-            assert {*arrays["labels"].tolist()} == {-1, 0, 1}
+        assert {*read_features(run)["train"]["labels"].tolist()} == {-1, 0, 1}

@@ -6,12 +6,12 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, dont_draw, run_train
+from support.command import DIGITS, run_train
 from support.golden_traces import GOLDEN
 from support.layers import make_layer
 from support.pretended_device import DEVICE, pretend, syncs
 from support.refusals import refuses
-from support.run_folders import load_last
+from support.run_folders import load_last, same
 
 from engine.rules import STDP
 from models import build_model, network_names
@@ -76,14 +76,12 @@ def test_each_network_works_as_on_the_cpu(name, tmp_path):
         ends.append((results, state, finish(folder)))
     (results, *states), (others, *other_states) = ends
     torch.testing.assert_close(others, results, rtol=1e-9, atol=1e-12)
-    for state, other in zip(states, other_states, strict=True):
-        assert all(torch.equal(value, other[key]) for key, value in state.items())
+    assert all(map(same, states, other_states))
 
 
 @pytest.mark.slow
-def test_a_run_trains_tests_and_continues_on_the_cpu(tmp_path, monkeypatch, stop_after, capsys):
+def test_a_run_trains_tests_and_continues_on_the_cpu(tmp_path, undrawn, monkeypatch, stop_after, capsys):
     """The command, stopped in its third phase on the device, and resumed without one."""
-    dont_draw(monkeypatch)
     monkeypatch.setattr(sf, "conv2d", sf.multiply_windows)  # float32: the sums are added in one order
     words = f"--model mozafari2018 {DIGITS} --ratio 0.04 --batch-size 10 --epochs 1 1 1 --backend torch --save-maps 1"
     words += " --set s1.out_channels=6 s2.out_channels=20"
@@ -99,7 +97,7 @@ def test_a_run_trains_tests_and_continues_on_the_cpu(tmp_path, monkeypatch, stop
             run_train(f"--resume {run} --device cpu --backend torch", output)
         assert (f"on {DEVICE};" in capsys.readouterr().out) == (device == DEVICE)
         states.append(load_last(run).state)
-    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert same(*states)
 
 
 def test_an_image_is_learned_with_few_synchronisations():

@@ -6,39 +6,18 @@ import numpy as np
 import pytest
 import torch
 from support import command
-from support.command import DIGITS, dont_draw, results, run_train
+from support.command import DIGITS, results, run_train
 from support.refusals import assert_refuses
-from support.run_folders import load_best
+from support.run_folders import read_features
 
-import imagesets
 import train
 from models import build_model
 from models.mozafari2018 import Mozafari2018
 from run_folder import RunFolder
-from s1c1 import S1C1
 from training import readout
-from training.checkpoint import rebuild_network
 from training.log import RunLog
 
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
-
-
-@pytest.mark.slow
-def test_saved_features_are_those_of_the_best_weights(tmp_path):
-    """All images of each part, with their labels and places in the data set."""
-    run = run_train(f"{SMALL} --epochs 1 1 1 --save-features c1", tmp_path)
-    content = load_best(run)
-    model, data = rebuild_network(content), imagesets.load("digits")
-    for split, count in (("train", 132), ("validation", 119), ("test", 360)):
-        part = "test" if split == "test" else "train"
-        images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
-        with np.load(run / "features" / f"{split}.npz") as saved:
-            chosen = saved["indices"]
-            assert len(chosen) == len(set(chosen.tolist())) == count
-            assert (saved["labels"] == labels[chosen]).all()
-            assert (str(saved["stage"]), int(saved["time_steps"]), saved["latencies"].dtype) == ("c1", 15, np.uint8)
-            maps = dict(model.walk(S1C1().encode(images[chosen])))["c1"]
-            assert np.array_equal(saved["latencies"], maps.numpy())
 
 
 @pytest.mark.slow
@@ -53,8 +32,7 @@ def test_a_networks_own_readout(tmp_path, capsys):
     assert not (own / "features").exists()
     other = run_train(f"{words} --save-features c1", tmp_path)  # the readout reads c2 nevertheless
     assert results(other)["readout"] == found["readout"]
-    with np.load(other / "features" / "train.npz") as saved:
-        assert str(saved["stage"]) == "c1"
+    assert str(read_features(other)["train"]["stage"]) == "c1"
 
 
 def test_what_can_be_separated_is_read_without_an_error():
@@ -98,8 +76,7 @@ def test_two_classes_in_training_and_a_third_in_the_test():
 def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsys):
     """They exist when it begins. The run is finished when it ends."""
     monkeypatch.setattr(Mozafari2018, "readout", 0.1)
-    with monkeypatch.context() as context:
-        context.setattr("training.testing.read_features", mock.Mock(side_effect=KeyboardInterrupt))
+    with mock.patch("training.testing.read_features", side_effect=KeyboardInterrupt):
         run = RunFolder(run_train(f"{command.SMALL} --epochs 0 0 1", tmp_path, 130))
     found = results(run.path)
     assert found["test"]["best"]
@@ -118,10 +95,9 @@ def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, tmp_p
     assert_refuses(train.main, f"{SMALL} --save-features s1 --output {tmp_path}", about)
 
 
-def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch, tmp_path):
+def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch, undrawn, tmp_path):
     monkeypatch.setattr(readout, "COPIES", 10**12)
     monkeypatch.setattr(Mozafari2018, "readout", 0.1)
-    dont_draw(monkeypatch)
     run = run_train(f"{SMALL} --dry-run --epochs 1 1 1 --save-features c2", tmp_path)
     found = results(run)
     assert (found["readout"]["name"], found["readout"]["stage"]) == ("svm", "c2")

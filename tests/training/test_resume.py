@@ -7,13 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from unittest.mock import Mock
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from support.command import CORES, MACHINE, SMALL, contents, results, run_evaluate, run_train, start
+from support.command import CORES, MACHINE, SMALL, contents, results, run_evaluate, run_train, save_pictures, start
 from support.refusals import assert_refused, assert_refuses, refuses
 from support.run_folders import curves, events_of, load_last, only_run, outcome, read_log, same
 from support.tiers import slow_except
@@ -149,15 +148,14 @@ def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
         plain(self, step)
 
     monkeypatch.setattr(figures, "DPI", 20)
-    with monkeypatch.context() as context:
-        context.setattr(Maps, "record_epoch", kill)
+    with mock.patch.object(Maps, "record_epoch", kill):
         run_train(words, tmp_path, 130)
     run = run_train("--resume latest", tmp_path)
     found = sorted(path.name for path in (run / "maps").iterdir())
     assert found == ["0001-s1-epoch1", "0002-s2-epoch1", "0003-s3-epoch1", "end"]
 
 
-def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn, monkeypatch):
+def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn):
     """After the epoch's events, but before its checkpoint: the epoch is done again, and shown once."""
     save = Run.save
 
@@ -166,8 +164,7 @@ def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn, monkeypatch):
             raise KeyboardInterrupt
         save(self, name, state)
 
-    with monkeypatch.context() as context:
-        context.setattr(Run, "save", kill)
+    with mock.patch.object(Run, "save", kill):
         run_train(f"{SMALL} --epochs 1 1 2 --tensorboard", tmp_path, 130)
     run_train("--resume latest", tmp_path)
     folder = run_train("--resume latest", tmp_path)  # a finished run, which ends again
@@ -191,12 +188,11 @@ def test_a_finished_run_is_reported_and_not_changed(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("before", slow_except(["1 1 1"], ["1 1 1", "1 1 0"]))
-def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbed, stop_after, monkeypatch):
+def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbed, stop_after):
     """It becomes the run that had these epochs from the beginning, and keeps its results until then."""
     run = run_train(f"{SMALL} --epochs {before}", tmp_path)
     old = results(run)
-    with monkeypatch.context() as context:  # killed before the first batch
-        context.setattr(train, "learn", Mock(side_effect=KeyboardInterrupt))
+    with mock.patch.object(train, "learn", side_effect=KeyboardInterrupt):  # killed before the first batch
         run_train("--resume latest --epochs 1 1 2", tmp_path, 130)
     stop_after(1)
     run_train("--resume latest", tmp_path, 130)
@@ -251,8 +247,8 @@ def test_latest_is_no_dry_run(trained, tmp_path, undrawn, capsys):
     capsys.readouterr()
     run_train("--resume latest", tmp_path)
     assert capsys.readouterr().out.startswith(f"{run} is finished")
-    Image.fromarray(load("digits").test_images[0]).save(tmp_path / "a.png")
-    words = f"{MACHINE} --predict {tmp_path / 'a.png'} --json"
+    (picture,) = save_pictures(tmp_path, load("digits").test_images[:1])
+    words = f"{MACHINE} --predict {picture} --json"
     run_evaluate(f"latest {words}", tmp_path)
     out, err = capsys.readouterr()
     assert str(run) in err.splitlines()[0]
@@ -359,11 +355,10 @@ PLACES = [  # (function, what disturbs it, the exit code, how often the test ima
 @pytest.mark.unix
 @pytest.mark.parametrize(("place", "disturb", "code", "reads"), slow_except(PLACES[:3], PLACES))
 def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
-    place, disturb, code, reads, tmp_path, undrawn, undisturbed, monkeypatch, capsys
+    place, disturb, code, reads, tmp_path, undrawn, undisturbed, capsys
 ):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    with monkeypatch.context() as context:
-        context.setattr(f"training.{place}", disturb)
+    with mock.patch(f"training.{place}", disturb):
         run = run_train(WORDS, tmp_path, code)
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     out, err = capsys.readouterr()
@@ -378,7 +373,7 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
 
 
 @pytest.mark.parametrize("kind", slow_except(["epoch"], ["epoch", "end"]))
-def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undisturbed, monkeypatch):
+def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undisturbed):
     """What is wrong after the phase is found once."""
     plain = Checkpoints.record
 
@@ -386,8 +381,7 @@ def test_an_interruption_at_the_end_of_a_phase(kind, tmp_path, undrawn, undistur
         self.run.stop.asked = step.kind == kind
         plain(self, step)
 
-    with monkeypatch.context() as context:
-        context.setattr(Checkpoints, "record", record)
+    with mock.patch.object(Checkpoints, "record", record):
         run_train(WORDS, tmp_path, 130)
     run = run_train("--resume latest", tmp_path)
     texts = results(run)["diagnosis"]
@@ -403,14 +397,13 @@ def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
-    for name in ("learn", "finish"):
-        monkeypatch.setattr(train, name, lambda run: None)
-    progress = load_last(run_train(WORDS, tmp_path)).progress
+def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path):
+    with mock.patch.multiple(train, learn=mock.DEFAULT, finish=mock.DEFAULT):
+        progress = load_last(run_train(WORDS, tmp_path)).progress
     assert progress.phase == progress.batch == 0
 
 
-def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch, capsys):
+def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, capsys):
     """The checkpoint before is as it was."""
     plain, saves = os.replace, []
 
@@ -420,8 +413,7 @@ def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch,
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         plain(source, target)
 
-    with monkeypatch.context() as context:
-        context.setattr(os, "replace", full)
+    with mock.patch.object(os, "replace", full):
         run = run_train(f"{WORDS} --save-every 0", tmp_path, 2)
     assert_refused("train.py", 2, "", capsys.readouterr().err, saves[-1])
     assert load_last(run).progress.phase == 2
@@ -429,9 +421,9 @@ def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch,
     run_train(f"--resume {run}", tmp_path)
 
 
-def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
-    monkeypatch.setattr(train, "finish", lambda run: None)
-    page = (run_train(WORDS, tmp_path) / "index.html").read_text()
+def test_the_page_exists_while_the_run_trains(tmp_path, undrawn):
+    with mock.patch.object(train, "finish"):
+        page = (run_train(WORDS, tmp_path) / "index.html").read_text()
     assert "epoch 1 of s3" in page
     assert "--resume" in page
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.command import FEW_DIGITS, SMALL, results, run_evaluate, run_train
 from support.refusals import assert_each_refused, assert_refuses, refuses
-from support.run_folders import read_log
+from support.run_folders import read_log, same
 from torch import nn
 
 import evaluate
@@ -170,8 +170,7 @@ def test_it_learns_images_as_they_come(file, data):
     assert outcome == plain.model.train_rl(S1C1().encode(images), labels)
     assert sum(outcome) == 30
     assert sum(taught.learn(images[:0], [])) == 0
-    state = plain.model.state_dict()
-    assert [name for name, tensor in taught.model.state_dict().items() if not torch.equal(tensor, state[name])] == []
+    assert same(taught.model.state_dict(), plain.model.state_dict())
 
 
 @pytest.mark.parametrize("source", [None, "majority2024", "multiscale2026"])  # of an R-STDP vote, of a SpikingDense

@@ -38,18 +38,20 @@ from utils import ROOT
 EXAMPLES = {
     str: ("my_data", ["my_data"]), int: (2, ["2"]), float: (0.5, ["0.5"]), tuple[int, ...]: ((3, 4), ["3", "4"]),
 }  # fmt: skip
+FIELDS = ["s2.threshold=12", "s3.rule.reward=0.01,-0.5"]
+OWN = ROOT / "errors.py"
+SPECIAL = {  # the same of these settings
+    "plugin": ((f"{OWN.name} {hashlib.sha256(OWN.read_bytes()).hexdigest()}",), [str(OWN)]),
+    "set": (tuple(FIELDS), FIELDS),
+    "augment": ("copies=2 turn=8", ["copies=2", "turn=8"]),
+}
 SAVED = TrainSettings(model="x").to_dict().keys()
 
 
 def example(setting):
     """Another value than the default, and its words on the command line."""
-    if setting.name == "plugin":
-        digest = hashlib.sha256((ROOT / "errors.py").read_bytes()).hexdigest()
-        return (f"errors.py {digest}",), [str(ROOT / "errors.py")]
-    if setting.name == "set":
-        return ("s2.threshold=12", "s3.rule.reward=0.01,-0.5"), ["s2.threshold=12", "s3.rule.reward=0.01,-0.5"]
-    if setting.name == "augment":
-        return "copies=2 turn=8", ["copies=2", "turn=8"]
+    if setting.name in SPECIAL:
+        return SPECIAL[setting.name]
     if setting.type is bool:
         return not setting.default, []
     if setting.choices:
@@ -193,24 +195,17 @@ def test_a_value_as_python_writes_it():
 
 @settings(max_examples=40)
 @given(
-    st.dictionaries(NAMES, VALUES, max_size=4), st.integers(0, 2**40), st.lists(st.integers(0, 9), min_size=1),
-    st.floats(0.01, 1), st.integers(1, 9999), st.booleans(),
+    fields=st.dictionaries(NAMES, VALUES, max_size=4), seed=st.integers(0, 2**40), ratio=st.floats(0.01, 1),
+    epochs=st.lists(st.integers(0, 9), min_size=1).map(tuple), batch_size=st.integers(1, 9999),
+    tensorboard=st.booleans(),
 )  # fmt: skip
-def test_settings_are_read_as_they_are_written(fields, seed, epochs, ratio, size, tensorboard):
+def test_settings_are_read_as_they_are_written(fields, tensorboard, epochs, **values):
     """On the command line, and in the JSON of a run."""
     given = to_words(fields)
     assert read_pairs(given) == fields
-    expected = TrainSettings(
-        model="x",
-        set=tuple(given),
-        seed=seed,
-        epochs=tuple(epochs),
-        ratio=ratio,
-        batch_size=size,
-        tensorboard=tensorboard,
-    )
-    words = ["--model", "x", "--seed", str(seed), "--ratio", repr(ratio), "--batch-size", str(size)]
-    words += ["--epochs", *map(str, epochs), *["--tensorboard"] * tensorboard]
+    expected = TrainSettings(model="x", set=tuple(given), tensorboard=tensorboard, epochs=epochs, **values)
+    words = "--model x --seed {seed} --ratio {ratio!r} --batch-size {batch_size} --epochs".format(**values).split()
+    words += [*map(str, epochs), *["--tensorboard"] * tensorboard]
     assert TrainSettings.parse(words + (["--set", *given] if fields else [])) == expected
     assert TrainSettings.from_dict(json.loads(json.dumps(expected.to_dict()))) == expected
 
@@ -240,6 +235,7 @@ batch-size = 50
 epochs = [1, 2, 3]
 no-figures = true
 no-test = true
+output = "~/runs"
 augment = ["copies=2", "flip"]
 [set]
 s2.threshold = 12
@@ -248,13 +244,16 @@ s3.rule.warm_up = "none"
 """
 
 
-def test_a_toml_file_and_the_command_line(tmp_path):
-    """The command line counts, and of --set it is applied last."""
+def test_a_toml_file_and_the_command_line(tmp_path, monkeypatch):
+    """The command line counts, and of --set it is applied last. The home folder is named as in a shell."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
     (tmp_path / "my.toml").write_text(CONFIG, encoding="utf-8-sig")
     given = f"--config {tmp_path / 'my.toml'} --epochs 4 5 6 --set s2.threshold=13 encoder.radius=4"
     settings = TrainSettings.parse(shlex.split(given))
     assert (settings.model, settings.batch_size, settings.epochs) == ("mozafari2018", 50, (4, 5, 6))
     assert (settings.figures, settings.test, settings.augment) == (False, False, "copies=2 flip")
+    assert settings.output == str(tmp_path / "runs")
     set_last = {"s2.threshold": 13, "encoder.radius": 4}
     assert list(read_pairs(settings.set).items()) == [
         ("s3.1.rule.reward", (0.01, -0.0005)), ("s3.rule.warm_up", None), *set_last.items()
@@ -263,14 +262,6 @@ def test_a_toml_file_and_the_command_line(tmp_path):
     (tmp_path / "my.toml").write_text('set = "s2.threshold=12"')
     with refuses("--set"):
         TrainSettings.parse(shlex.split(given))
-
-
-@pytest.mark.slow
-def test_a_toml_file_names_the_home_folder_as_a_shell_does(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    path = tmp_path / "my.toml"
-    path.write_text('model = "mozafari2018"\noutput = "~/runs"')
-    assert TrainSettings.parse(["--config", str(path)]).output == str(tmp_path / "runs")
 
 
 def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
@@ -315,13 +306,9 @@ def test_a_number_of_threads_that_numba_cannot_use(words, number):
     assert b"NUMBA_NUM_THREADS" in done.stderr
 
 
-def listed(text):
-    return [line.split(maxsplit=1)[0].rstrip(":") for line in text.splitlines() if not line.startswith(" ")]
-
-
 def test_lists_and_summaries(capsys):
     assert train.main(["--list-models"]) == 0
-    assert listed(capsys.readouterr().out) == network_names()
+    assert re.findall(r"^([^\s:]+)", capsys.readouterr().out, re.MULTILINE) == network_names()
     for name in ("mozafari2018", "Deep2024"):
         assert train.main(["--summary", "--model", name, "--dataset", "digits"]) == 0
         assert f"{name.lower()} for 6×28×28 inputs" in capsys.readouterr().out

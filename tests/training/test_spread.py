@@ -1,12 +1,13 @@
 """Labels that spread over a graph: by the formula, however many labels each class has, and whether they come back."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
 from sklearn.neighbors import NearestNeighbors
 from support.command import FEW_DIGITS, MACHINE, NO_REFERENCES, read_csv, results, run_train
-from support.registries import forgetting
 from support.run_folders import read_log
 from threadpoolctl import threadpool_limits
 
@@ -110,20 +111,17 @@ def test_a_finding_says_that_spread_labels_are_probably_wrong(counts, spread, wo
 WORDS = f"--dataset {FEW_DIGITS} {MACHINE} {NO_REFERENCES} --labels 50 --val-split 0 --spread --name run"
 
 
-def test_two_phases_learn_from_labels_that_spread_once(tmp_path, undrawn, monkeypatch):
-    calls = []
-    monkeypatch.setattr(spreading, "leave_out", lambda *args: calls.append(1) or leave_out(*args))
-    with forgetting():
+def test_two_phases_learn_from_labels_that_spread_once(tmp_path, undrawn):
+    class Twice(Mozafari2018Margin, name="twice"):
+        epochs = (1, 1, 1, 1)
 
-        class Twice(Mozafari2018Margin, name="twice"):
-            epochs = (1, 1, 1, 1)
+        def build_phases(self):
+            phases = super().build_phases()
+            return [*phases, make_phase(phases[-1].stages, phases[-1].rules)]
 
-            def build_phases(self):
-                phases = super().build_phases()
-                return [*phases, make_phase(phases[-1].stages, phases[-1].rules)]
-
+    with mock.patch.object(spreading, "leave_out", wraps=leave_out) as counted:
         run = run_train(f"--model twice {WORDS}", tmp_path)
-    assert len(calls) == 1
+    counted.assert_called_once()
     assert results(run)["spread"]["given"] == [5] * 10
     assert [row["images"] for row in read_csv(run / "metrics.csv")] == ["150", "150", "150", "150"]
     assert "given labels come back" in read_log(run)
@@ -131,13 +129,12 @@ def test_two_phases_learn_from_labels_that_spread_once(tmp_path, undrawn, monkey
     assert "given labels came back" in (run / "methods.md").read_text()
 
 
-def test_a_signal_while_labels_are_left_out_stops_the_run(tmp_path, undrawn, monkeypatch, capsys):
+def test_a_signal_while_labels_are_left_out_stops_the_run(tmp_path, undrawn):
     def stop(graph, vectors, labels, show):
         show.__self__.stop.asked = True
         return leave_out(graph, vectors, labels, show)
 
-    monkeypatch.setattr(spreading, "leave_out", stop)
-    run = run_train(f"--model mozafari2018_margin --epochs 1 1 1 {WORDS}", tmp_path, 130)
-    monkeypatch.undo()
+    with mock.patch.object(spreading, "leave_out", stop):
+        run = run_train(f"--model mozafari2018_margin --epochs 1 1 1 {WORDS}", tmp_path, 130)
     run_train(f"--resume {run} --no-figures", tmp_path)
     assert results(run)["spread"]["left_out"] == 50

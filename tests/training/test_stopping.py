@@ -3,6 +3,7 @@
 import io
 import signal
 from contextlib import suppress
+from unittest import mock
 
 import pytest
 from support.command import SMALL, run_train
@@ -36,7 +37,7 @@ def test_a_signal_may_interrupt_a_line_on_stderr(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_a_kernel_is_loaded_is_not_lost(number, tmp_path, undrawn, monkeypatch, capsys):
+def test_a_signal_while_a_kernel_is_loaded_is_not_lost(number, tmp_path, undrawn, capsys):
     """An exception would be: llvmlite calls a function that ignores them, here during the encoding."""
 
     def encode(self, images, encode=S1C1.encode):
@@ -44,8 +45,7 @@ def test_a_signal_while_a_kernel_is_loaded_is_not_lost(number, tmp_path, undrawn
             signal.raise_signal(number)
         return encode(self, images)
 
-    monkeypatch.setattr(S1C1, "encode", encode)
-    run = run_train(SMALL, tmp_path, 128 + number)
+    with mock.patch.object(S1C1, "encode", encode):
+        run = run_train(SMALL, tmp_path, 128 + number)
     assert f"--resume {run}" in capsys.readouterr().out
-    monkeypatch.undo()
     assert load_last(run).progress.history == []

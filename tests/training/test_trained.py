@@ -44,17 +44,9 @@ def test_it_names_what_trained_it(name):
 
 
 @pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
-def test_it_reads_test_images(name, tmp_path, undrawn):
+def test_it_reads_test_images_and_a_picture(name, tmp_path, undrawn, capsys):
     run = run_evaluate(f"{FILES[name]} --dry-run --no-figures", tmp_path)
     assert results(run)["test"]["accuracy"] >= LEAST[name]
-
-
-def test_its_representation_is_short():
-    assert len(repr(load_network(FILES["mozafari2018"]))) < 200
-
-
-@pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
-def test_it_reads_a_picture(name, tmp_path, capsys):
     run_evaluate(f"{FILES[name]} --predict {ROOT / 'images' / 'example-digit.png'}", tmp_path)
     assert re.search(r"example-digit\.png: 7 ", capsys.readouterr().out)
 
@@ -64,6 +56,7 @@ def test_pictures_are_centred_for_networks_of_characters(are_characters, tmp_pat
     with Image.open(ROOT / "images" / "example-digit.png") as picture:
         picture.resize((90, 60)).save(tmp_path / "picture.png")
     network = load_network(FILES["mozafari2018"])
+    assert len(repr(network)) < 200
     assert network.checkpoint.record.characters
     record = replace(network.checkpoint.record, characters=are_characters)
     checkpoint = replace(network.checkpoint, record=record)
