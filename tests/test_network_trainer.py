@@ -10,6 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from support.draws import draw_maps
 from support.refusals import refuses
 from support.run_folders import same
 
@@ -113,8 +114,7 @@ def test_labels_belong_to_the_images():
 
 
 def test_in_a_first_epoch_without_labels_a_batch_is_small_which_changes_no_weight(monkeypatch):
-    values = np.random.default_rng(0).integers(0, 40, (20, 6, 28, 28)).clip(max=15)
-    latencies = torch.from_numpy(values.astype(np.uint8))
+    latencies = draw_maps(20, 6, 28, 28, below=40)
     states = []
     for most, ends in ((1000, [20]), (7, [7, 14, 20])):
         monkeypatch.setattr(network_trainer, "MAX_UNLABELLED", most)

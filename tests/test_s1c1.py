@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from support.draws import draw_pixels
 from support.golden_traces import GOLDEN
 from support.refusals import refuses
 
@@ -24,10 +25,6 @@ TWO_FILTERS = {"filters": [(5, 2.0, 1.0), (3, 0.5, 1.0)], "time_steps": 7}
 @pytest.fixture(scope="module")
 def digits():
     return load("mnist").test_images[:15]
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 def bin_by_rank(intensities, time_steps):
@@ -90,7 +87,7 @@ def test_every_size_and_parameter_equals_the_exact_twin(shape, parameters, digit
     encoder = S1C1(**parameters)
     colours = (3,) * (encoder.colours == 3)
     digit = np.resize(digits[0], (*shape, *colours))
-    images = np.stack([*noise(2, *shape, *colours), np.full_like(digit, 200), digit])
+    images = np.stack([*draw_pixels(2, *shape, *colours), np.full_like(digit, 200), digit])
     latencies = encoder.encode(images)
     assert latencies.shape == (4, encoder.channels, *shape)
     assert encoder.channels == 2 * len(encoder.filters) * encoder.colours
@@ -167,7 +164,7 @@ def test_a_response_on_the_threshold_counts():
 
 @pytest.mark.parametrize("colours", [1, 3])
 def test_a_call_returns_the_wave_of_encode_for_every_kind_of_input(colours):
-    encoder, image = S1C1(colours=colours), noise(9, 12, *(3,) * (colours == 3))
+    encoder, image = S1C1(colours=colours), draw_pixels(9, 12, *(3,) * (colours == 3))
     latency = encoder.encode(image[None])[0]
     expected = (latency[None] <= torch.arange(15).view(15, 1, 1, 1)).to(torch.uint8)
     tensor = torch.from_numpy(image)
@@ -199,5 +196,5 @@ def test_a_record_survives_json_and_rebuilds_the_encoder(colours):
     assert encoder == declared != S1C1(colours=colours)
     assert (encoder.time_steps, encoder.channels) == (10, 4 * colours)
     again = pickle.loads(pickle.dumps(encoder))  # as DataLoader workers may need it
-    images = noise(2, 9, 9, *(3,) * (colours == 3))
+    images = draw_pixels(2, 9, 9, *(3,) * (colours == 3))
     assert torch.equal(again.encode(images), encoder.encode(images))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command import MACHINE, dont_draw, read_csv, results, run_evaluate, run_train
+from support.draws import draw_pixels
 from support.refusals import assert_refuses
 from support.run_folders import load_best, load_last, read_args, read_log
 
@@ -95,7 +96,7 @@ def test_predicting_on_the_ground_of_the_training(run, tmp_path):
 
 
 def test_what_does_not_fit_the_network(run, tmp_path):
-    images = np.random.default_rng(0).integers(0, 255, (28, 28, 28), np.uint8)
+    images = draw_pixels(28, 28, 28)
     for name, classes in (("grey", ["anna", "ben"]), ("other", ["0", "1"])):
         labels = np.array(classes).repeat(14)
         images = images if name == "grey" else images[..., None].repeat(3, -1)

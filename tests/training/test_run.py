@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import DIGITS, FEW_DIGITS, SMALL, read_csv, results, run_train, start
+from support.draws import draw_pixels
 from support.refusals import assert_refuses
 from support.run_folders import events_of, files_in, load_best, load_last, read_args, read_log, same
 from support.tiers import slow_except
@@ -418,16 +419,14 @@ def test_the_test_images_are_not_read(tmp_path, monkeypatch, undrawn, capsys):
     assert f"validation {100 * found['best_epoch']['accuracy']:.2f} %" in read_runs([run])[0].describe()
 
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)
-
-
 def test_copies_are_the_moved_images_encoded():
+    images = draw_pixels(7, 28, 28)
     moves = Augmentation(copies=2, turn=10, shift=1)
-    copies = make_copies(IMAGES, moves, 3, S1C1().encode)
+    copies = make_copies(images, moves, 3, S1C1().encode)
     assert len(copies) == 2
     for number, copy in enumerate(copies, start=1):
         assert len(copy) == 7
-        assert torch.equal(copy[2:5], S1C1().encode(move_images(IMAGES, moves, number, 3)[2:5]))
+        assert torch.equal(copy[2:5], S1C1().encode(move_images(images, moves, number, 3)[2:5]))
 
 
 def test_the_network_has_its_best_weights_within_the_context_alone():
