@@ -21,7 +21,7 @@ from engine.graph import LatencyMap
 from engine.progress import Row
 from engine.registry import register
 from engine.stages import INPUT
-from errors import describe_error, drawing
+from errors import drawing
 from imagesets.augmentation import MovedCopy
 from imagesets.splits import choose_evenly
 from network_trainer import NetworkTrainer
@@ -31,7 +31,6 @@ from report.channels import describe_features
 from report.emergence import Emergence, Moments, compute_emergence
 from report.evaluation import TIMED, Evaluation, Evaluations, compute_roc_curves, decide_early
 from report.preferred import compute_preferred_features
-from utils import copy_plain
 
 SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images
@@ -129,27 +128,6 @@ def after_epoch(compute: Callable) -> Callable:
     """
     register(VALUES, [compute.__name__], compute)
     return compute
-
-
-def compute_values(model: NetworkTrainer, row: Row) -> tuple[dict[str, Any], list[str]]:
-    """Return the values after an epoch, {name: values}, and a line for each function that has none.
-
-    Values become what a checkpoint would return, tuples lists for instance, so that a resumed run has the same.
-    """
-    values = {}
-    lost = []
-    for name, compute in VALUES.items():
-        try:
-            values[name] = copy_plain(compute(model, row))
-        except Exception as error:  # of a user's own function, or its values are not plain JSON
-            lost.append(f"there are no values {name} of this epoch: {describe_error(error)}")
-    return values, lost
-
-
-def list_values(history: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the content of values.json: step, phase, epoch and values of each epoch that has values."""
-    names = "step", "phase", "epoch", "values"
-    return [{name: row[name] for name in names} for row in history if row.values]
 
 
 @figure("Training history")
