@@ -227,9 +227,8 @@ def measure_balance(metrics: Metrics) -> float | None:
 
     metrics: what ``evaluate_predictions`` returns. Returns None if the classes have about the same number of images.
     """
-    balanced = compute_balanced_accuracy(metrics)
-    support = np.array([each.count for each in balanced.classes])
-    return balanced.fraction if are_unequal(support) else None
+    support = np.array(metrics["per_class"]["support"])
+    return compute_balanced_accuracy(metrics).fraction if are_unequal(support) else None
 
 
 def decide_early(model: NetworkTrainer, latencies: torch.Tensor) -> Iterator[torch.Tensor]:
