@@ -195,8 +195,7 @@ def raster(report, caption):
     shown = first[:RASTER_IMAGES]
     model = report.model
     layers = [name for name, stage in model.declaration.items() if stage.convs and stage.fires]
-    walked = model.walk(report.latencies[shown], [INPUT, *layers])
-    maps = {name: latencies.cpu().numpy() for name, latencies in walked}
+    maps = {name: times.cpu().numpy() for name, times in model.walk(report.latencies[shown], [INPUT, *layers])}
     decisions = [decided.tolist() for decided in decide_early(model, report.latencies[shown])]
     names = report.class_names, present[:RASTER_IMAGES].tolist()
     title = report.format_title(f"{caption} of the first images of some classes", len(shown))

@@ -233,7 +233,7 @@ def shade(features: np.ndarray, last: int) -> np.ndarray:
     """
     count, height, width = features.shape[:3]
     pictures = features.reshape(count, height, width, -1)
-    strength = np.abs(pictures[-last:]).max((0, 3), initial=0)
+    strength = np.abs(pictures[-last:]).max((0, 3))
     shown = pictures[:, find_content(strength.max(1)), find_content(strength.max(0))]
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
     limit = max(FAINT, np.quantile(np.abs(shown[-last:]).max((1, 2, 3)), 0.75))
@@ -241,9 +241,9 @@ def shade(features: np.ndarray, last: int) -> np.ndarray:
 
 
 def find_content(strength: np.ndarray) -> slice:
-    """Return the part of a line with values above 4 % of its maximum, plus one pixel at both ends."""
-    filled = np.flatnonzero(strength > 0.04 * strength.max())
-    return slice(max(0, filled[0] - 1), filled[-1] + 2) if len(filled) else slice(None)
+    """Return the part of a line with values of at least 4 % of its maximum, plus one pixel at both ends."""
+    filled = np.flatnonzero(strength >= 0.04 * strength.max())
+    return slice(max(0, filled[0] - 1), filled[-1] + 2)
 
 
 def draw_wave(latency: np.ndarray, title: str, encoder: Encoder) -> Image.Image:
@@ -285,7 +285,7 @@ def mix_colors(amounts: dict[int, np.ndarray]) -> np.ndarray:
 
 def make_key(polarity: Sequence[int], words: dict[int, str], both: str) -> Key:
     """Return a key of the colours of the polarities that occur, of on and off together, and of none."""
-    names: dict[tuple[int, ...], str] = {(sign,): words[sign] for sign in (1, -1, 0) if sign in polarity}
+    names: dict[tuple[int, ...], str] = {(sign,): word for sign, word in words.items() if sign in polarity}
     if {(1,), (-1,)} <= names.keys():
         names[1, -1] = both
     key = []
