@@ -21,7 +21,7 @@ def group_scales(polarity: Sequence[int]) -> list[list[int]]:
     """Return the channels of each scale: [on, off] if they follow each other, otherwise a single channel."""
     groups: list[list[int]] = []
     for channel, sign in enumerate(polarity):
-        if sign == -1 and groups and len(groups[-1]) == 1 and polarity[channel - 1] == 1:
+        if sign == -1 and channel and polarity[channel - 1] == 1:
             groups[-1].append(channel)
         else:
             groups.append([channel])

@@ -99,7 +99,7 @@ def create_figure(width: float, height: float, title: str) -> Figure:
 
 def create_panels(count: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, np.ndarray]:
     """Create a figure with a grid of ``count`` axes, each of width × height inches, which share y."""
-    rows = max(1, math.ceil(count / columns))
+    rows = math.ceil(count / columns)
     figure = create_figure(width * columns + 0.3, height * rows + 0.5, title)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes in grid[count:]:
