@@ -90,7 +90,7 @@ class Evaluation:
     """
 
     def __init__(self, decisions: torch.Tensor, scores: torch.Tensor, labels: np.ndarray):
-        self.labels = torch.as_tensor(labels).numpy()
+        self.labels = np.asarray(labels)
         self.predictions = decisions.cpu().numpy()
         self.scores = scores.double().cpu().numpy()
 

@@ -110,7 +110,7 @@ def create_panels(count: int, columns: int, width: float, height: float, title: 
 def shorten(names: Sequence[str]) -> list[str]:
     """Shorten long class names, which would take the room of the figure."""
     short = []
-    for name in map(str, names):
+    for name in names:
         if len(name) > NAME_LENGTH:
             name = f"{name[: NAME_LENGTH - 1]}…"
         short.append(name)
