@@ -225,13 +225,9 @@ class CacheDataset(Dataset):
             return self.cache[index]
         path = self.cache_address / f"{index}.cached"
         if not path.exists():
-            self._write(path, tuple(self.dataset[index]))
+            # Other workers may read or write this entry, too, so each writes a separate file and moves it into place
+            temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+            torch.save(tuple(self.dataset[index]), temporary)
+            temporary.replace(path)
         self.cache[index] = path
         return torch.load(path, weights_only=True)
-
-    @staticmethod
-    def _write(path, entry):
-        # Other workers may read or write the same entry, so each writes a separate file and then moves it into place.
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-        torch.save(entry, temporary)
-        temporary.replace(path)
