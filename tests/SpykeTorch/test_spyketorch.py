@@ -17,6 +17,7 @@ from SpykeTorch import snn, utils
 from SpykeTorch import visualization as vis
 
 T = 6
+both_types = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 LATENCIES = arrays.arrays(
     np.uint8, st.tuples(st.integers(1, 3), st.integers(2, 6), st.integers(2, 6)), elements=st.integers(0, T)
 ).map(torch.from_numpy)
@@ -96,7 +97,7 @@ def test_pooling_a_wave_is_a_minimum_of_latencies(latency, dtype):
     assert torch.equal(sf.wave_to_latency(padded), sf.pad(latency, (1, 0, 2, 0), T))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@both_types
 def test_firing_is_strict(dtype):
     potentials = torch.tensor([1.0, 2.0, 3.0], dtype=dtype).view(3, 1, 1, 1)
     spikes, thresholded = sf.fire(potentials, 2, return_thresholded_potentials=True)
@@ -253,7 +254,7 @@ def test_pre_post_ordering():
     assert causal.tolist() == [[[False, True], [False, False]]]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@both_types
 @pytest.mark.parametrize(
     ("lower", "upper", "stabilizers"),
     [
@@ -313,7 +314,7 @@ def test_between_updates_only_the_winners_are_touched():
     assert layer.weight[1, 0, 0, 0] == 0.9
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@both_types
 def test_denormal_weights_become_zero(dtype):
     layer, stdp, call = one_neuron(dtype, learning_rate=(0, -0.5))
     tiny = torch.finfo(dtype).tiny

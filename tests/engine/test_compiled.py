@@ -183,6 +183,11 @@ def test_when_machine_code_is_loaded_compiled_and_kept(programs, code, variables
     assert programs.kept() == kept or not warnings or BOTH in code
 
 
+def add_comment(path):
+    with path.open("a") as file:
+        file.write("# a comment\n")
+
+
 def copy_files(programs, *names):
     for name in names:
         (programs.folder / name).parent.mkdir(exist_ok=True)
@@ -200,8 +205,7 @@ def test_an_edit_of_the_file_of_a_class_or_of_the_cache_compiles_again(programs)
     code = "from rule import Rule\nfrom add import *\nprint(first(Rule(2.0, 3.0)), counts['compiled'])"
     assert programs.run(code) == [2, 1]
     for name, compiled in (("rule.py", 1), ("engine/compiled.py", 1), ("engine/decision.py", 0)):
-        with (programs.folder / name).open("a") as file:
-            file.write("# a comment\n")
+        add_comment(programs.folder / name)
         assert programs.run(code) == [2, compiled]
 
 
@@ -221,8 +225,7 @@ normalise(np.ones((3, 3)), 1, True)
 print(counts["compiled"])
 """
     assert programs.run(code) == [1]
-    with (tmp_path / "engine" / "phases.py").open("a") as file:
-        file.write("# a comment\n")
+    add_comment(tmp_path / "engine" / "phases.py")
     assert programs.run(code) == [0]
     assert programs.run(code.replace("import engine.phases\n", "")) == [0]
 
@@ -248,8 +251,7 @@ def test_where_pip_installed_torch_only_a_users_own_modules_count(programs):
         ("helpers.py", 1),
         ("shared/constants.py", 1),
     ):
-        with (target / name).open("a", encoding="utf-8") as file:
-            file.write("# a comment\n")
+        add_comment(target / name)
         assert programs.run(PRINT_ADD) == [3, compiled, 1 - compiled]
 
 

@@ -12,6 +12,7 @@ from engine.event.counting import find_counts
 
 FLOAT = {"eps": 2.0**-23, "dtype": np.float32}
 DOUBLE = {"eps": 2.0**-52, "dtype": np.float64}
+both_kinds = pytest.mark.parametrize("kind", [FLOAT, DOUBLE], ids=["float32", "float64"])
 
 
 def fire(weight, latency, threshold, pool, padding=1):
@@ -38,7 +39,7 @@ def add_all(weight, *_):
     return np.zeros(len(weight), np.int64)
 
 
-@pytest.mark.parametrize("kind", [FLOAT, DOUBLE], ids=["float32", "float64"])
+@both_kinds
 def test_counts_fire_as_sums(kind):
     """Maps of random density; whole thresholds, which counts reach exactly, and others."""
     rng = np.random.default_rng(0)
@@ -66,7 +67,7 @@ def test_counts_end_at_255(threshold):
     assert find_counts(weight, threshold).tolist() == [255 if threshold < 255 else 0] * 70
 
 
-@pytest.mark.parametrize("kind", [FLOAT, DOUBLE], ids=["float32", "float64"])
+@both_kinds
 def test_which_features_count(kind):
     """Four synapses and a threshold of 2, which three ones exceed and two do not, unless something adds to them."""
     half_distance = kind["eps"] / 2

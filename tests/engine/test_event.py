@@ -26,6 +26,8 @@ from engine.rules import RSTDP, STDP, MarginRule
 
 DIGITS = GOLDEN["encoding"][:100]
 TYPES = [np.float32, np.float64]
+both_types = pytest.mark.parametrize("dtype", TYPES)
+float64_first = pytest.mark.parametrize("dtype", slow_except([np.float64], TYPES))
 STABILIZED, REWARDED = STDP(winners=1, radius=0), RSTDP()
 
 
@@ -93,7 +95,7 @@ def listed(winners):
 # Firing
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@both_types
 @random_maps
 @given(layers(), thresholds, st.integers(1, 3))
 def test_fire_on_random_maps(backend, dtype, layer, threshold, pool):
@@ -104,7 +106,7 @@ def test_fire_on_random_maps(backend, dtype, layer, threshold, pool):
     np.testing.assert_array_equal(found[0], reference.fire(latency, weight, steps, pad, threshold, pool))
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@both_types
 @pytest.mark.parametrize(
     ("features", "channels", "size", "kernel", "pad", "pool"),
     [
@@ -132,7 +134,7 @@ def test_many_features_fire_as_each_alone(dtype, features, channels, size, kerne
 # Competition and STDP
 
 
-@pytest.mark.parametrize("dtype", slow_except([np.float64], TYPES))
+@float64_first
 @random_maps
 @given(layers(), thresholds, st.integers(1, 9), st.integers(0, 3))
 def test_winners_on_random_maps(backend, dtype, layer, threshold, limit, radius):
@@ -145,7 +147,7 @@ def test_winners_on_random_maps(backend, dtype, layer, threshold, limit, radius)
     assert found == [expected, expected]
 
 
-@pytest.mark.parametrize("dtype", slow_except([np.float64], TYPES))
+@float64_first
 @random_maps
 @given(layers(), st.sampled_from([STABILIZED, replace(STABILIZED, stabilize=False, bounds=(0.2, 0.8))]), st.booleans())
 def test_update_on_random_maps(backend, dtype, layer, rule, anti):
@@ -220,7 +222,7 @@ def test_learning_by_hand(backend):
 
 
 @pytest.mark.parametrize("others", [(1.25, -0.5), (0.75, -0.5), (1.25, 0.25)], ids=str)
-@pytest.mark.parametrize("dtype", TYPES)
+@both_types
 def test_the_first_update_clips_everything(backend, dtype, others):
     """Weights outside the bounds stay while nothing wins; the first winner clips also the features that did not win."""
     weight = np.array([0.5, *others], dtype).reshape(3, 1, 1, 1) * np.ones((3, 1, 3, 3), dtype)
@@ -237,7 +239,7 @@ def test_the_first_update_clips_everything(backend, dtype, others):
     np.testing.assert_allclose(weight, before.clip(0, 1), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@both_types
 def test_denormal_weights_become_zero(backend, dtype):
     """What falls below the smallest normal number is 0; the smallest normal number itself stays."""
     tiny = np.finfo(dtype).tiny
@@ -250,7 +252,7 @@ def test_denormal_weights_become_zero(backend, dtype):
 # Decisions
 
 
-@pytest.mark.parametrize("dtype", slow_except([np.float64], TYPES))
+@float64_first
 @random_maps
 @example((np.zeros((2, 1, 1), np.uint8), np.array([0.375, -0.625]).reshape(1, 2, 1, 1), 15, 0))  # the sum is negative
 @given(layers())

@@ -135,10 +135,15 @@ def make_first(backend, **options):
     return network
 
 
+def images_of(*latencies):
+    """Images of one position in two channels."""
+    return torch.tensor(latencies, dtype=torch.uint8)[..., None, None]
+
+
 def test_scores_are_a_spike_time_and_a_potential(backend):
     """A score is T - t + e / (1 + e), or 0 for silence. Of the first image, e is 1 at t = 3 and 0.25 at t = 1."""
     network = make_first(backend)
-    latencies = torch.tensor([[[[1]], [[3]]], [[[4]], [[5]]], [[[2]], [[2]]], [[[5]], [[5]]]], dtype=torch.uint8)
+    latencies = images_of((1, 3), (4, 5), (2, 2), (5, 5))
     decisions, scores = network.decide(latencies)
     assert decisions.tolist() == [1, 1, 0, -1]
     expected = [[2 + 1 / 2, 4 + 0.25 / 1.25], [0, 1 + 0.25 / 1.25], [3 + 1 / 2, 3 + 1 / 3], [0, 0]]
@@ -169,7 +174,7 @@ def test_images_are_decided_in_learning_as_otherwise(backend):
 
 def test_a_decision_without_learning_drops_nothing(backend):
     network = make_first(backend)
-    latencies = torch.tensor([[[[1]], [[3]]]] * 20, dtype=torch.uint8)
+    latencies = images_of(*[(1, 3)] * 20)
     assert network.predict(latencies).tolist() == [1] * 20
     outcomes = {network.train_rl(latencies, [1] * 20, left_out=[feature == 2 for feature in range(4)])}
     assert outcomes == {(0, 20, 0)}
@@ -177,7 +182,7 @@ def test_a_decision_without_learning_drops_nothing(backend):
 
 def test_the_dropped_features_follow_from_the_batch(backend):
     """In each batch, about half of the features are dropped; the same batch drops the same ones."""
-    latencies = torch.tensor([[[[1]], [[1]]]], dtype=torch.uint8)
+    latencies = images_of((1, 1))
     found = []
     for _ in range(2):
         network = make_first(backend)
@@ -197,7 +202,7 @@ def test_the_dropped_features_follow_from_the_batch(backend):
 def test_dropout_in_a_stage_with_and_without_a_threshold(backend, threshold):
     """Without a threshold, dropped features do not decide either, unlike those that the margin rule leaves out."""
     network = make_first(backend, overrides={"s1.threshold": threshold})
-    latencies = torch.tensor([[[[1]], [[1]]]], dtype=torch.uint8)
+    latencies = images_of((1, 1))
     before = network.stages["s1"].weight.clone()
     assert network.predict(latencies).tolist() == [0]
     assert network.train_rl(latencies, [1], left_out=[True, True, False, True]) == (1, 0, 0)
@@ -216,7 +221,7 @@ def test_rates_adapt_by_a_fraction_and_a_constant():
 
 
 def test_refused_arguments(backend):
-    latencies = torch.tensor([[[[1]], [[1]]]], dtype=torch.uint8)
+    latencies = images_of((1, 1))
     network = make_first(backend)
     for left_out in ([True], [0, 1, 2, 3], np.ones((2, 4), bool), "all"):
         with refuses("left_out"):

@@ -31,6 +31,16 @@ def test_networks_learn_from_packed_maps():
         assert all(map(torch.equal, *ends))
 
 
+def check(packed, latencies, expected, seed):
+    """Write four images at a time, and read all of them, also in another order."""
+    for start in range(0, len(latencies), 4):
+        packed[start : start + 4] = latencies[start : start + 4]
+    assert packed.shape == latencies.shape
+    assert torch.equal(packed[:], expected)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(latencies)))
+    assert torch.equal(packed[order], expected[order])
+
+
 @settings(max_examples=25)
 @given(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)), st.integers(0, 9), st.integers(0, 2**32 - 1))
 def test_reads_what_spiked_in_memory_and_in_a_file(shape, images, seed):
@@ -39,12 +49,7 @@ def test_reads_what_spiked_in_memory_and_in_a_file(shape, images, seed):
     expected = torch.where(latencies < 15, 0, 15).to(torch.uint8)
     with tempfile.TemporaryFile(buffering=0) as file:
         for packed in (PackedSpikes(images, shape, 15), PackedSpikes(images, shape, 15, file)):
-            for start in range(0, images, 4):
-                packed[start : start + 4] = latencies[start : start + 4]
-            assert packed.shape == latencies.shape
-            assert torch.equal(packed[:], expected)
-            order = torch.from_numpy(np.random.default_rng(seed).permutation(images))
-            assert torch.equal(packed[order], expected[order])
+            check(packed, latencies, expected, seed)
 
 
 @settings(max_examples=50)
@@ -58,12 +63,6 @@ def test_lists_of_spikes_are_the_latency_maps(shape, images, time_steps, density
     latencies = rng.integers(0, time_steps, (images, *shape))
     latencies[rng.random(latencies.shape) >= density] = time_steps
     latencies = torch.from_numpy(latencies.astype(np.uint8))
-    packed = PackedLatencies(images, shape, time_steps)
-    for start in range(0, images, 4):
-        packed[start : start + 4] = latencies[start : start + 4]
-    order = torch.from_numpy(rng.permutation(images))
-    assert packed.shape == latencies.shape
-    assert torch.equal(packed[:], latencies)
-    assert torch.equal(packed[order], latencies[order])
+    check(PackedLatencies(images, shape, time_steps), latencies, latencies, seed)
     with pytest.raises(IndexError):
         PackedLatencies(1, shape, time_steps)[:]  # not written

@@ -212,23 +212,6 @@ def test_each_weight_is_saved_once_and_each_phase_has_its_epochs(name):
 # Declarations
 
 
-@pytest.fixture
-def declare():
-    """A function that makes the class of a network with the given stages."""
-
-    def declare(**stages):
-        class Declared(NetworkTrainer, name="declared"):
-            def build(self, num_classes):
-                return {name: make() for name, make in stages.items()}
-
-        return Declared
-
-    return declare
-
-
-FIRST = {"s1": lambda: SpikingConv(8, 5, threshold=5, rule=STDP(winners=2, radius=1))}
-
-
 def test_two_modules_cannot_declare_one_name():
     """A copied network file that keeps its name is refused; the same class declared again replaces the first one."""
 
@@ -242,9 +225,14 @@ def test_two_modules_cannot_declare_one_name():
         declare("models.copy_of_it")
 
 
-def test_a_network_may_learn_features_only(declare):
+def test_a_network_may_learn_features_only():
     """A network without a decision stage learns and fires; methods that need decisions raise an error."""
-    model = declare(**FIRST, c1=lambda: Pool(2))()
+
+    class Declared(NetworkTrainer):
+        def build(self, num_classes):
+            return {"s1": SpikingConv(8, 5, threshold=5, rule=STDP(winners=2, radius=1)), "c1": Pool(2)}
+
+    model = Declared()
     assert (model.decision, [phase.name for phase in model.phases]) == (None, ["s1"])
     before = state(model)
     model.train_unsupervised(DIGITS[:20], "s1")

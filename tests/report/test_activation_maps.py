@@ -47,36 +47,45 @@ class Named(NetworkTrainer):
         return {"file": Pool(2), "allow_pickle": SpikingConv(num_classes, 1, rule=RSTDP())}
 
 
-def test_a_stage_can_have_any_name(tmp_path, latencies):
-    save_activation_maps(Named(), latencies[:1], [7], [0], tmp_path, DIGITS, draw=False)
-    with np.load(tmp_path / "00000_label-7.npz") as arrays:
-        assert {"file", "allow_pickle", "label", "decision"} <= set(arrays)
-        assert arrays["file"].shape == (6, 14, 14)
+@pytest.fixture
+def save(tmp_path, latencies):
+    """A function that saves the maps of the first image, a 7, and returns the arrays by their names."""
+
+    def save_one(model, **options):
+        save_activation_maps(model, latencies[:1], [7], [0], tmp_path, DIGITS, **options)
+        with np.load(tmp_path / "00000_label-7.npz") as arrays:
+            return dict(arrays)
+
+    return save_one
+
+
+def test_a_stage_can_have_any_name(save):
+    arrays = save(Named(), draw=False)
+    assert {"file", "allow_pickle", "label", "decision"} <= set(arrays)
+    assert arrays["file"].shape == (6, 14, 14)
 
 
 @pytest.mark.parametrize("name", ["deep2024", "majority2024", "multiscale2026"])
-def test_potentials_are_those_that_decide(name, latencies, tmp_path):
+def test_potentials_are_those_that_decide(name, latencies, save, tmp_path):
     model = build_model(name)
     for _, layer in model.named_layers([model.decision]):
         layer.weight.copy_(torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0)))
-    save_activation_maps(model, latencies[:1], [7], [0], tmp_path, DIGITS, draw=False)
+    arrays = save(model, draw=False)
     assert files_in(tmp_path) == {"00000_label-7.npz"}
     below = model.map_of(latencies[:1], model.input_name(model.decision))[:]
-    with np.load(tmp_path / "00000_label-7.npz") as arrays:
-        for label, layer in model.named_layers([model.decision]):
-            values = arrays[label.replace(model.decision, "potentials")]
-            assert (values.dtype, values.shape) == (np.float32, layer.stage.shape([below.shape[1:]]))
-            assert values.max((1, 2)) == pytest.approx(layer.peaks(below)[0].numpy(), rel=1e-5)
+    for label, layer in model.named_layers([model.decision]):
+        values = arrays[label.replace(model.decision, "potentials")]
+        assert (values.dtype, values.shape) == (np.float32, layer.stage.shape([below.shape[1:]]))
+        assert values.max((1, 2)) == pytest.approx(layer.peaks(below)[0].numpy(), rel=1e-5)
 
 
-def test_only_the_stages_that_are_wanted(tmp_path, latencies, monkeypatch):
+def test_only_the_stages_that_are_wanted(tmp_path, save, monkeypatch):
     model = build_model("deep2024")
     monkeypatch.setattr(model.stages["c2"], "fire", None)  # nothing above is computed
-    save_activation_maps(model, latencies[:1], [7], [0], tmp_path, DIGITS, stages=("s1", "c1"))
+    arrays = save(model, stages=("s1", "c1"))
     pictures = {f"{stage}/00000_label-7.png" for stage in ("input", "s1", "c1")}
     assert files_in(tmp_path) == {"00000_label-7.npz", *pictures}
-    with np.load(tmp_path / "00000_label-7.npz") as arrays:
-        assert set(arrays) == {"input", "s1", "c1", "label", "index", "steps"}
+    assert set(arrays) == {"input", "s1", "c1", "label", "index", "steps"}
 
 
 def test_padding_of_branches_is_not_neurons(latencies):

@@ -336,38 +336,32 @@ def test_rules_by_which_the_page_does_not_learn(page, tmp_path, digits):
         assert ('id="forget"' in path.read_text(encoding="utf-8")) == learns
 
 
+CHANGE = """
+const picture = { shape: [height, width], bytes: pictures.subarray(0, blank.length) }, { whole } = layers[0];
+const grey = { shape: [28, 28], bytes: blank.map(() => 128) }, { inputs, shares, amounts } = given;
+return {
+  inputs: inputs.map(([end, share]) => { steps = end; silenced = share; return [...answer(picture).maps.input]; }),
+  weights: shares.map(share => { shuffle(layers[0], whole, share); return [...layers[0].whole]; }),
+  pixels: amounts.map(amount => { noise = amount; return [...addNoise(grey).bytes]; }),
+};
+"""
+
+
 @needs_node
-def test_fewer_time_steps_and_silent_inputs(page):
-    body = """
-    const picture = { shape: [height, width], bytes: pictures.subarray(0, blank.length) };
-    return given.map(([end, share]) => { steps = end; silenced = share; return [...answer(picture).maps.input]; });
-    """
-    whole, early, half = np.array(compute_in_node(page, body, [[15, 0], [4, 0], [15, 0.5]]))
+def test_changes_of_the_page_by_hand(page):
+    """Fewer time steps and silent inputs; weights that each feature keeps in other places; noise of each picture."""
+    given = {"inputs": [[15, 0], [4, 0], [15, 0.5]], "shares": [0, 0.5, 1, 0], "amounts": [0, 0.2, 0.2]}
+    found = {name: np.array(values) for name, values in compute_in_node(page, CHANGE, given).items()}
+    whole, early, half = found["inputs"]
     assert (early == np.where(whole < 4, whole, 15)).all()
     assert ((half == whole) | (half == 15)).all()
     assert (half < 15).sum() == pytest.approx((whole < 15).sum() / 2, rel=0.1)
 
+    weights = found["weights"].reshape(4, 30, -1)
+    assert (np.sort(weights) == np.sort(weights[0])).all()
+    assert (weights == weights[0]).mean((1, 2)) == pytest.approx([1, 0.5, 0, 1], abs=0.1)
 
-@needs_node
-def test_shuffled_weights(page):
-    """Each feature keeps its weights, in other places, and gets them back."""
-    body = """
-    const { whole } = layers[0];
-    return given.map(share => { shuffle(layers[0], whole, share); return [...layers[0].whole]; });
-    """
-    found = np.array(compute_in_node(page, body, [0, 0.5, 1, 0])).reshape(4, 30, -1)
-    assert (np.sort(found) == np.sort(found[0])).all()
-    same = (found == found[0]).mean((1, 2))
-    assert same == pytest.approx([1, 0.5, 0, 1], abs=0.1)
-
-
-@needs_node
-def test_noise_is_the_same_for_each_picture(page):
-    body = """
-    const grey = { shape: [28, 28], bytes: blank.map(() => 128) };
-    return given.map(amount => { noise = amount; return [...addNoise(grey).bytes]; });
-    """
-    none, some, again = np.array(compute_in_node(page, body, [0, 0.2, 0.2]))
+    none, some, again = found["pixels"]
     assert (none == 128).all()
     assert (some == again).all()
     assert np.abs(some - 128).max() > 100

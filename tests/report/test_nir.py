@@ -58,6 +58,11 @@ def run_graph(path, latency, fires):
     return sums
 
 
+def write(folder, model):
+    write_nir(folder / "network.nir", model, CLASSES)
+    return folder / "network.nir"
+
+
 def compare(model, latency, path, fires=torch.gt):
     """Compare the first spikes, and the decisions if there are any, of a graph and its network."""
     sums = run_graph(path, latency, fires)
@@ -91,14 +96,12 @@ NETWORKS = "kheradpisheh2018", "deepr2024", "inception2024", "multiscale2026"
 @pytest.mark.parametrize("name", slow_except(NETWORKS[:1], NETWORKS))
 def test_branches_several_maps_and_padded_poolings_spike_the_same(name, latencies, tmp_path):
     model = build_model(name, in_channels=6, dtype=torch.float64)
-    write_nir(tmp_path / "network.nir", model, CLASSES)
-    compare(model, latencies[:3], tmp_path / "network.nir")
+    compare(model, latencies[:3], write(tmp_path, model))
 
 
 def test_the_threshold_is_strict_and_in_float32_as_declared(tmp_path):
     model = build_model("mozafari2018", dtype=torch.float64)
-    write_nir(tmp_path / "network.nir", model, CLASSES)
-    node = nir.read(tmp_path / "network.nir").nodes["s1_neurons"]
+    node = nir.read(write(tmp_path, model)).nodes["s1_neurons"]
     assert (node.v_threshold > 15).all()
     assert (node.v_threshold.astype(np.float32) == 15).all()
 
@@ -112,8 +115,7 @@ def test_a_stage_may_be_called_output(tmp_path):
                 decision = stages.pop("s3")
                 return {**stages, "output": decision}
 
-        write_nir(tmp_path / "network.nir", Named(in_channels=6, num_classes=10), CLASSES)
-    nodes = nir.read(tmp_path / "network.nir").nodes.values()
+        nodes = nir.read(write(tmp_path, Named(in_channels=6, num_classes=10))).nodes.values()
     assert sum(isinstance(node, nir.Output) for node in nodes) == 1
 
 
@@ -137,5 +139,5 @@ def test_a_full_disk(tmp_path):
 )
 def test_what_nir_cannot_represent_is_refused(name, overrides, field, tmp_path):
     with refuses(field):
-        write_nir(tmp_path / "network.nir", build_model(name, overrides=overrides), CLASSES)
+        write(tmp_path, build_model(name, overrides=overrides))
     assert not list(tmp_path.iterdir())

@@ -32,10 +32,16 @@ def test_every_network(name):
         assert 0 < np.abs(features[label]).max() < 0.25  # faint: no layer has learned
 
 
-def test_a_bar_is_found_again():
-    model = build_model("mozafari2018")
+def build_empty(in_channels):
+    """Build a network whose weights are 0."""
+    model = build_model("mozafari2018", in_channels=in_channels)
     for _, layer in model.named_layers():
         layer.weight.zero_()
+    return model
+
+
+def test_a_bar_is_found_again():
+    model = build_empty(6)
     model.stages["s1"].weight[4, 0, :, 2] = 1  # light in a column …
     model.stages["s1"].weight[4, 1, :, 0] = 1  # … beside dark
     model.stages["s2"].weight[9, 4, :, 1] = 1  # three such bars, one below the other, two pixels apart
@@ -52,9 +58,7 @@ def test_a_bar_is_found_again():
 
 def test_colours_are_those_of_the_channels():
     """Of 18 channels, the first six are red: s1 prefers light red beside dark blue, s2 two such features."""
-    model = build_model("mozafari2018", in_channels=18)
-    for _, layer in model.named_layers():
-        layer.weight.zero_()
+    model = build_empty(18)
     model.stages["s1"].weight[4, 0, 2, 2] = model.stages["s1"].weight[4, 17, 2, 4] = 1
     model.stages["s2"].weight[9, 4, 0, 0] = 1
     features = compute_preferred_features(model, S1C1(colours=3))
@@ -65,9 +69,8 @@ def test_colours_are_those_of_the_channels():
 
 
 def test_polarity_is_the_encoders():
-    model = build_model("mozafari2018", in_channels=2)
+    model = build_empty(2)
     weight = model.stages["s1"].weight
-    weight.zero_()
     weight[0, 0, 2, 2] = weight[1, 1, 2, 2] = 1
     for polarity, expected in (((-1, 1), (-1, 1)), ((0, -1), (0, -1)), ((0, 0), (1, 1))):
         features = compute_preferred_features(model, SimpleNamespace(polarity=polarity, colours=1))["s1"]

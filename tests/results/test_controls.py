@@ -42,11 +42,20 @@ def test_differences_are_paired_by_seed():
     assert differences == [2.0, 1.0]
 
 
-def test_features_that_take_nothing_from_learning_have_a_fixed_number_of_ones():
-    layer = Layer(SpikingConv(4, 5, threshold=3, rule=STDP(winners=1, radius=0)), 2)
+def make_layer(features, threshold):
+    return Layer(SpikingConv(features, 5, padding=2, threshold=threshold, rule=STDP(winners=1, radius=0)), 2)
+
+
+def make_ones(features, threshold):
+    """A layer of which a tenth of the weights are 1."""
+    layer = make_layer(features, threshold)
     controls.set_ones(layer)
     controls.shuffle(layer, torch.empty(0), np.random.default_rng(0))
-    weights = layer.weight.flatten(1)
+    return layer
+
+
+def test_features_that_take_nothing_from_learning_have_a_fixed_number_of_ones():
+    weights = make_ones(4, 3).weight.flatten(1)
     assert weights.sum(1).tolist() == [5] * 4  # a tenth of 50
     assert set(weights.unique().tolist()) == {0, 1}
     assert len({tuple(feature.tolist()) for feature in weights}) > 1
@@ -111,7 +120,7 @@ def test_a_run_whose_features_cannot_be_replaced_is_refused(model, error, tmp_pa
 
 @pytest.mark.parametrize("features", [4, 30])
 def test_thresholds_let_a_fraction_of_the_neurons_spike(features):
-    layer = Layer(SpikingConv(features, 5, padding=2, threshold=20, rule=STDP(winners=1, radius=0)), 2)
+    layer = make_layer(features, 20)
     latency = draw_maps(20, 2, 9, 9)
     controls.match_activity(layer, latency, 0.2)
     assert controls.measure_activity(layer, latency) == pytest.approx(0.2, abs=0.001)
@@ -120,9 +129,7 @@ def test_thresholds_let_a_fraction_of_the_neurons_spike(features):
 @pytest.mark.parametrize("wanted", [0.1, 0.2, 0.3, 0.5])
 def test_the_fraction_is_matched_if_potentials_are_whole_numbers(wanted):
     """A common threshold lets 0, 7, 37, 75 or 98 % of the neurons spike; each of the 50 features is 2 % of them."""
-    layer = Layer(SpikingConv(50, 5, padding=2, threshold=8, rule=STDP(winners=1, radius=0)), 2)
-    controls.set_ones(layer)
-    controls.shuffle(layer, torch.empty(0), np.random.default_rng(0))
+    layer = make_ones(50, 8)
     latency = draw_maps(40, 2, 9, 9, below=32)
     before = layer.weight.clone()
     controls.match_activity(layer, latency, wanted)
