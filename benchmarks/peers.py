@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ def main(argv=None):
     record = describe_environment()
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     text = [
-        f"# Other programs\n\nWritten by `python -m benchmarks.peers` on {datetime.now(UTC):%d %B %Y}, commit "
+        f"# Other programs\n\nWritten by `python -m benchmarks.peers` on {datetime.now(timezone.utc):%d %B %Y}, commit "
         f"{record['git_commit']}: {record['processor']}, {record['cores']} cores, load average at the start {load}.",
         "Milliseconds per image: median and range of the repeats, × how many times as long as the event backend. Other "
         "programs run with `OMP_WAIT_POLICY=active`. Spyker: the best batch of 1, 16 and 64 images. Same decisions: "
