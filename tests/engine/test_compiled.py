@@ -242,6 +242,7 @@ def test_where_pip_installed_torch_only_a_users_own_modules_count(programs):
             f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n"
         )
         (target / f"{package}-1.dist-info" / "RECORD").write_text(f"{package}/__init__.py,,\n")
+        (target / f"{package}-1.dist-info" / "top_level.txt").write_text(package)  # Python 3.10 reads no RECORD for it
     helpers = target / "helpers.py"
     helpers.write_text(f"import torch, other\n{helpers.read_text()}")
     assert programs.run(PRINT_ADD) == [3, 1, 0]
