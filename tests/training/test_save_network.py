@@ -77,6 +77,7 @@ def test_it_is_asked_and_exported(file, tmp_path, capsys):
     run_evaluate(f"{file} --predict {PICTURE} --json", tmp_path)
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry["class"] in entry["scores"]
+    pytest.importorskip("nir")
     run_evaluate(f"{file} --nir {tmp_path / 'x.nir'}", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"x.nir"}
 
