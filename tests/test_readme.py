@@ -331,12 +331,8 @@ def test_the_python_examples_run(runs, monkeypatch):
     assert [phase.name for phase in shallow.phases] == ["s1", "s2"]
     assert len(shallow.epochs) == len(shallow.phases)
 
-    stage = namespace["network"].model.double().stages["s2"]
-    latency = namespace["latency"].to(torch.uint8)
-    first, _ = namespace["fire_once"](latency, stage.weight, stage.threshold, stage.stage.padding)
-    assert torch.equal(first, stage.fire(latency).long())
-    times, potentials = torch.tensor([[3, 1, 1, 5], [15] * 4]), torch.tensor([[9.0, 2, 7, 1], [0] * 4])
-    assert namespace["decide"](times, potentials).tolist() == [2, -1]
+    first = 15 - namespace["fired"].sum(1)
+    assert torch.equal(first, namespace["layer"].fire(namespace["latency"]).double())
 
     rule = namespace["DecaySTDP"](winners=1, radius=0, decay=0.1)
     times = np.array([0, 4, 5, 15])  # of the inputs; the winner's is 4
