@@ -273,13 +273,12 @@ class NetworkTrainer(StageGraph):
             raise InputError(f"{self.name} has no stage {name!r} that learns without labels; choose from {names}")
         phases[name].learn(self, self.map_of(latencies, self.input_name(name)))
 
-    def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0, left_out: Any = None) -> Outcome:
+    def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0) -> Outcome:
         """Train the last phase on one batch with labels, one image after another. Then the rates are adapted.
 
         This is for scripts; train.py uses ``steps``.
 
-        epoch: number of epochs of this phase before this one. left_out: bool (F,), the features of the decision stage
-        that the rule leaves out; None: it draws them.
+        epoch: number of epochs of this phase before this one.
         """
         self.find_decision()
         phase = self.phases[-1]
@@ -287,7 +286,7 @@ class NetworkTrainer(StageGraph):
         labels = check_labels(labels, len(inputs), self.num_classes)
         if not len(labels):
             return Outcome(0, 0, 0)
-        learned = phase.learn(self, inputs, labels, epoch, left_out=left_out)
+        learned = phase.learn(self, inputs, labels, epoch)
         return learned.outcome  # type: ignore[return-value]  # the phase has labels
 
     def fit(

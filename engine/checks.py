@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.compiled import compiled
-from errors import InputError, abbreviate, refuse_result
+from errors import InputError, refuse_result
 
 MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``stages.pool_latency``)
 WEIGHT_TYPES = (torch.float32, torch.float64)
@@ -124,17 +124,6 @@ def check_indices(indices: Any, count: int) -> Tensor:
     if not array.size or array.min() < 0 or array.max() >= count or len(np.unique(array)) < len(array):
         raise InputError(f"indices of labelled images must be different numbers from 0 to {count - 1}, at least one")
     return torch.from_numpy(array)
-
-
-def check_left_out(values: Any, images: int, features: int) -> np.ndarray:
-    """Return which features are left out for each image, bool (images, features); of bool (features,): for all.
-
-    Raises InputError for other types or shapes.
-    """
-    array = cast(values, bool)
-    if array.shape not in ((features,), (images, features)):
-        raise InputError(f"left_out must be bool ({features},) or ({images}, {features}), not {abbreviate(values)}")
-    return np.array(np.broadcast_to(array, (images, features)), order="C")  # kernels are compiled for each layout
 
 
 def _to_whole_numbers(values, count, name):

@@ -22,7 +22,6 @@ from engine.checks import (
     WEIGHT_TYPES,
     check_labels,
     check_latencies,
-    check_left_out,
     check_map,
     check_time_steps,
     is_finite,
@@ -219,7 +218,6 @@ class Layer(StageModule):
         classes: np.ndarray,
         rng: np.random.Generator,
         epoch: int = 0,
-        left_out: Any = None,
     ) -> Result:
         """Learn by the rule of a decision stage, one image after another.
 
@@ -229,16 +227,15 @@ class Layer(StageModule):
             classes: int64 (F,), the class of each feature.
             rng: draws the neurons that the rule leaves out.
             epoch: as in ``learn_features``.
-            left_out: bool (F,) or (N, F), the neurons that are left out; None: those that the rule draws.
         """
         latency, _ = self._check(latency)
         labels, classes = self._check_targets(labels, classes, len(latency))
         rule = self.stage.rules[-1]
         rates = self.next_rates(rule, len(latency), epoch)
-        if left_out is None:
-            left_out = self.next_left_out(rule, rng, len(latency))
-        else:
-            left_out = check_left_out(left_out, len(latency), self.stage.out_channels)
+        shape = len(latency), self.stage.out_channels
+        left_out = rule.draw_left_out(rng, *shape)
+        if left_out is not None:
+            left_out = to_array(left_out, bool, shape, rule.draw_left_out)
         return self.backend.learn_decisions(self, latency, labels, classes, rates, left_out)
 
     @torch.no_grad()
@@ -298,12 +295,6 @@ class Layer(StageModule):
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return rates
-
-    def next_left_out(self, rule: Rule, rng: np.random.Generator, images: int) -> np.ndarray | None:
-        """Return which neurons a rule leaves out for which of the next images: bool (N, F); None: none."""
-        shape = images, self.stage.out_channels
-        left_out = rule.draw_left_out(rng, *shape)
-        return None if left_out is None else to_array(left_out, bool, shape, rule.draw_left_out)
 
     def adapt(self, rule: Rule, outcome: Outcome) -> None:
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""

@@ -6,7 +6,7 @@ begin at ``learn_features`` in ``engine/torch_backend.py``.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -98,7 +98,6 @@ class Phase(nn.Module):
         labels: torch.Tensor | None = None,
         epoch: int = 0,
         rng: np.random.Generator | None = None,
-        left_out: Any = None,
     ) -> Learned:
         """Learn from a batch, one image after another; with labels, the rates then adapt to the outcome.
 
@@ -110,8 +109,6 @@ class Phase(nn.Module):
             labels: int64 (N,); unused in a phase without labels.
             epoch: number of epochs of this phase before this one.
             rng: draws what a rule leaves to chance; None: seeded with the number of batches.
-            left_out: bool (F,) or (N, F), the features of the decision stage that its rule leaves out; None: it draws
-                them.
         """
         inputs = inputs[:].to(network.device)
         forms = [f"{buffer.dtype} {tuple(buffer.shape)}" for buffer in self.buffers()]
@@ -135,9 +132,7 @@ class Phase(nn.Module):
             elif labels is None:
                 raise InputError(f"{self.name} learns with labels")
             elif active == (network.decision,):
-                learned = self.learn_decisions(network, inputs, labels, epoch, rng, left_out)
-            elif left_out is not None:
-                raise InputError(f"left_out is for a decision stage that learns alone, not for {self.name}")
+                learned = self.learn_decisions(network, inputs, labels, epoch, rng)
             else:
                 learned = self.learn_together(network, inputs, labels, epoch, active)
             if self.needs_labels and not isinstance(getattr(learned, "outcome", None), Outcome):
@@ -177,7 +172,6 @@ class Phase(nn.Module):
         labels: torch.Tensor,
         epoch: int,
         rng: np.random.Generator,
-        left_out: Any,
     ) -> Learned:
         """Let every branch of the decision stage learn from its own decision, one image after another.
 
@@ -191,7 +185,7 @@ class Phase(nn.Module):
         highest = []
         winners = {}
         for layer_name, layer in network.named_layers([decision]):
-            result = layer.learn_decisions(inputs, labels, classes, rng, epoch, left_out)
+            result = layer.learn_decisions(inputs, labels, classes, rng, epoch)
             feature = result.decisions[:, 0].long()
             votes.append(classes_of(feature, classes))
             highest.append(result.highest.double())

@@ -1,6 +1,7 @@
 """A last stage with a threshold: the neuron that spikes first decides, and learns from its decision."""
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -65,14 +66,20 @@ def assert_end_of_trace(network):
     np.testing.assert_array_equal(decisions, TRACE["decisions_without_learning"])
 
 
+def leave_out(dropped):
+    """Let R-STDP drop these features, bool (F,), in place of those that it draws."""
+    return mock.patch.object(RSTDP, "draw_left_out", lambda rule, rng, images, features: np.tile(dropped, (images, 1)))
+
+
 def test_a_network_reproduces_the_original():
-    """Its rates adapt as in the trace, and it takes the dropped features."""
+    """Its rates adapt as in the trace, and its rule draws the dropped features of the trace."""
     network = golden_network("event")
     for epoch in range(4):
         rates = network.stages["s2"].rstdp_rates.flatten()
         np.testing.assert_array_equal(rates, TRACE["rates"][epoch])
         dropped = TRACE["dropped"][epoch]
-        outcome = network.train_rl(TRACE["encoding"], TRACE["label"], epoch, left_out=dropped)
+        with leave_out(dropped):
+            outcome = network.train_rl(TRACE["encoding"], TRACE["label"], epoch)
         assert [outcome.fraction(part) for part in outcome._fields] == TRACE["outcomes"][epoch].tolist()
     assert_end_of_trace(network)
 
@@ -176,8 +183,8 @@ def test_a_decision_without_learning_drops_nothing(backend):
     network = make_first(backend)
     latencies = images_of(*[(1, 3)] * 20)
     assert network.predict(latencies).tolist() == [1] * 20
-    outcomes = {network.train_rl(latencies, [1] * 20, left_out=[feature == 2 for feature in range(4)])}
-    assert outcomes == {(0, 20, 0)}
+    with leave_out([False, False, True, False]):
+        assert network.train_rl(latencies, [1] * 20) == (0, 20, 0)
 
 
 def test_the_dropped_features_follow_from_the_batch(backend):
@@ -205,7 +212,8 @@ def test_dropout_in_a_stage_with_and_without_a_threshold(backend, threshold):
     latencies = images_of((1, 1))
     before = network.stages["s1"].weight.clone()
     assert network.predict(latencies).tolist() == [0]
-    assert network.train_rl(latencies, [1], left_out=[True, True, False, True]) == (1, 0, 0)
+    with leave_out([True, True, False, True]):
+        assert network.train_rl(latencies, [1]) == (1, 0, 0)
     assert (network.stages["s1"].weight != before.clamp(0.2, 0.8)).flatten(1).any(1).tolist() == [
         False,
         False,
@@ -222,13 +230,6 @@ def test_rates_adapt_by_a_fraction_and_a_constant():
 
 def test_refused_arguments(backend):
     latencies = images_of((1, 1))
-    network = make_first(backend)
-    for left_out in ([True], [0, 1, 2, 3], np.ones((2, 4), bool), "all"):
-        with refuses("left_out"):
-            network.train_rl(latencies, [0], left_out=left_out)
-    joint = build_model("deepr2024", num_classes=2, backend=backend)
-    with refuses("left_out"):
-        joint.train_rl(np.full((1, 6, 28, 28), 15, np.uint8), [0], left_out=[False] * 40)
     firing = make_layer(backend, torch.ones(2, 2, 1, 1), 5, 0, 1.0, STDP(winners=1, radius=0))
     with refuses("RSTDP"):
         firing.learn_decisions(latencies, [0], np.array([0, 1]), np.random.default_rng(0))
