@@ -76,8 +76,8 @@ class S1C1(Encoder, name="s1c1"):
     )
     threshold: float = ranged(0, MAX_THRESHOLD, 50.0)
     radius: int = ranged(0, MAX_PIXELS, 8)
-    time_steps: int = ranged(1, 255, 15)
-    colours: int = ranged(1, 3, 1)
+    time_steps: int = 15
+    colours: int = 1
     border: str = BLACK
 
     def __post_init__(self):

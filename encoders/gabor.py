@@ -33,7 +33,7 @@ class Gabor(Encoder, name="gabor"):
         orientations: in degrees, a channel each.
         pool, stride: side of the windows and the distance between them, in pixels.
         inhibition: the factors, for the nearest neighbours first.
-        time_steps: number of time steps, 1 to 254.
+        time_steps: number of time steps, 1 to 255, of which networks read up to 254.
     """
 
     source = "Mozafari et al. 2018, IEEE TNNLS 29, arXiv 1705.09132"
@@ -43,7 +43,7 @@ class Gabor(Encoder, name="gabor"):
     pool: int = ranged(1, MAX_PIXELS, 7)
     stride: int = ranged(1, MAX_PIXELS, 6)
     inhibition: tuple[float, ...] = ranged(0, MAX_VALUE, (0.15, 0.12, 0.1, 0.07, 0.05))
-    time_steps: int = ranged(1, 254, 15)
+    time_steps: int = 15
 
     def __post_init__(self):
         super().__post_init__()

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.declaration import ranged
 from engine.encoder import Encoder
 
 
@@ -13,12 +12,12 @@ class Intensity(Encoder, name="intensity"):
     """Encode the brightness p of a pixel, 0 to 255, as the time step (255 - p) · time_steps // 255; black is silent.
 
     Args:
-        time_steps: number of time steps, 1 to 254.
+        time_steps: number of time steps, 1 to 255, of which networks read up to 254.
         colours: 1 for grey images; 3 for red, green and blue, each a channel.
     """
 
-    time_steps: int = ranged(1, 254, 15)
-    colours: int = ranged(1, 3, 1)
+    time_steps: int = 15
+    colours: int = 1
 
     @property
     def channels(self):

@@ -43,7 +43,7 @@ class Whitening(Encoder, name="whitening"):
         patch: side of the filters in pixels, odd.
         epsilon: ε, in units of the variance of pixels from 0 to 1. Larger: smoother.
         spiking: fraction of the intensities that spike.
-        time_steps: number of time steps, 1 to 254.
+        time_steps: number of time steps, 1 to 255, of which networks read up to 254.
         colours: 1 for grey images, 3 for red, green and blue.
 
     ``state`` contains the filters (colours, colours, patch, patch), the mean of each colour, and the borders:
@@ -54,8 +54,8 @@ class Whitening(Encoder, name="whitening"):
     patch: int = ranged(1, MAX_PATCH, 9)
     epsilon: float = ranged(1e-4, 1e4, 0.01)
     spiking: float = ranged(0, 1, 0.5, above=True)
-    time_steps: int = ranged(1, 254, 15)
-    colours: int = ranged(1, 3, 1)
+    time_steps: int = 15
+    colours: int = 1
 
     source = "Falez et al. 2020, arXiv 2002.10177"
     fitted: ClassVar[tuple[str, ...]] = ("filters", "mean", "borders")
