@@ -81,7 +81,7 @@ def main(words: list[str]) -> int | None:
 
 def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Test a network on the test images of a data set, and write a report in a folder."""
-    network.check_decides()
+    network.model.find_decision()
     model = network.model
     encoder = network.encoder
     checkpoint = network.checkpoint
@@ -192,7 +192,7 @@ def begin_test(
 
 def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
     """Print the classes of image files. Returns 2 if a file cannot be used, else 0."""
-    network.check_decides()
+    network.model.find_decision()
     images, entries, code = read_files(settings, network)
     names = network.class_names
     if images:
@@ -301,7 +301,7 @@ def ask(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 
 def draw(path: Path, settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write a page on which images are drawn."""
-    network.check_decides()
+    network.model.find_decision()
     data, tested = read_test_images(settings, network)
     chosen = choose_map_images(settings, tested.labels)
     if not len(chosen):

@@ -26,7 +26,7 @@ def check_alike(networks: Sequence[TrainedNetwork]) -> None:
     """Raise InputError unless networks decide, and have images of one kind and size, and classes in one order."""
     kinds = {}
     for network in networks:
-        network.check_decides()
+        network.model.find_decision()
         images = f"{IMAGES[network.encoder.colours]} {network.checkpoint.picture_size}"
         kind = f"{images} with the classes {network.class_names}"
         kinds[kind] = f"{network.checkpoint.path} has {kind}"

@@ -78,18 +78,10 @@ class TrainedNetwork:
 
         Rounded to float32, different scores of first spikes are equal.
         """
-        self.check_decides()
         images = self.gather(images)
         decided = [self.model.decide(latencies) for _, latencies in encode_chunks(self.encoder, images)]
         classes, scores = zip(*decided, strict=True)
         return torch.cat(classes).cpu(), torch.cat(scores).cpu()
-
-    def check_decides(self) -> None:
-        """Raise InputError if the network has no decision stage."""
-        if self.model.decision is None:
-            path = self.checkpoint.path
-            message = f"{path} contains {self.model.name}, which has no decision stage, so it cannot classify"
-            raise InputError(message)
 
     def learn(self, images: Any, labels: Any) -> Outcome:
         """Let the decision stage learn from images as they come, once each, by the rule that trained it.
@@ -103,7 +95,6 @@ class TrainedNetwork:
         Returns what the decisions were worth, each before the network learned from the image. Raises InputError for
         images and labels that do not fit, and if the network has no decision stage.
         """
-        self.check_decides()
         images = self.gather(images)
         names = list(map(str, np.asarray(labels).ravel().tolist()))
         for name in names:
@@ -123,7 +114,6 @@ class TrainedNetwork:
 
         Raises InputError for a name that the network has already, and if it has no decision stage.
         """
-        self.check_decides()
         model = self.model
         every = [*self.class_names, *(make_printable(str(name)) for name in names)]
         if len({*every}) < len(every):

@@ -29,7 +29,7 @@ from utils import check_memory
 def main(words: list[str]) -> None:
     settings = EvaluateSettings.parse(words)
     network = load_networks(settings)[0]
-    network.check_decides()
+    network.model.find_decision()
     splits = split_data(settings, network)
     split = "test" if network.settings.test else "validation"
     train, tested = splits.get_split("labelled"), splits.get_split(split)

@@ -114,7 +114,7 @@ def test_a_network_given_twice_decides_as_alone(save, tmp_path):
         ("('0', '1', '2')", {"class_names": NAMES[:3]}),
         ("(28, 30)", {"image_size": (28, 30)}),
         ("colour", {"encoder": Intensity(colours=3)}),
-        ("other.safetensors", {"model": "kheradpisheh2018"}),
+        ("kheradpisheh2018", {"model": "kheradpisheh2018"}),
     ],
 )
 def test_networks_that_differ_in_images_or_classes_or_do_not_decide_are_refused(about, different, save, tmp_path):

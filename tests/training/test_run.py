@@ -381,7 +381,7 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     with np.load(*run.glob("maps/end/*.npz")) as maps:
         assert {"s1", "c1", "s2", "c2"} <= set(maps)
     run_train("--resume one --no-figures", tmp_path)
-    nothing = "contains kheradpisheh2018, which has no decision stage"
+    nothing = "kheradpisheh2018 has no decision stage"
     assert_refuses(evaluate.main, f"{run}", nothing)
     image = shlex.quote(str(ROOT / "images" / "example-digit.png"))
     assert_refuses(evaluate.main, f"{run} --predict {image}", nothing)
