@@ -74,7 +74,7 @@ def test_the_features_of_files(tmp_path, capsys):
     assert (files["labels"].tolist(), files["indices"].tolist()) == ([-1, -1], [0, 1])
     network = load_network(tmp_path / "saved")
     features = network.features(PICTURES, "c1")
-    with refuses(tmp_path / "saved"):
+    with refuses("kheradpisheh2018"):
         network.classify(PICTURES)
     assert torch.equal(15 - torch.from_numpy(files["latencies"]).float(), features)
     run_evaluate(f"{words} {tmp_path / 'text.png'}", tmp_path / "none", 2)
