@@ -32,9 +32,9 @@ from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report
 from report.sheets import draw_sheet
-from run_folder import LATEST, RunFolder, read_header, write_start
+from run_folder import LATEST, RunFolder, read_header
 from training.ask import choose_to_label
-from training.changes import digest_code
+from training.changes import write_start
 from training.checkpoint import Checkpoint, RunRecord
 from training.comparison import check_alike, compare_networks
 from training.data import Split, Splits, choose_few, load_data, load_data_of_run
@@ -178,8 +178,7 @@ def begin_test(
     with claim_folder(settings.output, f"{to_folder_name(name)}-evaluation", settings.name) as claimed:
         folder = put_in_place(claimed)
     summaries = [describe(network.model, network.settings) for network in networks]
-    command = {"command_line": settings.command_line, "code_sha256": digest_code(), **facts}
-    write_start(folder, command, "\n\n".join(summaries))
+    write_start(folder, settings, facts, "\n\n".join(summaries))
     log = RunLog(folder, settings.tensorboard)
     log.info_all(data.notes)
     for network in networks:
@@ -250,14 +249,10 @@ def write_features(settings: EvaluateSettings, network: TrainedNetwork, stage: s
         title = splits.data.name
         chosen = {name: splits.get_split(name) for name, indices in splits.indices.items() if len(indices)}
     choose_stage(model, stage, max(map(len, chosen.values())))
-    command = {
-        "command_line": settings.command_line,
-        "code_sha256": digest_code(),
-        "checkpoint": str(network.checkpoint.path),
-    }
+    facts = {"checkpoint": str(network.checkpoint.path)}
     folder_name = f"{model.name}-{to_folder_name(title)}-features"
     with claim_folder(settings.output, folder_name, settings.name) as claimed:
-        write_start(claimed, command, describe(model, network.settings))
+        write_start(claimed, settings, facts, describe(model, network.settings))
         for name, split in chosen.items():
             latencies = compute_maps(model, network.encoder, split.images, stage)
             save_features(claimed, name, split, latencies, stage, model.time_steps, **more)

@@ -15,8 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from engine.plugins import PLUGINS
 from errors import InputError
-from SpykeTorch import __version__
-from utils import describe_environment, join_words, write_json, write_text
+from utils import join_words
 
 # What train.py writes in the folder of a run, as patterns of paths, beside figures and the ``files`` of recorders.
 WRITTEN = (
@@ -142,12 +141,6 @@ def find_tests(runs: Iterable[Path]) -> Tests:
             for checksum, each in zip(results.get("checkpoints_sha256", ()), scores, strict=False):
                 tests[checksum, results["fingerprint"]].append(each)
     return tests
-
-
-def write_start(folder: Path, command: Json, summary: str) -> None:
-    """Write args.json, what a command was and its environment, and summary.txt, the table of the stages."""
-    write_json(folder / "args.json", {"format": FORMAT, "version": __version__, **command, **describe_environment()})
-    write_text(folder / "summary.txt", summary + "\n")
 
 
 def find_run(name: str | Path, output: str | Path = "runs") -> Path:

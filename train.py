@@ -22,8 +22,8 @@ from models import model_class
 from network_trainer import LatencyDataset
 from report.report import FIGURES
 from report.summary import list_models
-from run_folder import LATEST, RunFolder, find_run, write_start
-from training.changes import digest_code
+from run_folder import LATEST, RunFolder, find_run
+from training.changes import write_start
 from training.checkpoint import collect_checkpoint, load_run, save_checkpoint
 from training.data import load_data
 from training.parsing import to_text
@@ -75,14 +75,8 @@ def train(settings: TrainSettings) -> None:
     replaces = settings.name is not None and is_replaced(Path(settings.output, settings.name))
     with claim_folder(settings.output, name, settings.name, replaces) as folder:
         (folder / "checkpoints").mkdir()
-        command = {
-            "command_line": settings.command_line,
-            "flags": plan.record.flags,
-            "paths": plan.record.paths,
-            **plan.record.origin,
-            "code_sha256": digest_code(),
-        }
-        write_start(folder, command, describe(plan.model, plan.settings))
+        facts = {"flags": plan.record.flags, "paths": plan.record.paths, **plan.record.origin}
+        write_start(folder, settings, facts, describe(plan.model, plan.settings))
         last = RunFolder(folder).last
         save_checkpoint(collect_checkpoint(last, plan.model, plan.encoder, plan.record, plan.progress))
         folder = put_in_place(folder)  # from now on, the run can be resumed

@@ -36,7 +36,6 @@ from support.run_folders import load_last, outcome, read_args, same
 from support.tiers import slow_except
 
 import sweep
-import train
 from engine.plugins import PLUGINS
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
@@ -188,7 +187,7 @@ def test_a_sweep_is_continued_with_other_code_but_not_on_other_data(tmp_path, he
     words = f"--model control2026 --dataset {data} --epochs 1 --no-figures {NO_REFERENCES} --jobs 1"
     words += f" --output {tmp_path / 'runs'} --seeds 0"
     run_sweep(words)
-    monkeypatch.setattr(train, "digest_code", lambda: "01234567" * 8)
+    monkeypatch.setattr("training.changes.digest_code", lambda: "01234567" * 8)
     run_sweep(f"{words} 1")
     text = read_report(tmp_path / "runs")
     assert "different code" in text

@@ -1,14 +1,15 @@
-"""What has changed since a run was interrupted, and may change its result."""
+"""The record of how a command was started, and what has changed since a run was, and may change its result."""
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from engine.backends import choose_backend
-from run_folder import RunFolder
+from run_folder import FORMAT, Json, RunFolder
+from SpykeTorch import __version__
 from training import COMMANDS, NAMES, ROOT
-from training.settings import TrainSettings
-from utils import find_commit
+from training.settings import NetworkSettings, TrainSettings
+from utils import describe_environment, find_commit, write_json, write_text
 
 
 def list_code(root: Path = ROOT) -> list[Path]:
@@ -29,6 +30,13 @@ def digest_code(root: Path = ROOT) -> str:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return digest.hexdigest()
+
+
+def write_start(folder: Path, settings: NetworkSettings, facts: Json, summary: str) -> None:
+    """Write args.json, what a command was, ``facts`` and its environment, and summary.txt, the table of the stages."""
+    command = {"command_line": settings.command_line, **facts, "code_sha256": digest_code()}
+    write_json(folder / "args.json", {"format": FORMAT, "version": __version__, **command, **describe_environment()})
+    write_text(folder / "summary.txt", summary + "\n")
 
 
 def compare_code(folder: RunFolder) -> Iterator[str]:
