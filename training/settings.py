@@ -204,9 +204,7 @@ class TrainSettings(NetworkSettings):
         "MNIST; for your own data, because published ones need no flag",
         affects=FILES,
     )
-    ratio: float = of_data(
-        1.0, "the fraction of the training images to use; all images without labels are used", "R", range=(0, 1)
-    )
+    ratio: float = of_data(1.0, "the fraction of the training images to use; all images without labels are used", "R")
     val_split: int | float | None = of_data(
         None,
         "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them; of few "
@@ -297,8 +295,6 @@ class TrainSettings(NetworkSettings):
             self.refuse(commands[1], f"cannot be combined with {self.declared()[commands[0]].flag}")
         if commands in ([], ["summary"]) and self.model is None:
             self.refuse("model", "is missing: name a network; --list-models prints their names")
-        if not self.ratio:
-            self.refuse("ratio", "must be above 0")
         if self.map_every and not (self.save_maps or self.map_index):
             self.refuse("map_every", "needs images: add --save-maps N or --map-index I")
 

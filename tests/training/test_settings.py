@@ -141,7 +141,7 @@ LINES = r"""
 no-test = "false"|no-test = 0|no-figures = []|dry-run = 1|epochs = "1 2 3"|epochs = [1, [2]]|seed = [1]
 seed = {a = 1}|set = 3|set = "s1.threshold=3"|set = [[1]]|augment = 3
 image-size = [28]|dataset = "a\u0000b"|name = 2024-01-01|"a\nb" = 1|batch-size = "many"|batch-size = 0
-epochs = 3|device = " "|ratio = nan|ratio = 0|backend = "gpu"|threads = "two"|name = "../up"|name = "COM1.txt"|set = [3]
+epochs = 3|device = " "|ratio = nan|backend = "gpu"|threads = "two"|name = "../up"|name = "COM1.txt"|set = [3]
 """
 
 
