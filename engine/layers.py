@@ -30,7 +30,7 @@ from engine.checks import (
 )
 from engine.decision import Outcome, Result, allow_rounding
 from engine.declaration import MAX_VALUE
-from engine.rules import Rule, find_first_rates
+from engine.rules import Rule, check_competing, find_first_rates
 from engine.stages import Branches, SpikingConv, SpikingDense, Stage, Vote, pool_latency, pooled_size, read_shape
 from errors import InputError
 from utils import check_memory
@@ -140,7 +140,7 @@ class Layer(StageModule):
             feature.copy_(torch.from_numpy(rng.normal(mean, deviation, shape[1:])))
         self.weight = nn.Parameter(weight, requires_grad=False)
         for rule in stage.rules:
-            self.register_buffer(f"{rule.name}_rates", torch.from_numpy(find_first_rates(rule, stage.fires)))
+            self.register_buffer(f"{rule.name}_rates", torch.from_numpy(find_first_rates(rule)))
         if any(rule.counts_images for rule in stage.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
 
@@ -282,7 +282,7 @@ class Layer(StageModule):
         Raises InputError if a user has set rates of another shape, which the kernels would read beyond their end.
         """
         current = self.rates(rule)
-        shape = find_first_rates(rule, self.stage.fires).shape
+        shape = find_first_rates(rule).shape
         if current.shape != shape:
             raise InputError(f"{rule.name}_rates must be {shape}, not {tuple(current.shape)}")
         before = np.atleast_2d(current.numpy(force=True))
@@ -328,6 +328,7 @@ class Layer(StageModule):
         rule = self.stage.rule
         if rule is None or not (rule.rewards_firing if self.stage.fires else rule.needs_labels):
             raise InputError(f"a layer that decides has a rule such as RSTDP(), unlike {self.stage}")
+        check_competing(rule, self.stage.fires)
         return check_labels(labels, images), check_labels(classes, self.stage.out_channels, what="classes").numpy()
 
 

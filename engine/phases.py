@@ -6,13 +6,14 @@ begin at ``learn_features`` in ``engine/torch_backend.py``.
 """
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from engine.checks import are_indices, is_finite
+from engine.checks import are_indices, is_finite, takes
 from engine.decision import Outcome, classes_of, majority
 from engine.graph import LatencyMap, StageGraph
 from engine.layers import Layer
@@ -41,8 +42,9 @@ class Phase(nn.Module):
     """The stages that learn together, each of their convolutions by one rule.
 
     A rule that needs a state for each feature, or another way to learn, names a subclass as its ``phase``. The subclass
-    may register buffers in ``add_state``, which checkpoints contain, and override ``learn_features``, or
-    ``learn_decisions`` and ``learn_together``, which are those of the layers by default (``engine/layers.py``).
+    may register buffers in ``add_state``, which checkpoints contain, and override how a layer learns: without labels
+    ``learn_features``, with labels ``learn_decisions``, and ``learn_together`` with a firing stage below. They are
+    those of the layers by default (``engine/layers.py``).
 
     Args:
         stages: their names. With labels they are the decision stage, or the firing stage below it, or both.
@@ -132,7 +134,7 @@ class Phase(nn.Module):
             elif labels is None:
                 raise InputError(f"{self.name} learns with labels")
             elif active == (network.decision,):
-                learned = self.learn_decisions(network, inputs, labels, epoch, rng)
+                learned = self._learn_decisions(network, inputs, labels, epoch, rng)
             else:
                 learned = self.learn_together(network, inputs, labels, epoch, active)
             if self.needs_labels and not isinstance(getattr(learned, "outcome", None), Outcome):
@@ -167,16 +169,33 @@ class Phase(nn.Module):
 
     def learn_decisions(
         self,
-        network: StageGraph,
+        name: str,
+        layer: Layer,
         inputs: torch.Tensor,
         labels: torch.Tensor,
+        classes: np.ndarray,
         epoch: int,
         rng: np.random.Generator,
-    ) -> Learned:
-        """Let every branch of the decision stage learn from its own decision, one image after another.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Let the layer of a decision stage, or of each of its branches, learn from images, one after another.
 
-        The arguments are those of ``learn``, which adapts the rates afterwards. inputs: uint8 (N, C, H, W).
+        Afterwards, ``learn`` adapts the rates to the decisions.
+
+        Args:
+            name, layer, epoch: as in ``learn_features``.
+            inputs: uint8 (N, C, H, W), the input of the layer: the time step of each spike; T is silence.
+            labels: int64 (N,).
+            classes: int64 (F,), the class of each feature.
+            rng: draws what the rule leaves to chance.
+
+        Returns which feature has decided each image, int64 (N,), -1 for silence, and its potential, (N,), by which
+        branches vote.
         """
+        result = layer.learn_decisions(inputs, labels, classes, rng, epoch)
+        return result.decisions[:, 0].long(), result.highest
+
+    def _learn_decisions(self, network, inputs, labels, epoch, rng):
+        """Let every branch of the decision stage learn, and vote. inputs: uint8 (N, C, H, W), of the phase."""
         decision = network.find_decision()
         maps = {network.input_name(self.stages[0]): inputs}
         inputs = network.map_of(maps, network.input_name(decision))[:].to(network.device)
@@ -185,11 +204,15 @@ class Phase(nn.Module):
         highest = []
         winners = {}
         for layer_name, layer in network.named_layers([decision]):
-            result = layer.learn_decisions(inputs, labels, classes, rng, epoch)
-            feature = result.decisions[:, 0].long()
+            learned = self.learn_decisions(layer_name, layer, inputs, labels, classes, epoch, rng)
+            shapes = [getattr(part, "shape", None) for part in learned] if isinstance(learned, tuple) else []
+            if shapes != [labels.shape] * 2 or not are_indices(learned[0], len(classes)):
+                form = f"features that decide and their potentials, two tensors ({len(labels)},)"
+                refuse_result(self.learn_decisions, form, learned)
+            feature, potential = (part.cpu() for part in learned)
             votes.append(classes_of(feature, classes))
-            highest.append(result.highest.double())
-            winners[layer_name] = list_winners(result.decisions)
+            highest.append(potential.double())
+            winners[layer_name] = feature[feature >= 0].long()
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(highest, 1), network.num_classes)
         outcome = Outcome.of(decisions, labels.cpu())
@@ -232,6 +255,10 @@ def make_phase(stages: tuple[str, ...], rules: Mapping[str, Rule]) -> Phase:
         if not (isinstance(kind, type) and issubclass(kind, Phase)):
             raise InputError(f"the phase of a rule must be a subclass of engine.phases.Phase, not {kind!r}")
     chosen = max([Phase, *kinds], key=lambda kind: len(kind.mro()))
+    for name in ("learn_features", "learn_decisions", "learn_together"):
+        of_base = signature(getattr(Phase, name))
+        if not takes(getattr(chosen, name), *of_base.parameters):
+            raise InputError(f"{name} of {chosen.__name__} must have the arguments {of_base}")
     return chosen(stages, rules)
 
 

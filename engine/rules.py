@@ -8,7 +8,8 @@ User-defined rules can be in any file (``--plugin``). A rule is a frozen datacla
     ``window``: the rate of a synapse, from the times of its input's spike and of the winner's spike;
     ``change``: Δw, from the weight and the rate, where w becomes w + Δw, within ``lower`` and ``upper``;
     ``verdict``, if the rule needs labels: which neurons of a decision stage learn from an image, with which rates;
-* a *phase*, only if it needs a state for each feature or another way to learn (``engine/phases.py``).
+* a *phase*, only if it needs a state for each feature or another way to learn (``engine/phases.py``). It may learn
+  without ``verdict`` and ``competition``, which are required only if it learns by the layers.
 
 The methods of a plasticity are compiled into the kernels, which find them by its type, and the torch backend calls
 them on tensors. Therefore ``window`` and ``change`` are expressions without ``if``, ``min`` or ``max``. If they contain
@@ -387,23 +388,20 @@ class MarginRule(Rule):
 
 
 def check_rule(rule: Rule, is_firing: bool) -> None:
-    """Raise InputError unless a stage can learn by a rule, also by a user's own. is_firing: it has a threshold."""
+    """Raise InputError unless a stage can learn by a rule, also by a user's own. is_firing: it has a threshold.
+
+    A rule that names its phase is checked by ``check_competing`` when this learns by a layer, as it may do otherwise.
+    """
     rule.check_name()
     for name in ("plasticity", "competition", "first_rates", "schedule", "adapt", "draw_left_out"):
         of_base = signature(getattr(Rule, name))
         _, *arguments = of_base.parameters
         if not (takes(getattr(rule, name), *arguments) and takes(rule.plasticity)):  # this also without arguments
             raise InputError(f"{name} of {rule.name!r} must have the arguments {of_base}")
-    find_first_rates(rule, is_firing)
+    find_first_rates(rule)
     plasticity = rule.plasticity()
-    for name, parameters in METHODS.items():
-        method = getattr(plasticity, name, None)
-        is_needed = name != "verdict" or rule.needs_labels
-        if is_needed and (method is None or tuple(signature(method).parameters) != parameters):  # numba compares names
-            raise InputError(
-                f"the plasticity {type(plasticity).__name__} of {rule.name!r} needs the method {name}(self, "
-                f"{', '.join(parameters)})"
-            )
+    _check_method(rule, "window")
+    _check_method(rule, "change")
     weights = np.array([0.25, 0.5])
     try:
         [*map(float, plasticity)]  # they are numbers, also those that no change reads
@@ -413,18 +411,41 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
             f"window and change of {rule.name!r} cannot be computed from its numbers and arrays: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if is_firing and (rule.rewards_firing or not rule.needs_labels):
+    if rule.phase is None:
+        check_competing(rule, is_firing)
+
+
+def check_competing(rule: Rule, is_firing: bool) -> None:
+    """Raise InputError unless a layer can find who learns by a rule: by its competition or its verdict.
+
+    In a firing layer with labels, a kernel reads a row of the rates of a reward, and a row of those of a punishment.
+    """
+    if rule.needs_labels and not is_firing:
+        _check_method(rule, "verdict")
+    elif rule.rewards_firing or not rule.needs_labels:
         find_competition(rule)
+        if rule.needs_labels and len(rule.rows) != 2:
+            raise InputError(f"{rule.name!r} needs 2 rows, of a reward and of a punishment, not {rule.rows}")
 
 
-def find_first_rates(rule: Rule, is_firing: bool) -> np.ndarray:
-    """Return the first rates of a rule, float64 (2,) or (rows, 2). Raises InputError for others. is_firing: see above.
+def _check_method(rule: Rule, name: str) -> None:
+    plasticity = rule.plasticity()
+    method = getattr(plasticity, name, None)
+    if method is None or tuple(signature(method).parameters) != METHODS[name]:  # numba compares names
+        raise InputError(
+            f"the plasticity {type(plasticity).__name__} of {rule.name!r} needs the method {name}(self, "
+            f"{', '.join(METHODS[name])})"
+        )
 
-    A user's own rule may return others each time, and a kernel reads a row of a reward and a row of a punishment.
+
+def find_first_rates(rule: Rule) -> np.ndarray:
+    """Return the first rates of a rule, float64 (2,) or (rows, 2). Raises InputError for others.
+
+    A user's own rule may return others each time.
     """
     found = rule.first_rates()
     rates = cast(found, np.float64)
-    rows = 2 if is_firing and rule.rewards_firing else len(rule.rows)
+    rows = len(rule.rows)
     if np.atleast_2d(rates).shape != (rows, 2) or not (abs(rates) <= MAX_VALUE).all():
         form = f"{rows} pairs of numbers from -1e6 to 1e6, a pair for each of its rows"
         raise InputError(f"the first rates of {rule.name!r} must be {form}, not {abbreviate(found)}")

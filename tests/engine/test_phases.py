@@ -163,9 +163,9 @@ class Counted(Phase):
     def add_state(self, network):
         self.register_buffer("of_class", torch.zeros(network.num_classes, dtype=torch.int64))
 
-    def learn_decisions(self, network, inputs, labels, *more):
+    def learn_decisions(self, name, layer, inputs, labels, *more):
         self.of_class += torch.bincount(labels, minlength=len(self.of_class))
-        return super().learn_decisions(network, inputs, labels, *more)
+        return super().learn_decisions(name, layer, inputs, labels, *more)
 
 
 def test_a_rule_with_labels_has_a_phase_too():

@@ -532,9 +532,11 @@ WRONG = {  # the end of a plugin: what the line names: what stands in place of M
             FEATURES + f"return winners{wrong}"
             for wrong in (" is None", ".numpy()", " + 9", " - 9", ".float()", "[1:]", "[..., 0]", "[..., :3]")
         ],
-        "Own must return Learned": [
-            DECISIONS + f"return {wrong}" for wrong in ("None", "learned.outcome", "learned._replace(outcome=None)")
+        "Own.learn_decisions must return": [
+            DECISIONS + f"return {wrong}"
+            for wrong in ("None", "learned[0]", "(learned[0], None)", "(learned[0] + 999, learned[1])", "learned[::-1]")
         ],
+        "learn_decisions of Own must have": ["learn_decisions(self, network, inputs, labels, epoch, rng): pass"],
     },
     OWN_STAGE: {
         "a method fire": ["fire = lambda self, latency: latency"],
