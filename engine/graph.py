@@ -78,7 +78,7 @@ class StageGraph(nn.Module):
                 raise InputError(f"{name}.levels must be below {self.time_steps} time steps, not {stage.levels}")
             if stage.sees_whole_maps:
                 gathered = f"{INPUT} of {name}"
-                self.nodes[gathered] = Node(Gather(levels=stage.levels), inputs)
+                self.nodes[gathered] = Node(Gather(levels=stage.levels, only_bits=not stage.fires), inputs)
                 inputs = (gathered,)
             self.nodes[name] = Node(stage, inputs)
             before = name
@@ -287,8 +287,8 @@ class StageGraph(nn.Module):
             maps: {name: map}, which are checked (``to_maps``), or are read by slices.
             results: gets the wanted maps, {name: map}.
             bits: whether only one bit per neuron is kept (``PackedSpikes``), also of wanted maps that are known. This
-                always holds for a map that is gathered. If the times of the known spikes do not matter, they are
-                dropped, because this is faster.
+                always holds for a map that is gathered for a stage without a threshold. If the times of the known
+                spikes do not matter, they are dropped, because this is faster.
             file: where the bits are written; None: in memory.
 
         The computed maps are packed if ``maps`` are. Yields the number of images that are done, after each chunk.
@@ -327,8 +327,8 @@ class StageGraph(nn.Module):
         latency: the map of a few images. pack: whether the map is packed. bits, file: as in ``propagate``.
         """
         shape = latency.shape[1:]
-        is_gathered = name != INPUT and isinstance(self.nodes[name].stage, Gather)
-        if bits or is_gathered:
+        stage = None if name == INPUT else self.nodes[name].stage
+        if bits or (isinstance(stage, Gather) and stage.only_bits):
             return PackedSpikes(count, shape, self.time_steps, file)
         if pack:
             return PackedLatencies(count, shape, self.time_steps)

@@ -36,7 +36,7 @@ def compute_preferred_features(
     Returns {name: float32 (F, h, w), in pixels; of three colours (F, h, w, 3)}. A name is that of a stage or of a
     branch ("s3_3x3", "s3_5x5", …).
     A stage without a threshold is not included: its neurons compare sums over hundreds of synapses, and prefer no
-    pattern. Nor are those above a stage that has other channels than the one below it.
+    pattern. Nor are stages that see whole maps, and those above a stage that has other channels than the one below it.
     """
     features = {}
     signs = torch.tensor(encoder.polarity, dtype=torch.float32)
@@ -48,7 +48,7 @@ def compute_preferred_features(
     maps = {INPUT: ((of_colours * signs)[..., None, None], (1, 1))}
     for name, stage in model.declaration.items():
         source = model.inputs_of(name)[0]
-        if not stage.fires or source not in maps:
+        if not stage.fires or stage.sees_whole_maps or source not in maps:
             continue
         below, stride = maps[source]
         if not stage.convs:

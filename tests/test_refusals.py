@@ -162,6 +162,7 @@ out_channels   | Vote(deciding(), SpikingConv(4, 3, rule=RSTDP())) | changed('s3
 out_channels   | SpikingConv(0, 3)
 kernel         | SpikingConv(8, 2.5)
 padding        | SpikingConv(8, 3, padding=3) | Pool(2, padding=2) | Pool(2, padding=-1) | Pool(2, padding=0.5)
+threshold      | SpikingDense(8, threshold=-1) | SpikingDense(8, threshold=1e7)
 threshold      | SpikingConv(8, 3, threshold=-1) | SpikingConv(8, 3, threshold=nan) | SpikingConv(8, 3, threshold=1e7)
 first_weights  | SpikingConv(8, 3, first_weights=(1e300, 0))
 size           | Pool(0)

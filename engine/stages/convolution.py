@@ -108,20 +108,19 @@ class SpikingConv(Stage):
 
 @dataclass(frozen=True)
 class SpikingDense(SpikingConv):
-    """Decision neurons that read whole maps: one map, or several of any sizes.
+    """Neurons that read whole maps: one map, or several of any sizes.
 
     The network gathers these maps in one map (``Gather``), of which the stage is a convolution with kernel 1.
 
     Args:
         out_channels: number of neurons.
-        rule, first_weights, inputs: as in ``SpikingConv``.
+        threshold, rule, first_weights, inputs: as in ``SpikingConv``.
         levels: ascending time steps, at least 1. Each level adds one input for each neuron below, a synapse that takes
             a spike only before this step. So the stage reads *when* a neuron has spiked (thermometer code).
     """
 
     kernel: int = field(default=1, init=False)
     padding: int = field(default=0, init=False)
-    threshold: float = ranged(0, math.inf, math.inf, init=False)
     first_weights: tuple[float, float] = ranged(0, MAX_VALUE, (0.5, 0.05), kw_only=True)
     levels: tuple[int, ...] = ranged(1, 254, (), kw_only=True)
 
@@ -140,9 +139,12 @@ class Gather(Stage, is_kind=False):
     The network puts it before this stage. The channels are map after map, each in the order (channel, row, column).
     With levels, the channels of the first level come first, then those of the next ones, and at last those without a
     level. In the channels of a level, only the spikes before this time step are left.
+
+    only_bits: whether the stage reads only which neurons spike: it has no threshold.
     """
 
     levels: tuple[int, ...] = field(default=(), kw_only=True)
+    only_bits: bool = field(default=True, kw_only=True)
 
     @property
     def reads_times(self) -> bool:

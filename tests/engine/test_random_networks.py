@@ -77,7 +77,9 @@ class Drawn(NetworkTrainer):
         else:
             levels = self.choose((), (1,)) if self.time_steps > 1 else ()
             inputs = sorted({"s1", list(stages)[-1]})
-            stages["top"] = SpikingDense(6, rule=self.make_decision_rule(), levels=levels, inputs=inputs)
+            rule = self.make_decision_rule()
+            threshold = self.choose_threshold(rule)
+            stages["top"] = SpikingDense(6, threshold=threshold, rule=rule, levels=levels, inputs=inputs)
         return stages
 
     def make_firing(self, rule, kernel, padding):
@@ -90,9 +92,12 @@ class Drawn(NetworkTrainer):
         threshold = math.inf
         if rule is None:
             rule = self.make_decision_rule(learns_alone)
-            if learns_alone and rule.rewards_firing:
-                threshold = self.choose(math.inf, 0.5, 1.5)
+            if learns_alone:
+                threshold = self.choose_threshold(rule)
         return SpikingConv(6, kernel, padding=kernel - 1, threshold=threshold, rule=rule, first_weights=self.draw())
+
+    def choose_threshold(self, rule):
+        return self.choose(math.inf, 0.5, 1.5) if rule.rewards_firing else math.inf
 
     def draw(self):
         return self.choose((0.1, 0.3), (0.3, 0.5)) if self.is_signed else self.choose((0.8, 0.05), (0.5, 0.2))
