@@ -435,7 +435,7 @@ class NetworkTrainer(StageGraph):
     def _check_copies(self, train: LatencyDataset, copies: Sequence[Any]) -> None:
         """Raise InputError if moved copies do not fit the network or the labelled images. One image of each is read."""
         if not self.learns_from_copies:
-            raise InputError(f"augmented images have no spike times, which {self.name} learns from")
+            raise InputError(f"moved copies keep which neurons spike, not the spike times that {self.name} learns from")
         images = len(train if train.labelled is None else train.labelled)
         for number, moved in enumerate(copies, start=1):
             first = self.check_maps({INPUT: moved[:1]})[INPUT]

@@ -251,7 +251,7 @@ def check_copies(settings: TrainSettings, model: NetworkTrainer) -> Augmentation
     for name, is_given in (("augment", augmentation), ("spread", settings.spread)):
         if is_given and not model.learns_from_copies:
             networks = "networks that learn with labels in a last stage without a threshold alone"
-            settings.refuse(name, f"is for {networks}, not {model.name}")
+            settings.refuse(name, f"is for {networks}, not {model.name}: it reads which neurons spike, not when")
     return augmentation
 
 
