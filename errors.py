@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -131,7 +132,11 @@ def abbreviate(value: Any) -> str:
 
 def refuse_result(function: Callable, wanted: str, result: Any) -> NoReturn:
     """Raise an InputError that names a user's function, its file, what it must return, and what it has returned."""
-    code = inspect.unwrap(function).__code__
+    while isinstance(function := inspect.unwrap(function), partial):
+        function = function.func
+    if not hasattr(function, "__code__"):  # an object that can be called
+        function = type(function).__call__
+    code = function.__code__
     place = f"{code.co_filename}, line {code.co_firstlineno}"
     raise InputError(f"{place}: {function.__qualname__} must return {wanted}, not {abbreviate(result)}")
 

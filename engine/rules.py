@@ -31,7 +31,7 @@ import numpy as np
 
 from engine.checks import cast, takes
 from engine.decision import Outcome, strongest, tolerance
-from engine.declaration import MAX_VALUE, Changes, Declared, ranged
+from engine.declaration import MAX_VALUE, Changes, Declared, fits, ranged, to_field
 from engine.registry import register
 from errors import InputError, abbreviate
 
@@ -179,9 +179,9 @@ class Rule(Declared):
 
     def __post_init__(self):
         super().__post_init__()
-        low, high = getattr(self, "bounds", (0, 1))
-        if not low < high:
-            raise InputError(f"bounds must be in ascending order, not {(low, high)}")
+        bounds = getattr(self, "bounds", (0, 1))
+        if not fits(bounds, tuple[float, float]) or not bounds[0] < bounds[1]:
+            raise InputError(f"bounds must be two numbers in ascending order, not {abbreviate(bounds)}")
 
     @property
     def drops(self) -> bool:
@@ -405,6 +405,9 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     weights = np.array([0.25, 0.5])
     try:
         [*map(float, plasticity)]  # they are numbers, also those that no change reads
+        bounds = to_field((plasticity.lower, plasticity.upper))
+        if not fits(bounds, tuple[float, float]):
+            raise TypeError(f"its bounds must be two numbers, not {bounds}")
         plasticity.change(weights, plasticity.window(np.array([1, 2]), 1, weights, -weights))
     except Exception as error:
         raise InputError(

@@ -4,6 +4,7 @@ The phases here learn nothing: they record what they get, and return what is wri
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from unittest import mock
 
@@ -243,6 +244,21 @@ def test_a_decide_that_returns_no_classes_or_no_numbers_is_refused(decided):
         Returning().decide(LATENCIES)
     with refuses("scores"):
         Scripted([1]).decide(LATENCIES)
+
+
+class Decider:
+    def __call__(self, network, maps, needs_scores=True):
+        return network.decided
+
+
+@pytest.mark.parametrize("decide", [Decider(), partial(Decider(), needs_scores=True), partial(Decider.__call__, None)])
+def test_a_decide_without_a_name_decides_and_is_named_if_it_returns_no_classes(decide):
+    network = type("Nameless", (Scripted,), {"decide": decide})()
+    network.decided = ZEROS, SCORES
+    assert network.predict(LATENCIES) is ZEROS
+    network.decided = 5
+    with refuses("Decider.__call__ must return"):
+        network.predict(LATENCIES)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The rules: numbers worked out by hand, and users' own rules on both backends."""
 
 from contextlib import nullcontext
+from dataclasses import make_dataclass
 from functools import partial
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -148,6 +150,7 @@ class Branching(Additive):
         (Branching, "change"),
         (lambda *bounds: Additive(bounds, bounds), "numbers"),
         (lambda *bounds: Stabilized(*map(str, bounds)), "numbers"),
+        (lambda *bounds: Additive(*map(bool, bounds)), "numbers"),
     ],
 )
 def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind, word):
@@ -155,6 +158,13 @@ def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind
     RULES["mine"] = rule
     with refuses(word):
         SpikingConv(4, 5, threshold=5, rule=rule(winners=1, radius=0))
+
+
+@pytest.mark.parametrize("bounds", [(False, 1), (0, True), ("a", 2), (0, 1, 2), True, (1, 0)])
+def test_bounds_of_a_loose_type_are_two_numbers_in_ascending_order(bounds):
+    loose = make_dataclass("Loose", [("bounds", Any, bounds)], bases=(STDP,), frozen=True)
+    with refuses("two numbers in ascending order"):
+        loose(winners=1, radius=0)
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("event", marks=pytest.mark.slow)])
