@@ -282,7 +282,7 @@ def test_every_quoted_number_has_a_source():
         assert len(row) == 8
         assert float(row["value"]) > 0
         assert "](https://" in row["source"], row
-        assert row["confirmed"] in ("abstract", "paper", "public log"), row
+        assert row["confirmed"] in ("abstract", "paper", "public log", "from memory of the paper"), row
 
 
 def test_every_run_of_the_results_has_a_command():
