@@ -20,5 +20,5 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from . import functional, snn, utils, visualization
 
-__version__ = "2.2.0"
+__version__ = "2.3.0"
 __all__ = ["functional", "snn", "utils", "visualization"]

@@ -11,6 +11,7 @@ from engine.progress import Row
 # 1,000 images of MNIST (results/logs/presentations.log), and 20 epochs of 1,000 images are 20,000.
 MAX_EPOCHS = 20
 MAX_PRESENTATIONS = 20_000
+FEW_PRESENTATIONS = 3_000  # below what any of them needs
 
 
 def has_converged(rows: Sequence[Row], converge: float) -> bool:
@@ -92,6 +93,12 @@ class Lengths:
                 if self._early[name] and has_ended(rows, self._early[name]):
                     return name
         return "epochs" if len(rows) >= most else None
+
+    def is_short(self, number: int, images: int) -> bool:
+        """Return whether a phase without labels ends before its features can learn from this number of images."""
+        presentations = self.planned[number] * images
+        is_fixed = not (self._needs_labels[number] or self.converges[number])
+        return is_fixed and 0 < presentations < FEW_PRESENTATIONS
 
     def count(self, number: int, rows: Sequence[Row]) -> int:
         """Return the number of epochs of a phase, as far as its history ``rows`` decides it."""

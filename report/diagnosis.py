@@ -52,9 +52,7 @@ class Finding(NamedTuple):
 def join_advice(advice: Mapping[str, Any], lengths: Lengths, words: Sequence[str]) -> str:
     """Return the flags of all advice together, which replace those of the run; "" if there is none.
 
-    They contain the --converge of the run, which --epochs would otherwise set to 0, and its --set.
-
-    advice: of all findings. lengths: of the phases. words: of --set in the run.
+    advice: of all findings. lengths: of the phases. words: of --set in the run, which are among the flags.
     """
     if not advice:
         return ""
@@ -62,8 +60,8 @@ def join_advice(advice: Mapping[str, Any], lengths: Lengths, words: Sequence[str
     numbers = [advice.get(f"epochs.{number}", planned) for number, planned in enumerate(lengths.planned)]
     if numbers != [*lengths.planned]:
         flags += ["--epochs", *numbers]
-    if converge := advice.get("converge", lengths.converge):
-        flags += ["--converge", f"{converge:g}"]
+    if "converge" in advice:
+        flags += ["--converge", f"{advice['converge']:g}"]
     changes = {key.removeprefix("set."): value for key, value in advice.items() if key.startswith("set.")}
     if changes:
         fields = "|".join(name.replace(".", r"(\.\d+)?\.", 1) for name in changes)  # also of a single branch

@@ -11,7 +11,7 @@ import torch
 from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
-from engine.lengths import EARLY, WITH_LABELS, Lengths
+from engine.lengths import EARLY, FEW_PRESENTATIONS, WITH_LABELS, Lengths
 from engine.plugins import PLUGINS
 from engine.progress import Progress
 from errors import InputError
@@ -20,6 +20,7 @@ from imagesets.data_set import CHARACTERS, find_reader, make_absolute
 from imagesets.pictures import MAX_BLACK, find_border
 from models import model_class
 from network_trainer import NetworkTrainer
+from report.diagnosis import LEARNED
 from report.summary import summarize
 from run_folder import RunFolder
 from training.changes import compare_backends, compare_code
@@ -82,10 +83,11 @@ class Plan:
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)
         record = describe_run(settings, splits, RunRecord())
-        notes: list[str] = []
+        notes = warn_of_few(model, outputs["lengths"], len(splits.indices["train"]))
         if settings.init_from:  # with the fitted encoder of the checkpoint
-            encoder, source, notes = initialize_from(settings.init_from, settings, splits, encoder, model)
+            encoder, source, copied = initialize_from(settings.init_from, settings, splits, encoder, model)
             record.origin["init_from"] = source
+            notes += copied
         elif encoder.fitted and fits:
             encoder = encoder.with_state(encoder.fit(data.train_images[splits.indices["train"]]))
         return cls(settings, splits, encoder, model, record, Progress(), {}, notes, **outputs)
@@ -140,6 +142,15 @@ def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
         "feature_stage": feature_stage,
         "readout_stage": None if model.readout is None else choose_stage(model, LAST_STAGE),
     }
+
+
+def warn_of_few(model: NetworkTrainer, lengths: Lengths, images: int) -> list[str]:
+    """Return a line that names the phases that end before their features can learn, or []."""
+    names = [phase.name for number, phase in enumerate(model.phases) if lengths.is_short(number, images)]
+    if not names:
+        return []
+    few = f"{images:,} images in these epochs are fewer than {FEW_PRESENTATIONS:,} presentations"
+    return [f"{', '.join(names)} will hardly learn: {few}; try --converge {LEARNED}"]
 
 
 def describe_run(settings: TrainSettings, splits: Splits, record: RunRecord) -> RunRecord:
@@ -206,9 +217,7 @@ def resolve(
     )
     epochs = settings.epochs or model.epochs
     model.check_epochs(epochs)
-    converge = settings.converge
-    if not settings.epochs and "converge" not in settings.given:
-        converge = converge or model.converge
+    converge = model.converge if settings.converge is None else settings.converge
     if settings.dry_run:
         epochs = tuple(min(count, 1) for count in epochs)
         converge = 0.0

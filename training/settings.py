@@ -233,11 +233,11 @@ class TrainSettings(NetworkSettings):
         "the number of epochs of each phase, for deep2024: 2 4 4 10; 0 skips a phase (default: see --list-models)",
         "E",
     )
-    converge: float = of_training(
-        0.0,
+    converge: float | None = of_training(
+        None,
         "after its epochs, a phase without labels trains until its convergence, the mean of w (1 - w) of features that "
         "won, is below C, at most to epoch 20, of fewer than 1,000 images for 20,000 presentations; a number of "
-        "--epochs above 20 is the most instead; 0: never (default: 0 with --epochs, otherwise that of the network)",
+        "--epochs above 20 is the most instead; 0: never (default: that of the network)",
         "C",
     )
     batch_size: int = of_training(
@@ -260,7 +260,7 @@ class TrainSettings(NetworkSettings):
     @property
     def early(self) -> dict[str, float]:
         """The settings that end phases before their last epoch, see ``engine/lengths.py``."""
-        return {name: getattr(self, name) for name in EARLY}
+        return {name: getattr(self, name) or 0 for name in EARLY}
 
     @property
     def sheet(self) -> str | None:

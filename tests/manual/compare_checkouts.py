@@ -52,7 +52,7 @@ def list_commands(data: Path) -> list[str]:
     return [
         *commands,
         f"--model mozafari2018_shallow --dataset {data / 'photographs.npz'} --epochs 2",
-        f"--model colour2026_counts --dataset {data / 'colour.npz'} --epochs 1 1 1 --augment none",
+        f"--model colour2026_counts --dataset {data / 'colour.npz'} --epochs 1 1 1 --converge 0 --augment none",
         "--model mozafari2018 --dataset digits --ratio 0.2 --epochs 1 1 1 --backend torch",
         "--model deepr2024_greedy --dataset digits --ratio 0.1 --epochs 1 1 1 1 --backend torch",
         "--model mozafari2018_margin --dataset digits --epochs 1 1 3 --augment copies=2 turn=8 shift=1",

@@ -155,13 +155,13 @@ def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge
     [
         ({}, 0.02, ["s1.threshold=9"], ""),
         ({"converge": 0.01}, 0, [], "--converge 0.01"),
-        ({"epochs.0": 200, "epochs.1": 210}, 0.02, [], "--epochs 200 210 680 --converge 0.02"),
+        ({"epochs.0": 200, "epochs.1": 210}, 0.02, [], "--epochs 200 210 680"),
         ({"epochs.1": 210, "converge": 0.01}, 0, [], "--epochs 2 210 680 --converge 0.01"),
         (
             {"set.s3.rule": "margin", "set.s1.threshold": "24"},
             0.02,
             ["s3.rule.reward=1,0", "s3.kernel=3", "s1.threshold=60", "s1.threshold_like=1"],
-            "--converge 0.02 --set s3.kernel=3 s1.threshold_like=1 s3.rule=margin s1.threshold=24",
+            "--set s3.kernel=3 s1.threshold_like=1 s3.rule=margin s1.threshold=24",
         ),
         (  # of branches
             {"set.s3.rule": "margin"},

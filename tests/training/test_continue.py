@@ -143,12 +143,12 @@ def test_a_last_phase_that_has_not_converged_is_lengthened(tmp_path, learned, un
     ("words", "converge"),
     [
         ("", 0.01),
-        ("--epochs 1 1 1 1 1", 0),
-        ("--converge 0", 0),
+        ("--epochs 1 1 1 1 1", 0.01),
+        ("--epochs 1 1 1 1 1 --converge 0", 0),
         ("--epochs 1 1 1 1 1 --converge 1", 1),
         ("--dry-run", 0),
     ],
 )
-def test_epochs_that_are_given_are_exact(words, converge):
+def test_given_epochs_keep_the_convergence_of_the_network(words, converge):
     settings = TrainSettings.parse(f"--model multiscale2026 --dataset digits {words}".split())
     assert resolve(settings, load("digits"))[0].converge == converge

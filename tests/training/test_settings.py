@@ -105,7 +105,7 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
     assert learned.keys() == {*SAVED, "new"} - harmless
 
 
-LEARNED_BY_DEFAULT = {"ratio": 1.0, "test": True, "converge": 0.0, "batch_size": 1000, "seed": 0, "patience": 0}
+LEARNED_BY_DEFAULT = {"ratio": 1.0, "test": True, "batch_size": 1000, "seed": 0, "patience": 0}
 CHANGED = """
 A command without the flag would learn, or test, something else than before. If that is intended:
 * list it in CHANGELOG.md, under "Change your commands and scripts";
