@@ -31,6 +31,7 @@ from report.figures import save
 from report.operations import count_operations, describe_operations
 from report.page import PAGE, write_page
 from report.report import Report
+from report.results import format_table, tabulate
 from report.sheets import draw_sheet
 from run_folder import LATEST, RunFolder, read_header
 from training.ask import choose_to_label
@@ -104,9 +105,11 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     title += f", {checkpoint.path.name}"
     facts["operations"] = count_operations(model, latencies)
     facts["decision_time"] = measure_decision_time(model, latencies, labels)
-    facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, "test images")]
+    measured = {}
     if trained.references and not trained.test:  # the run itself has not scored them on test images
-        facts |= measure_references(split_data(settings, network), encoder, model, trained.seed)
+        measured = measure_references(split_data(settings, network), encoder, model, trained.seed)
+    table = tabulate("test", {model.name: evaluation}, data.class_names, measured)
+    facts |= {**measured, "table": table, "diagnosis": table["classes"]}
     report = Report(
         model=model,
         encoder=encoder,
@@ -123,10 +126,10 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report_test(report, folder, log, settings.figures, formats=settings.figure_formats)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report))
-    log.info(f"{model.name} on {data.name}, test images: {evaluation.describe()}")
-    log.info_all([*facts["diagnosis"], describe_operations(facts["operations"])])
+    log.info(f"{model.name} on {data.name}, test images: {evaluation.describe()}", in_terminal=False)
+    log.info_all([*format_table(table), describe_operations(facts["operations"])])
     log.close()
-    log.info(f"see {folder}")
+    log.info(f"page: {folder / PAGE}" if settings.figures else f"see {folder}")
 
 
 def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork]) -> None:
@@ -137,13 +140,13 @@ def evaluate_several(settings: EvaluateSettings, networks: list[TrainedNetwork])
     paths = [str(network.checkpoint.path) for network in networks]
     folder, log, facts = begin_test(settings, data, f"{name}-{data.name}", {"checkpoints": paths}, networks)
     evaluation, comparison, lines = compare_networks(networks, tested.images, tested.labels)
-    diagnosis = [*evaluation.describe_balance(data.class_names, "test images")]
-    facts |= {**comparison, "diagnosis": diagnosis}
+    table = tabulate("test", {"all together": evaluation}, data.class_names)
+    facts |= {**comparison, "table": table, "diagnosis": table["classes"]}
     write_json(folder / "results.json", {"test": evaluation.metrics, **facts})
     names = data.name_images("test", tested.indices)
     evaluation.write_predictions(folder / "predictions.csv", data.class_names, names)
-    log.info(f"{name} on {data.name}, test images: {evaluation.describe()}")
-    log.info_all([*diagnosis, *lines])
+    log.info(f"{name} on {data.name}, test images: {evaluation.describe()}", in_terminal=False)
+    log.info_all([*format_table(table), *lines])
     log.board.log_scores("test", evaluation.metrics, 0)
     log.close()
     log.info(f"see {folder}")

@@ -43,31 +43,47 @@ NEARLY_ALL = 0.95  # of the spread labels
 
 
 class Finding(NamedTuple):
-    """A text of the diagnosis, and what it advises: {"converge", "epochs.NUMBER" or "set.FIELD": value}."""
+    """What is wrong with a stage, or with the images.
 
-    text: str
+    Attributes:
+        stage: the stage, the phase or the images.
+        measured, usual: in a few words.
+        advice: {"converge", "encoder", "spread", "epochs.NUMBER" or "set.FIELD": value}.
+    """
+
+    stage: str
+    measured: str
+    usual: str
     advice: Mapping[str, Any] = {}
 
+    @property
+    def text(self) -> str:
+        return f"{self.stage}: {self.measured} (usual: {self.usual})"
 
-def join_advice(advice: Mapping[str, Any], lengths: Lengths, words: Sequence[str]) -> str:
-    """Return the flags of all advice together, which replace those of the run; "" if there is none.
+
+def join_advice(advice: Mapping[str, Any], lengths: Lengths, words: Sequence[str]) -> dict[str, list[str] | None]:
+    """Return {flag: values} of all advice together, which replace those of the run; None: the flag is dropped.
 
     advice: of all findings. lengths: of the phases. words: of --set in the run, which are among the flags.
     """
     if not advice:
-        return ""
-    flags = []
+        return {}
+    flags: dict[str, list[str] | None] = {}
     numbers = [advice.get(f"epochs.{number}", planned) for number, planned in enumerate(lengths.planned)]
     if numbers != [*lengths.planned]:
-        flags += ["--epochs", *numbers]
+        flags["--epochs"] = [*map(str, numbers)]
     if "converge" in advice:
-        flags += ["--converge", f"{advice['converge']:g}"]
+        flags["--converge"] = [f"{advice['converge']:g}"]
+    if "encoder" in advice:
+        flags["--encoder"] = [advice["encoder"]]
+    if "spread" in advice:
+        flags["--spread"] = None
     changes = {key.removeprefix("set."): value for key, value in advice.items() if key.startswith("set.")}
     if changes:
         fields = "|".join(name.replace(".", r"(\.\d+)?\.", 1) for name in changes)  # also of a single branch
         kept = [word for word in words if not re.match(rf"({fields})[.=]", word)]
-        flags += ["--set", *kept, *(f"{name}={value}" for name, value in changes.items())]
-    return " ".join(map(str, flags))
+        flags["--set"] = [*kept, *(f"{name}={value}" for name, value in changes.items())]
+    return flags
 
 
 class Diagnosis:
@@ -88,8 +104,8 @@ class Diagnosis:
     def diagnose_border(self, border: float) -> Iterator[Finding]:
         """Yield whether the border of the training images is far from black, as which S1C1 continues them."""
         if border > LIGHT and getattr(self.encoder, "border", EDGE) == BLACK:
-            text = f"the border of the training images is {border:.0f} of 255, and S1C1 continues them in black"
-            yield Finding(f"{text}; with --set encoder.border={EDGE}, their outermost pixels continue them")
+            measured = f"the border of the images is {border:.0f} of 255, and S1C1 continues them in black"
+            yield Finding("input", measured, f"at most {LIGHT}, or --set encoder.border={EDGE}")
 
     def diagnose(self, phase: Phase, row: Row) -> Iterator[Finding]:
         """Yield what is wrong after a phase; ``row``: of its last epoch in ``Progress.history``."""
@@ -104,16 +120,17 @@ class Diagnosis:
         """Yield how many features never won in the last epoch, and whether the others have hardly learned."""
         count = sum(layer.stage.out_channels for _, layer in self.model.named_layers(phase.stages))
         if row.dead_features > NEVER_WON * count:
-            yield Finding(f"{phase.name}: {row.dead_features} of {count} features never won in the last epoch")
+            measured = f"{row.dead_features} of {count} features never won in the last epoch"
+            yield Finding(phase.name, measured, f"at most {NEVER_WON:.0%}".replace("%", " %"))
         convergence = row.convergence or 0.0
         if convergence <= UNLEARNED or not stops_at_bounds(phase.main_rule):
             return
-        text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won)"
+        found = phase.name, f"has hardly learned: convergence {convergence:.2g}", f"at most {LEARNED:g}"
         number = list(self.model.phases).index(phase)
         if row.epoch >= self.lengths.most[number]:  # --converge trains no longer
-            yield Finding(text, {f"epochs.{number}": LONGER * row.epoch})
+            yield Finding(*found, {f"epochs.{number}": LONGER * row.epoch})
         elif not self.lengths.converge:
-            yield Finding(text, {"converge": LEARNED})
+            yield Finding(*found, {"converge": LEARNED})
 
     def _diagnose_firing(self, phase):
         """Yield which stages fire often, and which are silent for many images, with the potentials that they reach."""
@@ -126,8 +143,10 @@ class Diagnosis:
                 silent = 100 * float((~fired.flatten(1).any(1)).float().mean())
                 if silent > SILENT_MAP:
                     yield Finding(
-                        f"{layer_name} is silent for {silent:.0f} % of the images: potentials reach "
+                        layer_name,
+                        f"silent for {silent:.0f} % of the images: potentials reach "
                         f"{layer.peaks(below).max():.3g}, the threshold is {layer.threshold:.3g}",
+                        f"at most {SILENT_MAP:.0f} %",
                         self._advise_threshold(name) if silent > MOST else {},
                     )
 
@@ -147,12 +166,15 @@ class Diagnosis:
         """Yield whether the validation accuracy is near chance, unless silence is the reason."""
         accuracy = row.val_accuracy
         if row.val_silent and 100 * row.val_silent > SILENT_MAP:
-            yield Finding(f"{phase.name}: {100 * row.val_silent:.0f} % of the validation images are silent")
+            measured = f"{100 * row.val_silent:.0f} % of the validation images are silent"
+            yield Finding(phase.name, measured, f"at most {SILENT_MAP:.0f} %")
         elif accuracy is not None and is_near_chance(accuracy, self.model.num_classes):
-            text = f"{phase.name}: the validation accuracy, {100 * accuracy:.0f} %, is near chance"
+            advice = {}
             if self.encoder.name not in (S1C1.name, self.model.encoder.name):
-                text += f"; try --encoder {S1C1.name}"
-            yield Finding(text)
+                advice = {"encoder": S1C1.name}
+            chance = 100 / self.model.num_classes
+            measured = f"the validation accuracy, {100 * accuracy:.0f} %, is near chance"
+            yield Finding(phase.name, measured, f"far above {chance:.0f} %", advice)
 
 
 def stops_at_bounds(rule: Rule) -> bool:
@@ -166,20 +188,24 @@ def diagnose_spread(spread: Mapping[str, Any], class_names: Sequence[str]) -> It
     """Yield whether labels that were spread are probably wrong. spread: the field of ``RunRecord``."""
     if len(class_names) < 2:
         return
-    remedy = "try it without --spread, so that the decision stage learns from given labels alone; more of them help"
+    stage = "spread labels"
+    advice = {"spread": False}
     count = spread["left_out"]
     if count >= FEWEST_LEFT_OUT:
         back, nearest = (Accuracy(spread[name] / count, count) for name in ("came_back", "nearest"))
-        text = f"of {count} given labels that were left out, only {spread['came_back']} come back"
+        measured = f"of {count} given labels that were left out, only {spread['came_back']} come back"
         if back.fraction < 0.5 or is_near_chance(back.fraction, len(class_names)):
-            yield Finding(f"{text}, so the spread labels are probably as wrong; {remedy}")
+            yield Finding(stage, f"{measured}, so the spread labels are probably as wrong", "most", advice)
         elif nearest.is_above(back):
-            yield Finding(f"{text}, fewer than the {spread['nearest']} of the nearest labelled image; {remedy}")
+            usual = f"at least the {spread['nearest']} of the nearest labelled image"
+            yield Finding(stage, measured, usual, advice)
     largest = max(spread["spread"])
     total = sum(spread["spread"])
     if largest > NEARLY_ALL * total:
         name = class_names[spread["spread"].index(largest)]
-        yield Finding(f"{largest:,} of {total:,} spread labels are of the class {name!r}; {remedy}")
+        yield Finding(
+            stage, f"{largest:,} of {total:,} spread labels are of the class {name!r}", "of all classes", advice
+        )
 
 
 def compare_splits(validation: Accuracy, test: Accuracy) -> Iterator[Finding]:
@@ -188,12 +214,9 @@ def compare_splits(validation: Accuracy, test: Accuracy) -> Iterator[Finding]:
     Both are balanced accuracies, because in the test part the proportions of the classes may be others.
     """
     if validation.is_above(test, FAR_BELOW):
-        yield Finding(
-            f"the balanced accuracy of the test images, {test}, is below that of the validation images, {validation}: "
-            "the test images are of another kind, or images of one object, person or track are in both the training "
-            "and the validation part (see data/README.md), or the validation part, by which the best epoch was chosen, "
-            "is small"
-        )
+        measured = f"balanced accuracy {test}, of the validation images {validation}"
+        reasons = "they are of another kind, or one object, person or track is in the training and the validation part"
+        yield Finding("test images", measured, f"equal; else {reasons}")
 
 
 def is_near_chance(accuracy: float, classes: int) -> bool:

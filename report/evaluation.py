@@ -24,7 +24,6 @@ from utils import write_csv
 SILENT = -1
 TIMED = 1000  # images that are classified after each time step, at most
 QUANTILE = 1.96  # of a 95 % interval
-NAMED = 10  # classes in a line, at most
 Metrics = Mapping[str, Any]  # of ``evaluate_predictions``
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
 
@@ -60,10 +59,13 @@ class Accuracy:
             variance += p * (1 - p) / count
         return mean, math.sqrt(variance) / len(parts)
 
-    def __str__(self) -> str:
+    @property
+    def interval(self) -> tuple[float, float]:
         p, error = self.estimate()
-        low = max(0.0, p - QUANTILE * error)
-        high = min(1.0, p + QUANTILE * error)
+        return max(0.0, p - QUANTILE * error), min(1.0, p + QUANTILE * error)
+
+    def __str__(self) -> str:
+        low, high = self.interval
         return f"{100 * self.fraction:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"
 
     def is_above(self, other: "Accuracy", margin: float = 0.0) -> bool:
@@ -142,29 +144,6 @@ class Evaluation:
             "gained": gained,
             "lost": lost,
         }
-
-    def describe_balance(self, class_names: Sequence[str], images: str) -> Iterator[str]:
-        """Yield the balanced accuracy and the classes without a correctly classified image, if the classes are unequal.
-
-        images: what was classified, such as "test images".
-        """
-        metrics = self.metrics
-        balanced = measure_balance(metrics)
-        if balanced is None:
-            return
-        support = np.array(metrics["per_class"]["support"])
-        recall = np.array(metrics["per_class"]["recall"])
-        numbers = np.flatnonzero(support)
-        ends = int(support.argmax()), int(numbers[support[numbers].argmin()])
-        counts = [f"{support[number]:,} {class_names[number]}" for number in ends]
-        text = f"the classes are unequal, {' to '.join(counts)} of {metrics['count']:,} {images}: "
-        text += f"accuracy {100 * metrics['accuracy']:.2f} %, balanced accuracy {100 * balanced:.2f} %"
-        missed = numbers[recall[numbers] == 0]
-        if len(missed):
-            names = [f"{class_names[number]} ({support[number]:,})" for number in missed[:NAMED]]
-            more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
-            text += f"; no image of {', '.join(names)}{more} is correctly classified"
-        yield text
 
     def write_predictions(self, path: Path, class_names: Sequence[str], images: Sequence[str | int]) -> None:
         """Write one row per image: index, label, prediction (or "silent"), score of the prediction, and the image.

@@ -58,7 +58,9 @@ class RunRecord:
         sheet: {image: class} of the sheet of --labels; {} without one.
         spread: how many labels were spread, see ``training/spread.py``; {} without ``--spread``.
         test_reads: how often the run has classified the test images.
-        diagnosis, advice: what was wrong, and what the user can try, see ``report/diagnosis.py``.
+        findings, advice: what was wrong, rows of stage, measured and usual, and what the user can try, see
+            ``report/diagnosis.py``.
+        diagnosis: the findings of earlier versions, as texts.
         earlier: both as they were before the end of the last phase, from where a run that trains it longer goes on.
     """
 
@@ -75,6 +77,7 @@ class RunRecord:
     spread: dict[str, Any] = field(default_factory=dict)
     test_reads: int = 0
     diagnosis: list[str] = field(default_factory=list)
+    findings: list[list[str]] = field(default_factory=list)
     advice: dict[str, Any] = field(default_factory=dict)
     earlier: dict[str, Any] = field(default_factory=dict)
 

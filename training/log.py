@@ -45,8 +45,8 @@ class RunLog:
         self._bar: tqdm | None = None
         self._unwritten: dict[str, Callable[[], object]] = {}
 
-    def info(self, text: str) -> None:
-        """Print a text and append it to log.txt."""
+    def info(self, text: str, in_terminal: bool = True) -> None:
+        """Print a text and append it to log.txt. in_terminal: whether it is also printed in a terminal."""
         self.printed_at = time.monotonic()
         if self.folder is not None:
             path = self.folder / "log.txt"
@@ -55,9 +55,9 @@ class RunLog:
             with open(path, "a", encoding="utf-8", errors="replace") as file:
                 file.write(text + "\n")
         with self._printing():
-            if self.is_live:
+            if self.is_live and in_terminal:
                 tqdm.write(text)
-            elif not self.quiet:
+            elif not (self.is_live or self.quiet):
                 print(text, flush=True)
 
     def info_all(self, texts: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ They are the largest class, two classifiers on the pixels, and a network without
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -13,14 +13,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from engine.encoder import Encoder
-from engine.rules import RSTDP
 from engine.stages import INPUT
 from errors import InputError
 from models import build_model
 from models.control2026 import LEVELS
 from network_trainer import LatencyDataset, NetworkTrainer
-from report.diagnosis import Finding, is_near_chance
-from report.evaluation import Accuracy, Evaluations
 from training.checkpoint import best_weights
 from training.data import Split, Splits
 
@@ -30,7 +27,6 @@ MAX_VALUES = 4_000_000  # of the pixels of these images
 CONTROL = "control2026"
 CONTROL_EPOCHS = 10
 CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
-GREY_MODEL = "multiscale2026"  # is better than the other networks on grey images of other data
 
 Accuracies = dict[str, dict[str, float]]  # {split: {name: accuracy}}
 
@@ -52,50 +48,6 @@ def measure_references(splits: Splits, encoder: Encoder, model: NetworkTrainer, 
         with suppress(InputError):  # it reads whole maps: of large images, its weights are too many
             measure_control(parts, encoder, model, seed, accuracies)
     return {"references": accuracies, "reference_images": {name: len(part) for name, part in parts.items()}}
-
-
-def compare_with_references(
-    measured: Mapping[str, dict], evaluations: Evaluations, model: NetworkTrainer, colours: int
-) -> Iterator[Finding]:
-    """Yield the accuracies of the references, and whether the network reaches more than the best of them.
-
-    They are compared on the validation images, without these on the test images. Nothing is claimed within two standard
-    errors, or of a network without an epoch that is the best, which has learned no decisions.
-
-    measured: what ``measure_references`` returns. evaluations: as ``testing.evaluate`` returns them.
-    """
-    if not measured:
-        return
-    split, *_ = measured["references"]
-    images = measured["reference_images"]
-    count = images[split]
-    accuracies = {name: Accuracy(value, count) for name, value in measured["references"][split].items()}
-    text = f"for reference, simple methods that learn from {images['labelled']:,} training images: "
-    text += ", ".join(f"{name} {accuracy}" for name, accuracy in accuracies.items())
-    text += f" of {count:,} {split} images"
-    if CONTROL not in accuracies and model.name != CONTROL:
-        text += f" ({CONTROL} cannot be trained on images of this size)"
-    if (split, "best") not in evaluations:
-        yield Finding(text)
-        return
-    network = evaluations[split, "best"].accuracy
-    best = max(accuracies.values())
-    text += f"; the network reaches {network}"
-    if network.count > count:
-        text += f" of all {network.count:,}"
-    if network.is_above(best):
-        text += ", more than all of them"
-    elif best.is_above(network):
-        text += ", less than the best of them"
-    else:
-        text += ", within two standard errors of the best of them"
-    advice = {}
-    if network.fraction < best.fraction and not is_near_chance(network.fraction, model.num_classes):
-        if model.phases[-1].main_rule.name == RSTDP.name and not model.declaration[model.find_decision()].fires:
-            advice = {f"set.{model.decision}.rule": "margin"}
-        elif colours == 1 and model.name != GREY_MODEL:
-            text += f"; try --model {GREY_MODEL}, with its own --epochs and --set"
-    yield Finding(text, advice)
 
 
 def choose_images(splits: Splits, seed: int) -> dict[str, Split]:

@@ -17,7 +17,7 @@ from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.data_set import list_first
 from network_trainer import LatencyDataset
-from report.diagnosis import Finding, join_advice
+from report.diagnosis import Finding
 from training.checkpoint import StateDict, collect_checkpoint, save_checkpoint
 from training.log import RunLog
 from training.plan import Plan
@@ -124,20 +124,14 @@ class Run:
         save_checkpoint(collect_checkpoint(path, plan.model, plan.encoder, plan.record, *of_last))
 
     def log_findings(self, findings: Iterable[Finding]) -> None:
-        """Log texts of the diagnosis, and keep them for results.json, and their advice for the end of the run.
+        """Log findings, and keep them and their advice for the end of the run.
 
-        A text that the run has logged before it was resumed is not logged again.
+        A finding that the run has logged before it was resumed is not logged again.
         """
         record = self.plan.record
-        texts: list[str] = []
         for finding in findings:
-            if finding.text not in record.diagnosis:
-                texts.append(finding.text)
+            row = [finding.stage, finding.measured, finding.usual]
+            if row not in record.findings:
+                self.log.info(finding.text)
+                record.findings = [*record.findings, row]
             record.advice = {**record.advice, **finding.advice}
-        record.diagnosis = [*record.diagnosis, *texts]
-        self.log.info_all(texts)
-
-    def list_advice(self) -> list[Finding]:
-        """Return the one finding that contains all advice on --epochs, --converge and --set, or []."""
-        flags = join_advice(self.plan.record.advice, self.plan.lengths, self.plan.settings.set)
-        return [Finding(f"try {flags}")] if flags else []

@@ -16,19 +16,27 @@ from engine.stages import INPUT
 from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.channels import name_channels
-from report.diagnosis import Finding, compare_splits
-from report.evaluation import Evaluation, Evaluations, compute_balanced_accuracy, measure_decision_time
+from report.diagnosis import compare_splits, join_advice
+from report.evaluation import (
+    Evaluation,
+    Evaluations,
+    compute_balanced_accuracy,
+    measure_balance,
+    measure_decision_time,
+)
 from report.operations import count_operations
 from report.page import PAGE, load_template, write_page
 from report.report import Report, collect_results, draw_figures
+from report.results import Table, format_findings, format_table, tabulate
 from run_folder import list_plugins
 from SpykeTorch import __version__
+from training.advice import advise_rule, choose_next, replace_flags
 from training.checkpoint import best_weights, collect_checkpoint
 from training.log import RunLog
 from training.plan import Plan
 from training.readout import read_features
 from training.recorders.moments import read_moments
-from training.references import compare_with_references, measure_references
+from training.references import measure_references
 from training.run import Run
 from utils import describe_environment, get_peak_memory, join_words, write_json, write_text
 
@@ -55,8 +63,8 @@ def report_run(run: Run, report: Report) -> None:
     if draw:
         run.log.info("drawing the figures")
     report_test(report, run.folder, run.log, draw, len(run.progress.history) + 1, plan.settings.figure_formats)
-    log_scores(run, report.evaluations)
     facts = dict(report.facts)
+    log_scores(run, report.evaluations, facts["table"])
     if plan.feature_stage or plan.readout_stage:
         if draw:
             run.log.write(PAGE, partial(write_page, run.folder, report))  # a readout may take hours
@@ -72,8 +80,15 @@ def report_run(run: Run, report: Report) -> None:
         run.log.write(PAGE, partial(write_page, run.folder, report, results))
     write_json(run.folder / "results.json", results)
     memory = f", {peak:,.0f} MB at most" if peak else ""
+    run.log.info_all(format_findings(plan.record.findings))
+    run.log.info("")
+    if advised := facts["next"]:
+        run.log.info_all([f"next: {advised['command']}", f"      {advised['reason']}"])
+    if report.evaluations:
+        words = ["python", "evaluate.py", str(run.folder), "--predict", "PICTURE.png", *list_plugins()]
+        run.log.info(f"use:  {join_words(words)}")
     place = run.folder / PAGE if draw else run.folder
-    run.log.info(f"{run.seconds['since the last start']:.0f} s{memory}; see {place}")
+    run.log.info(f"page: {place}   {run.seconds['since the last start']:.0f} s{memory}")
     if plan.settings.dry_run:
         run.log.info("a dry run: accuracies of a few images are no results")
 
@@ -87,10 +102,7 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: Evaluations) -> Re
     moments, convergences = read_moments(plan.kept.get("Moments", {}))
     if best is None:
         run.save("best.safetensors")
-    facts = {}
-    if not plan.settings.dry_run:
-        facts = diagnose_decisions(run, evaluations)
-    run.log_findings(run.list_advice())
+    facts = measure(run, evaluations)
     weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
     return Report(
         model=plan.model,
@@ -104,7 +116,6 @@ def make_report(run: Run, latencies: LatencyMap, evaluations: Evaluations) -> Re
         split=split,
         evaluations=evaluations,
         facts={
-            "diagnosis": plan.record.diagnosis,
             "operations": count_operations(plan.model, latencies),
             "decision_time": measure_decision_time(plan.model, latencies, tested.labels) if evaluations else {},
             **facts,
@@ -151,29 +162,74 @@ def evaluate(run: Run, tested: LatencyDataset) -> Evaluations:
     return evaluations
 
 
-def diagnose_decisions(run: Run, evaluations: Evaluations) -> dict[str, dict]:
-    """Log the comparison of the network with its references, and what its accuracies hide. Returns the references."""
+def measure(run: Run, evaluations: Evaluations) -> dict[str, Any]:
+    """Return the references, the table of results, the findings and what to type next, for results.json."""
     plan = run.plan
+    split = plan.splits.scored
+    names = plan.splits.data.class_names
+    record = plan.record
     references = {}
-    if plan.splits.scored == "labelled":
-        return {}
-    if plan.settings.references:
+    if plan.settings.references and not plan.settings.dry_run and split != "labelled":
         references = measure_references(plan.splits, plan.encoder, plan.model, plan.settings.seed)
-        run.log_findings(compare_with_references(references, evaluations, plan.model, plan.splits.data.colours))
-    else:
-        run.log.info("the network is not compared with its references (--no-references)")
-    texts: list[str] = []
+    table = tabulate(split, name_networks(run, evaluations), names, references)
+    advised = None
+    if not plan.settings.dry_run:
+        keys = ("validation", "best"), ("test", "best")
+        if evaluations.keys() >= {*keys}:
+            run.log_findings(compare_splits(*(compute_balanced_accuracy(evaluations[key].metrics) for key in keys)))
+        record.advice = {**record.advice, **advise_rule(plan, table)}
+        advised = choose_next(plan, run.folder, record.advice, table)
+    flags = join_advice(record.advice, plan.lengths, plan.settings.set)
+    tried = [f"try {join_words(replace_flags([], flags))}"] if flags else []
+    lines = [f"{stage}: {measured} (usual: {usual})" for stage, measured, usual in record.findings]
+    return {
+        **references,
+        "table": table,
+        "findings": record.findings,
+        "next": advised and advised._asdict(),
+        "diagnosis": [*record.diagnosis, *lines, *table["classes"], *tried],
+    }
+
+
+def name_networks(run: Run, evaluations: Evaluations) -> dict[str, Evaluation]:
+    """Return {name: evaluation} of the scored split: the best epoch and, if it is another, the last."""
+    name = run.plan.model.name
+    history = run.progress.history
+    found = [evaluation for (split, _), evaluation in evaluations.items() if split == run.plan.splits.scored]
+    if not found or not history:
+        return dict.fromkeys([name], found[0]) if found else {}
+    last = f"{name}, epoch {history[-1].epoch} of {history[-1].phase}"
+    best = run.progress.best
+    if best is None:
+        return {f"{last} (last)": found[0]}
+    if best["step"] == history[-1].step:
+        return {f"{last} (best and last)": found[0]}
+    chosen = f"{name}, epoch {best['epoch']} of {best['phase']} (best)"
+    by_weights = {weights: evaluations[run.plan.splits.scored, weights] for weights in ("best", "last")}
+    return {chosen: by_weights["best"], f"{last} (last)": by_weights["last"]}
+
+
+def log_scores(run: Run, evaluations: Evaluations, table: Table) -> None:
+    """Log the table of results and, outside of a terminal, a line for each evaluation, which scripts read.
+
+    Those of a dry run, which are of a few images, are not printed.
+    """
+    log = run.log
+    if not evaluations:
+        log.info(f"no scores: {explain_no_scores(run.plan)}")
+    if run.plan.settings.dry_run:
+        return
     for (split, weights), evaluation in evaluations.items():
-        if weights == "best":
-            texts += evaluation.describe_balance(plan.splits.data.class_names, f"{split} images")
-    run.log_findings(map(Finding, texts))
-    if texts:
+        log.info(f"{split:<10} {weights}  {evaluation.describe()}", in_terminal=False)
+    if any(measure_balance(evaluation.metrics) is not None for evaluation in evaluations.values()):
         command = join_words(["python", "-m", "results.scripts.balanced", str(run.folder), *list_plugins()])
-        run.log.info(f"a logistic regression on the features, in which classes count equally: {command}")
-    keys = ("validation", "best"), ("test", "best")
-    if evaluations.keys() >= {*keys}:
-        run.log_findings(compare_splits(*(compute_balanced_accuracy(evaluations[key].metrics) for key in keys)))
-    return references
+        log.info(f"a logistic regression on the features, in which classes count equally: {command}", in_terminal=False)
+    log.info_all(format_table(table))
+    if best := run.progress.best:
+        count = run.plan.splits.count_images()["validation"]
+        text = f"epoch chosen by {count:,} validation images, {100 * best['accuracy']:.2f} %"
+        equal = [row for row in run.progress.history if row.val_accuracy == best["accuracy"]]
+        log.info(f"{text}, the first of {len(equal)} epochs" if len(equal) > 1 else text)
 
 
 def collect_facts(run: Run) -> dict[str, Any]:
@@ -210,22 +266,6 @@ def collect_facts(run: Run) -> dict[str, Any]:
         "images": plan.splits.count_images(),
         "machine": {"version": __version__, **describe_environment()},
     }
-
-
-def log_scores(run: Run, evaluations: Evaluations) -> None:
-    """Log the scores. Those of a dry run, which are of a few images, are not printed."""
-    if best := run.progress.best:
-        text = f"best on the validation set: epoch {best['epoch']} of {best['phase']}"
-        equal = [row for row in run.progress.history if row.val_accuracy == best["accuracy"]]
-        if len(equal) > 1:
-            text += f", the first of {len(equal)} with this accuracy"
-        run.log.info(text)
-    if not evaluations:
-        run.log.info(f"no scores: {explain_no_scores(run.plan)}")
-    if run.plan.settings.dry_run:
-        return
-    for (split, weights), evaluation in evaluations.items():
-        run.log.info(f"{split:<10} {weights}  {evaluation.describe()}")
 
 
 def report_test(

@@ -33,7 +33,7 @@ RULE = ROOT / "tutorial" / "recent.py"
 # not compared: when, where and with which version a run was trained, and what its flags are called
 IGNORED = {"seconds", "phase_seconds", "started", "finished", "machine", "versions", "command", "flags", "git_commit"}
 IGNORED |= {"peak_memory_mb"}
-ADVICE = "diagnosis", "references"
+ADVICE = "diagnosis", "references", "table", "findings", "next"
 TENSORS = "last.safetensors"
 
 

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections import defaultdict
 from dataclasses import replace
-from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from support.registries import forgetting
 from support.run_folders import only_run
 from support.tiers import slow_except
 
+import train
 from engine.encoder import ENCODERS
 from engine.lengths import Lengths
 from engine.progress import Row
@@ -29,7 +29,7 @@ from report.diagnosis import Diagnosis, compare_splits, join_advice
 from report.evaluation import Accuracy, Evaluation, compute_balanced_accuracy
 from results.scripts import balanced as balanced_script
 from s1c1 import S1C1
-from training.testing import diagnose_decisions
+from training.advice import replace_flags
 from training.trained import load_network
 from utils import ROOT
 
@@ -94,7 +94,7 @@ def test_silent_stages_are_named_with_the_potentials_that_they_reach():
     model, phases = diagnosis.model, diagnosis.model.phases
     model.stages["s2"].threshold = 40
     (found,) = diagnosis.diagnose(phases[1], row_of(phases[1], dead=100))
-    reached, threshold = re.search(r"s2 is silent .* reach (\S+), .* (\S+)$", found.text).groups()
+    reached, threshold = re.search(r"silent .* reach (\S+), .* (\S+)$", found.measured).groups()
     assert 10 < float(reached) < float(threshold) * 1.5  # 10 is the declared threshold
     assert float(threshold) == 40
     ((field, lower),) = found.advice.items()
@@ -108,7 +108,8 @@ def test_a_high_threshold_below_a_silent_stage_is_named():
     model.stages["s1"].threshold = 24  # it is silent for few images, but spikes rarely
     assert [*diagnosis.diagnose(phases[0], row_of(phases[0]))] == []
     (found,) = diagnosis.diagnose(phases[1], row_of(phases[1]))
-    assert found.text.startswith("s2 is silent")
+    assert found.stage == "s2"
+    assert "silent" in found.measured
     assert 10 < float(found.advice["set.s1.threshold"]) < 20
 
 
@@ -154,6 +155,7 @@ def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge
     ("advice", "converge", "words", "expected"),
     [
         ({}, 0.02, ["s1.threshold=9"], ""),
+        ({"encoder": "s1c1", "spread": False}, 0, [], "--encoder s1c1"),
         ({"converge": 0.01}, 0, [], "--converge 0.01"),
         ({"epochs.0": 200, "epochs.1": 210}, 0.02, [], "--epochs 200 210 680"),
         ({"epochs.1": 210, "converge": 0.01}, 0, [], "--epochs 2 210 680 --converge 0.01"),
@@ -173,7 +175,13 @@ def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge
 )
 def test_all_advice_is_one_command_that_keeps_what_the_run_has(advice, converge, words, expected):
     lengths = Lengths(build_model("mozafari2018").phases, (2, 4, 680), 1000, converge=converge)
-    assert join_advice(advice, lengths, words) == expected
+    flags = join_advice(advice, lengths, words)
+    assert " ".join(replace_flags([], flags)) == expected
+    line = ["train.py", "--spread", "--set", *words, "--seed", "3"]
+    kept = replace_flags(line, flags)
+    assert ("--spread" in kept) == ("spread" not in advice)
+    assert kept.count("--set") == 1
+    assert "--seed 3" in " ".join(kept)
 
 
 CONVERGING = """
@@ -211,12 +219,11 @@ def test_what_has_learned_has_learned_after_the_advised_command(flags, learned, 
     with forgetting():
         assert start(f"{words} --name before", tmp_path) == 0
         assert list_learned(tmp_path / "before") == learned
-        texts = results(tmp_path / "before")["diagnosis"]
-        commands = [text.partition("try ")[2] for text in texts if re.search("try .*--(epochs|converge|set)", text)]
-        assert len(commands) == 1
-        assert commands[0] in (tmp_path / "before" / "log.txt").read_text()
-        assert start(f"{words} {commands[0]} --name after", tmp_path) == 0
-    assert list_learned(tmp_path / "after") >= (learned or {"s1", "s2"})
+        command = results(tmp_path / "before")["next"]["command"]
+        assert f"next: {command}\n" in (tmp_path / "before" / "log.txt").read_text()
+        _, program, *advised = shlex.split(command)
+        assert (program, train.main(advised)) == ("train.py", 0)
+    assert list_learned(tmp_path / "before-2") >= (learned or {"s1", "s2"})
 
 
 class Quartic(Additive):
@@ -236,14 +243,14 @@ def test_a_rule_of_a_user_that_has_hardly_learned_is_named_if_its_weights_stop_a
     assert [each.advice for each in found] == [{"converge": 0.01}] * advised
 
 
-@pytest.mark.parametrize(("encoder", "advice"), [("s1c1", ""), ("intensity", "--encoder s1c1")])
+@pytest.mark.parametrize(("encoder", "advice"), [("s1c1", {}), ("intensity", {"encoder": "s1c1"})])
 def test_chance_is_named_with_the_usual_encoder(encoder, advice):
     model = build_model("mozafari2018")
     diagnosis = diagnose(model, encoder=encoder)
     last = model.phases[-1]
     (near,) = diagnosis.diagnose(last, replace(row_of(last), val_accuracy=0.18))
     assert "18 %" in near.text
-    assert near.text.endswith(advice or "chance")
+    assert near.advice == advice
     assert not [*diagnosis.diagnose(last, replace(row_of(last), val_accuracy=0.2))]  # above a tenth of the way up
     (silent,) = diagnosis.diagnose(last, replace(row_of(last), val_accuracy=0.0, val_silent=0.9))
     assert "90 %" in silent.text
@@ -280,19 +287,15 @@ OF_ANOTHER_KIND = {1010: 970, 892: 803, 974: 341, 1009: 303}
 @pytest.mark.parametrize(("tested", "count"), [(TESTED, 0), (OF_ANOTHER_KIND, 1)])
 def test_other_proportions_of_the_classes_alone_are_not_another_kind(tested, count):
     """The accuracies are 99.4 and 91.1 %, the balanced ones 99.0 (error 4.8) and 91.2 % (0.4)."""
-    evaluations = {}
-    for split, classes in (("validation", VALIDATED), ("test", tested)):
+    balanced = []
+    for classes in (VALIDATED, tested):
         labels = np.repeat(range(4), [*classes])
         decisions = []
         for number, (images, correct) in enumerate(classes.items()):
             decisions += correct * [number] + (images - correct) * [(number + 1) % 4]
-        evaluations[split, "best"] = Evaluation(torch.tensor(decisions), torch.zeros(len(labels), 4), labels)
-    run = MagicMock()
-    run.plan.settings.references = False
-    run.log_findings = lambda findings: texts.extend(each.text for each in findings)
-    texts = []
-    diagnose_decisions(run, evaluations)
-    assert sum("of another kind" in text for text in texts) == count
+        evaluation = Evaluation(torch.tensor(decisions), torch.zeros(len(labels), 4), labels)
+        balanced.append(compute_balanced_accuracy(evaluation.metrics))
+    assert len([*compare_splits(*balanced)]) == count
 
 
 def test_a_few_images_that_are_all_correct_have_an_error():
@@ -321,35 +324,38 @@ def test_the_test_accuracy_of_the_committed_runs_on_mnist_is_not_below(name):
         assert [*compare_splits(*map(compute_balanced_accuracy, best))] == [], path
 
 
-def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
+def test_a_run_shows_one_table_of_findings_and_one_of_results_everywhere(tmp_path, monkeypatch, capsys):
     dont_draw(monkeypatch)
     assert start(f"{COMPARED} --epochs 1 0 1 --set s1.threshold=1e5", tmp_path) == 0
     folder = only_run(tmp_path)
-    texts, page = results(folder)["diagnosis"], (folder / "index.html").read_text()
-    printed = (folder / "log.txt").read_text()
+    printed, page = (folder / "log.txt").read_text(), (folder / "index.html").read_text()
     assert capsys.readouterr().out == printed
-    assert any(text.startswith("s1 is silent") for text in texts)
-    (pixels,) = [text for text in texts if "linear" in text]
-    assert re.search(r"nearest neighbour [1-9].*, linear classifier [1-9].*; the network reaches \d", pixels)
-    (advice,) = [text for text in texts if "try --set" in text]
-    assert advice == texts[-1]
-    assert re.fullmatch(r"try --set s1.threshold=\d+", advice)  # near chance, no other rule is advised
-    assert not any(text.startswith("s2 ") for text in texts)
-    for text in texts:
-        assert text in printed
-        assert text in html.unescape(re.sub(r"</?span[^>]*>", "", page))
+    found = results(folder)
+    stages = {stage for stage, _, _ in found["findings"]}
+    assert "s1" in stages
+    assert "s2" not in stages
+    for stage, measured, usual in found["findings"]:
+        assert f"{stage}: {measured} (usual: {usual})" in printed  # when it was found
+        assert {measured, usual} <= {*re.findall("<td>(.*)</td>", html.unescape(page))}
+    assert found["next"]["command"] in printed
+    assert found["next"]["command"] in html.unescape(page)
+    assert re.search(r" --set s1.threshold=\d+$", found["next"]["command"])  # near chance, no other rule is advised
+    kinds = [row["kind"] for row in found["table"]["rows"]]
+    assert sorted(kinds) == ["chance", "network", *["reference"] * 3]
+    for row in found["table"]["rows"]:
+        assert re.search(rf"{re.escape(row['name'])} +{100 * row['accuracy']:.2f} %", printed)
+        assert row["name"] in page
 
 
-@pytest.mark.parametrize(("more", "count"), [("--no-figures", 1), ("--no-references", 0), ("--dry-run", 0)])
+@pytest.mark.parametrize(("more", "count"), [("--no-figures", 3), ("--no-references", 0), ("--dry-run", 0)])
 def test_the_comparison_depends_on_its_own_flag(more, count, tmp_path, monkeypatch):
     dont_draw(monkeypatch)
     assert start(f"{COMPARED} --epochs 0 0 1 {more} --name run", tmp_path) == 0
     logged = (tmp_path / "run" / "log.txt").read_text()
-    assert ("--no-references" in logged) == (more == "--no-references")
-    for texts in (logged.splitlines(), results(tmp_path / "run")["diagnosis"]):
-        found = [text for text in texts if text.startswith("for reference")]
-        assert len(found) == count
-        assert ("control2026" in " ".join(found)) == ("largest class" in " ".join(found)) == bool(count)
+    rows = results(tmp_path / "run")["table"]["rows"]
+    assert sum(row["kind"] == "reference" for row in rows) == count
+    for name in ("control2026", "nearest neighbour"):
+        assert (f"  {name}" in logged) == bool(count)
 
 
 @pytest.fixture
@@ -379,18 +385,16 @@ def test_classes_of_unequal_size(unequal, tmp_path, monkeypatch, capsys):
         correct[row["label"]].append(row["label"] == row["prediction"])
     assert {name: len(found) for name, found in correct.items()} == {"big": 8, "mid": 4, "rare": 2}
     balanced = 100 * sum(sum(found) / len(found) for found in correct.values()) / 3
-    tested, validated = (text for text in results(run)["diagnosis"] if "balanced accuracy" in text)
-    assert "of 13 validation images" in validated
-    assert f"balanced accuracy {balanced:.2f} %" in tested
-    for name, found in correct.items():
-        assert (f"{name} ({len(found)})" in tested) == (not any(found))
+    table = results(run)["table"]
+    described = " ".join(table["classes"])
+    assert f"(balanced accuracy) {balanced:.2f} %" in described
+    assert '8 images of "big" to 2 images of "rare"' in described
     logged = (run / "log.txt").read_text()
-    assert f"\n{tested}\n{validated}\n" in logged
+    assert described in " ".join(logged.split())
+    assert table["rows"][-1] | {"name": ""} == {"name": "", "kind": "chance", "accuracy": pytest.approx(8 / 14)}
     best = results(run)["best_epoch"]
     assert float(read_csv(run / "metrics.csv")[best["step"] - 1]["val_balanced"]) == best["balanced"]
-    assert f"balanced accuracy {100 * best['balanced']:.2f} %" in validated
     assert f" val {100 * best['accuracy']:6.2f} % (balanced {100 * best['balanced']:.2f} %)" in logged
-    assert "largest class 61.54 % (" in logged  # 8 of 13
     (command,) = re.findall(r"count equally: python -m results\.scripts\.balanced (.*)", logged)
     capsys.readouterr()
     assert balanced_script.main(shlex.split(command)) == 0
@@ -398,5 +402,5 @@ def test_classes_of_unequal_size(unequal, tmp_path, monkeypatch, capsys):
     assert "14 test images" in plain
     assert float(re.search(r", balanced (\S+) %", weighted)[1]) > 100 / 3  # as good as one class for all
     assert start_evaluation(f"{run} --no-figures --device cpu --threads 1 --name test", tmp_path) == 0
-    assert f"\n{tested}\n" in capsys.readouterr().out
-    assert results(tmp_path / "test")["diagnosis"] == [tested]
+    assert described in " ".join(capsys.readouterr().out.split())
+    assert results(tmp_path / "test")["diagnosis"] == table["classes"]

@@ -12,6 +12,7 @@ from engine.rules import MarginRule
 from engine.stages import SpikingDense
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions, measure_decision_time
+from report.results import describe_balance
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 2])
 PREDICTIONS = np.array([0, 0, 1, -1, 1, 0, -1, 1])
@@ -78,21 +79,21 @@ def test_the_balanced_accuracy_of_unequal_classes():
     """By hand: 5 of 6, 1 of 2 and 0 of 1, in the mean 44.4 %; a class without images does not count."""
     labels = [0] * 6 + [1] * 2 + [2]
     evaluation = evaluate_decisions([0, 0, 0, 0, 0, 1, 1, 0, -1], labels, 4)
-    (text,) = evaluation.describe_balance(["many", "some", "rare", "absent"], "test images")
-    assert "6 many to 1 rare of 9 test images" in text
-    assert "66.67 %" in text
-    assert "44.44 %" in text
-    assert " of rare (1) is" in text
-    (text,) = evaluate_decisions(labels, labels, 3).describe_balance("abc", "test images")
-    assert text.endswith(" 100.00 %")
-    (text,) = evaluate_decisions([0] * 112, [0] * 100 + [*range(1, 13)], 13).describe_balance("abcdefghijklm", "images")
-    assert " j (1), k (1) and 2 more is" in text
+    metrics = evaluation.metrics
+    balance, missed = describe_balance(metrics, ["many", "some", "rare", "absent"])
+    assert '6 images of "many" to 1 images of "rare"' in balance
+    assert "44.44 %" in balance
+    assert missed.endswith(' of "rare"')
+    (text,) = describe_balance(evaluate_decisions(labels, labels, 3).metrics, "abc")
+    assert " 100.00 %" in text
+    missed = evaluate_decisions([0] * 111 + [1], [0] * 100 + [*range(1, 13)], 13).metrics
+    assert [*describe_balance(missed, "abcdefghijklm")][-1].endswith('"j", "k" and 2 more')
 
 
 @pytest.mark.parametrize("counts", [(15, 15), (2, 1), (5, 1), (7, 2), (1135, 892), (100, 0)])
 def test_classes_of_about_the_same_size_are_not_unequal(counts):
     labels = np.repeat([0, 1], counts)
-    assert [*evaluate_decisions(labels, labels, 3).describe_balance("abc", "images")] == []
+    assert [*describe_balance(evaluate_decisions(labels, labels, 3).metrics, "abc")] == []
     assert measure_balanced(2 * labels, 2 * labels) is None  # no image of class 1
 
 

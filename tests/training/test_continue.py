@@ -106,13 +106,11 @@ def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, un
 
 
 def test_a_longer_run_has_only_the_diagnosis_of_its_end(tmp_path, undrawn, monkeypatch):
-    monkeypatch.setattr(Diagnosis, "diagnose", lambda self, phase, row: [Finding(f"{phase.name} {row.epoch}")])
+    monkeypatch.setattr(Diagnosis, "diagnose", lambda self, phase, row: [Finding(phase.name, f"{row.epoch}", "0")])
     run = run_train(f"{SMALL} --epochs 1 0 1", tmp_path)
-    assert results(run)["diagnosis"][:2] == ["s1 1", "s3 1"]
+    assert [row[:2] for row in results(run)["findings"]] == [["s1", "1"], ["s3", "1"]]
     run_train("--resume latest --epochs 1 0 2", tmp_path)
-    found = results(run)["diagnosis"]
-    assert found[:2] == ["s1 1", "s3 2"]
-    assert "s3 1" not in found
+    assert [row[:2] for row in results(run)["findings"]] == [["s1", "1"], ["s3", "2"]]
 
 
 def test_a_network_without_rules_is_finished_at_once(tmp_path, undrawn):

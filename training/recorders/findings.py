@@ -3,6 +3,7 @@
 from engine.progress import EndStep
 from network_trainer import LatencyDataset
 from report.diagnosis import Diagnosis
+from training.advice import choose_next
 from training.recorders.recorder import Recorder
 from training.run import Run
 
@@ -22,7 +23,7 @@ class Findings(Recorder):
     def record_end(self, step: EndStep) -> None:
         run = self.run
         record = self.plan.record
-        record.earlier = {"diagnosis": record.diagnosis, "advice": record.advice}
+        record.earlier = {"findings": record.findings, "advice": record.advice}
         run.log_findings(self.diagnosis.diagnose(step.phase, self.progress.history[-1]))
-        if record.advice != record.earlier["advice"]:
-            self.log.info_all(f"up to now: {advice.text}" for advice in run.list_advice())
+        if record.advice != record.earlier["advice"] and (advised := choose_next(self.plan, run.folder, record.advice)):
+            self.log.info(f"up to now: {advised.command}")
