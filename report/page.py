@@ -7,6 +7,7 @@ a run.
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
+from markupsafe import Markup, escape
 from PIL import Image, ImageColor
 
 from engine.layers import Layer
@@ -44,7 +46,12 @@ def load_template(name: str) -> Template:
     """Return a compiled template of this folder."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"value": format_value, "balance": measure_balance, "command_line": join_words}
+    environment.filters |= {
+        "value": format_value,
+        "balance": measure_balance,
+        "command_line": join_words,
+        "bold": mark_bold,
+    }
     return environment.get_template(name)
 
 
@@ -187,6 +194,11 @@ def list_files(folder: Path) -> list[str]:
 def format_value(value: Any, form: str) -> str:
     """Format a value, such as a fraction by ".2%" or one of the history by the form of its ``Column``; None as ""."""
     return "" if value is None else format(value, form).replace("%", " %")
+
+
+def mark_bold(text: str) -> Markup:
+    """Return a text of HTML with the **bold** words of Markdown."""
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text))))
 
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:
