@@ -12,7 +12,7 @@ from report.preferred import compute_preferred_features
 
 # The numbers of images after which weights are kept. They are spaced like the change of s1 of mozafari2018, which
 # learns 78 % of it between images 100 and 2,100.
-MOMENTS = 0, 500, 1000, 1500, 2000, 3000, 5000
+MOMENTS = 0, 100, 500, 1000, 1500, 2000, 3000, 5000
 SHOWN_FEATURES = 30  # of a layer, the first
 
 Emergence = dict[str, tuple[list[int], np.ndarray]]  # {layer: see ``compute_emergence``}

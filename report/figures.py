@@ -379,7 +379,12 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     shares = 100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True))
     cell = 0.58 if classes <= 12 else 0.42  # inches
     longest = max(map(len, class_names))
-    figure = create_figure(cell * (classes + 1) + 2.2 + 0.05 * longest, cell * classes + 1.1 + 0.05 * longest, title)
+    width = cell * (classes + 1) + 2.2 + 0.05 * longest
+    figure = create_figure(width, cell * classes + 1.1 + 0.05 * longest, title)
+    layout = figure.get_layout_engine()
+    if isinstance(layout, ConstrainedLayoutEngine):  # at the left, if the title is wider
+        *_, height = layout.get()["rect"]
+        layout.set(rect=(0, 0, min(1, width / figure.get_figwidth()), height))
     axes = figure.add_subplot()
     picture = axes.imshow(shares, norm=PowerNorm(0.5, 0, 100), cmap="Blues")
     axes.axvline(classes - 0.5, color=INK, lw=0.8)  # silence is set apart
@@ -440,7 +445,7 @@ def draw_errors(
         axes.text(x, top - 0.03, decided, color=color, ha="center", va="bottom")
         about = f"image {index}"
         if isinstance(file, str):
-            about += f"\n{Path(file).name[-NAME_LENGTH:]}"
+            about += f"\n{'/'.join(Path(file).parts[-2:])[-NAME_LENGTH:]}"
         axes.text(x, bottom + 0.03, about, ha="center", va="top", fontsize=6.5, color=GREY)
     axes.set(xlim=(0, width * columns), ylim=(height * lines, 0))
     count = f"{total or 'no'} error{'s' * (total != 1)}"

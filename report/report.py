@@ -146,7 +146,9 @@ def moved_images(report, caption):
         for place in range(0, len(images), math.ceil(len(images) / MOVED_IMAGES)):
             part = slice(place, place + 1)  # a movement is drawn from the position of the image
             rows.append([images[place], *(copy.move(part)[0] for copy in copies[:MOVED_COPIES])])
-        yield "", sheets.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies[0].augmentation}")
+        moves = copies[0].augmentation
+        mirror = " (mirrored with probability 0.5)" if moves.flip else ""
+        yield "", sheets.draw_copies(np.array(rows), f"{caption}\n{report.title}, {moves}{mirror}")
 
 
 @figure("Filters of")
@@ -198,7 +200,7 @@ def raster(report, caption):
     maps = {name: times.cpu().numpy() for name, times in model.walk(report.latencies[shown], [INPUT, *layers])}
     decisions = [decided.tolist() for decided in decide_early(model, report.latencies[shown])]
     names = report.class_names, present[:RASTER_IMAGES].tolist()
-    title = report.format_title(f"{caption} of the first images of some classes", len(shown))
+    title = report.format_title(f"{caption} of the first images of {len(shown)} of {len(names[0])} classes", len(shown))
     yield "", figures.draw_raster(maps, names, decisions, report.encoder, title)
 
 
@@ -232,7 +234,14 @@ def errors(report, caption):
 def roc_curves(report, caption):
     if report.evaluation:
         curves = compute_roc_curves(report.evaluation.labels, report.evaluation.relative_scores)
-        yield "", figures.draw_roc(curves, report.class_names, report.format_title(f"{caption} of the relative scores"))
+        yield (
+            "",
+            figures.draw_roc(
+                curves,
+                report.class_names,
+                report.format_title(f"{caption} by the scores, divided by the highest of each image"),
+            ),
+        )
 
 
 def count_spike_times(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, np.ndarray]:

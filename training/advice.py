@@ -69,7 +69,7 @@ def choose_next(plan: Plan, folder: Path, advice: Mapping[str, Any], table: Tabl
         kinds = dict.fromkeys(name_kind(key) for key in advice)
         reason = "; ".join(REASONS[kind] for kind in kinds)
     elif table and (best := find_best(table)[1]):
-        return Next(f"python sweep.py {join_words(list_sweep(plan))}", f"{best} is better: which network is the best?")
+        return Next(f"python sweep.py {join_words(list_sweep(plan))}", f"{best} reaches more: another network may, too")
     else:
         return None
     if started.get("flags", {}).get("epochs") != [*settings.epochs]:  # it was resumed to train longer
