@@ -84,6 +84,11 @@ def one(rule, channels=3):
     return layers.Layer(SpikingConv(8, 3, threshold=threshold, rule=rule), channels)
 
 
+def own(**attributes):
+    """Return a rule with labels of one's own."""
+    return type("Own", (RSTDP,), {"name": f"own {len(rules.RULES)}", **attributes})()
+
+
 def pack(latencies, part=slice(0, 2), time_steps=15, repeat=1):
     """Write a slice of two packed images."""
     packed_maps = packed.PackedLatencies(2, (latencies.shape[1], 6, 6), time_steps)
@@ -112,6 +117,10 @@ def learn_decisions(backend="event", **attributes):
     layer = layers.Layer(firing(), 3, backend=backend)
     for name, value in attributes.items():
         setattr(layer, name, value)
+    learn(layer)
+
+
+def learn(layer):
     layer.learn_decisions(LATENCIES, [0, 1], range(8), None)
 
 
@@ -240,6 +249,9 @@ double_every     | STDP(1, 0, double_every=10**30) | STDP(1, 0, double_every=-1)
 reward           | RSTDP(reward=(nan, 0.0))
 left_out         | MarginRule(left_out=1.0)
 margin           | MarginRule(margin=-0.1)
+verdict          | one(own(plasticity=lambda self, number=float: RULE.plasticity()))
+verdict          | learn(one(own(phase=int, plasticity=lambda self, number=float: RULE.plasticity())))
+2 rows           | learn(layers.Layer(firing(own(phase=int, rows=("",), first_rates=lambda self: (0.1, -0.1))), 3))
 stdp             | type("Other", (STDP,), {"name": "stdp", "__annotations__": {}})
 """
 CALLS = """

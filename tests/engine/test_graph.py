@@ -57,38 +57,28 @@ def by_hand(model, latencies):
     return {"a": a, "p": p, "b": b, "c": c, "d": d, "i": i, "q": q}, e
 
 
-class FirstSpike(NetworkTrainer):
-    """Neurons that see the whole pooled map decide by their first spike; as a convolution, or as a dense stage."""
+class FirstSpike(Fork):
+    """The first spike decides."""
 
     name = "first_spike"
 
-    def __init__(self, kind, **options):
-        self.kind = kind
-        super().__init__(2, 3, time_steps=8, image_size=(12, 12), dtype=torch.float64, **options)
-
     def build(self, num_classes):
-        top = {"threshold": 20, "rule": RSTDP(dropout=0.3), "first_weights": (0.5, 0.1)}
-        return {
-            "a": SpikingConv(4, 3, padding=1, threshold=3, rule=RULE),
-            "p": Pool(2),
-            "s": SpikingConv(6, 6, **top) if self.kind is SpikingConv else SpikingDense(6, **top),
-        }
+        stages = super().build(num_classes)
+        top = SpikingConv(6, 6, threshold=20, rule=RSTDP(dropout=0.3), first_weights=(0.5, 0.1))
+        return {"a": stages["a"], "p": stages["p"], "s": top}
 
 
 @pytest.mark.parametrize("backend", ["event", "torch"])
 def test_a_dense_stage_with_a_threshold_is_a_convolution_of_the_size_of_its_map(backend):
     """Also if the maps are packed: it reads when a neuron below has spiked."""
+    packed = PackedLatencies(40, (2, 12, 12), 8)
+    packed[:] = LATENCIES
+    dense = {"s": SpikingDense(6, threshold=20, rule=RSTDP(dropout=0.3), first_weights=(0.5, 0.1))}
     ends = []
-    for kind, latencies in (
-        (SpikingConv, LATENCIES),
-        (SpikingDense, LATENCIES),
-        (SpikingDense, PackedLatencies(40, (2, 12, 12), 8)),
-    ):
-        latencies[:40] = LATENCIES
-        model = FirstSpike(kind, backend=backend)
-        model.fit(LatencyDataset(latencies, LABELS), LatencyDataset(latencies, LABELS), (1, 3), batch_size=20)
-        decisions, scores = model.decide(LATENCIES)
-        ends.append((model.stages["s"].weight.flatten(1), decisions, scores))
+    for overrides, latencies in (({}, LATENCIES), (dense, LATENCIES), (dense, packed)):
+        model = FirstSpike(2, 3, 0, "cpu", torch.float64, backend, 8, overrides, (12, 12))
+        model.fit(LatencyDataset(latencies, LABELS), None, (1, 3), batch_size=20)
+        ends.append((model.stages["s"].weight.flatten(1), *model.decide(LATENCIES)))
     assert len(ends[0][1].unique()) == 3  # it decides for every class
     for end in ends[1:]:
         torch.testing.assert_close(end, ends[0], rtol=0, atol=1e-12)  # potentials are added in another order

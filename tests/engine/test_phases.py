@@ -1,5 +1,6 @@
 """The phase that a rule names: in every network, on both backends, and refused wherever another one would train."""
 
+import numpy as np
 import pytest
 import torch
 from support.golden_traces import GOLDEN
@@ -7,9 +8,10 @@ from support.pages import find_example
 from support.pretended_device import DEVICE, pretend
 from support.refusals import refuses
 
+from engine.layers import Layer
 from engine.phases import Phase
 from engine.rules import RSTDP, STDP, MarginRule
-from engine.stages import Branches, Pool, SpikingConv
+from engine.stages import Branches, Pool, SpikingConv, SpikingDense
 from models import build_model
 from network_trainer import NetworkTrainer
 
@@ -178,3 +180,22 @@ def test_a_rule_with_labels_has_a_phase_too():
     assert torch.equal(*weights)
     kept = networks[1].state_dict()[f"phases.{len(networks[1].phases) - 1}.of_class"]
     assert kept.tolist() == torch.bincount(torch.from_numpy(LABELS[:12]).long(), minlength=10).tolist()
+
+
+def test_neurons_learn_towards_target_times():
+    """The rule of docs/extending.md, worked out by hand for inputs at the time steps 0, 1 and 3, and a silent one.
+
+    Neuron 0 spikes at 1, and neuron 1, of the true class, at 3. With the mean 2, a gap of 1 and half of the neurons in
+    the true class, they should spike at 2.5 and 1.5. Without a spike, they should spike at 4 and 3.
+    """
+    declared = {}
+    exec(find_example("TargetTimes"), declared)
+    rule = declared["S2STDP"](rate=0.8, ltd=0.25, gap=1.0)
+    layer = Layer(SpikingDense(2, threshold=0.8, rule=rule), 4, 4, dtype=torch.float64)
+    layer.weight[..., 0, 0] = torch.tensor([[2, 2, 2, 0], [1, 1, 2, 2]]) / 4
+    inputs = torch.tensor([[0, 1, 3, 4], [4, 4, 4, 4]], dtype=torch.uint8)[..., None, None]
+    phase = declared["TargetTimes"](("s1",), {"s1": rule})
+    decided, _ = phase.learn_decisions("s1", layer, inputs, torch.tensor([1, 1]), np.arange(2), 0, None)
+    assert decided.tolist() == [0, -1]
+    expected = torch.tensor([[8, 8, 23, 3], [20, 20, 30, 15]]) / 40
+    torch.testing.assert_close(layer.weight[..., 0, 0], expected.double())

@@ -8,7 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from support.command import SMALL, read_csv, results, run_evaluate, run_train, start
+import torch
+from support.command import FEW_DIGITS, SMALL, read_csv, results, run_evaluate, run_train, start
 from support.pages import find_example
 from support.refusals import assert_refuses, refuses
 from support.registries import forgetting
@@ -214,18 +215,28 @@ def test_values_after_each_epoch(tmp_path):
     assert read_csv(run / "metrics.csv")[0].keys() == {*COLUMNS}
 
 
-def test_a_state_for_each_feature_is_resumed(tmp_path, undrawn, stop_after):
-    """The rule of docs/extending.md, whose phase keeps how often each feature has won."""
-    own = tmp_path / "homeostasis.py"
-    own.write_text(find_example("add_state"))
-    words = f"{SMALL} --epochs 2 1 1 --set s1.rule=homeostatic s1.rule.strength=0.5 --plugin {own}"
-    whole = outcome(run_train(f"{words} --name whole", tmp_path))
-    stop_after(4)  # in the second epoch of s1
+@pytest.mark.parametrize(
+    ("example", "flags", "batches"),
+    [
+        ("add_state", "--epochs 2 1 1 --set s1.rule=homeostatic s1.rule.strength=0.5", 4),  # in the second epoch of s1
+        ("TargetTimes", "--model targets --epochs 1 1 3 --set s3.threshold=120 --save-maps 1", 8),  # in s3
+    ],
+)
+def test_a_phase_of_ones_own_is_resumed(example, flags, batches, tmp_path, undrawn, stop_after):
+    """Those of docs/extending.md, and what reads their runs."""
+    own = tmp_path / "own.py"
+    own.write_text(find_example(example))
+    words = f"{SMALL} {flags} --plugin {own}"
+    run = run_train(f"{words} --name whole", tmp_path)
+    whole = outcome(run)
+    assert whole["last weights"].get("phases.0.s1_wins", torch.ones(1)).sum() > 0
+    data = load(str(FEW_DIGITS))
+    assert_read_alike(run, tmp_path / "read", data.test_images, data.test_labels, plugin=own)
+    stop_after(batches)
     stopped = run_train(f"{words} --name stopped", tmp_path, 130)
     stop_after(None)
     run_train(f"--resume {stopped} --plugin {own}", tmp_path)
     assert same(whole, outcome(stopped))
-    assert whole["last weights"]["phases.0.s1_wins"].sum() > 0
 
 
 def test_a_recorder_is_resumed(tmp_path, undrawn, stop_after):
