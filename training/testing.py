@@ -87,8 +87,8 @@ def report_run(run: Run, report: Report) -> None:
     if report.evaluations:
         words = ["python", "evaluate.py", str(run.folder), "--predict", "PICTURE.png", *list_plugins()]
         run.log.info(f"use:  {join_words(words)}")
-    place = run.folder / PAGE if draw else run.folder
-    run.log.info_all([f"page: {place}", f"{run.seconds['since the last start']:.0f} s{memory}"])
+    place = f"page: {run.folder / PAGE}" if draw else f"see {run.folder}"
+    run.log.info_all([place, f"{run.seconds['since the last start']:.0f} s{memory}"])
     if plan.settings.dry_run:
         run.log.info("a dry run: accuracies of a few images are no results")
 

@@ -312,7 +312,7 @@ def test_the_command(tmp_path, undrawn, undisturbed):
     assert lines[0].startswith("resuming  ")
     assert sum(line.split()[:3] == ["s3", "R-STDP", "epoch"] for line in lines) == 2
     run = only_run(tmp_path)
-    assert f"page: {run}" in lines
+    assert f"see {run}" in lines
     log = read_log(run)
     assert log.startswith("run folder  ")
     assert log.endswith(f"{told}\n    python {shlex.join(command)}\n{after}")
