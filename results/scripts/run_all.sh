@@ -25,6 +25,7 @@ for seed in 0 1 2; do
     done
     run "kheradpisheh2018-seed$seed" --model kheradpisheh2018 "${seeded[@]}"
     run "mozafari2018_margin-seed$seed" --model mozafari2018_margin "${seeded[@]}"
+    run "quick2026-seed$seed" --model quick2026 "${seeded[@]}"
 done
 # all 60,000 images, as the script and the paper
 run mozafari2018-680-epochs-60000-images --model mozafari2018 --epochs 2 4 680 --val-split 0
