@@ -18,6 +18,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -30,12 +31,12 @@ from tqdm import tqdm
 
 from imagesets import DataSet
 from models import model_class
-from report.sweep_report import read_runs, write_sweep_report
+from report.sweep_report import choose_settings, describe_choice, read_runs, write_sweep_report
 from run_folder import RunFolder, is_run, list_runs
 from training.checkpoint import load_checkpoint
 from training.data import check_unchanged, load_data
 from training.log import RunLog
-from training.parsing import COMMAND, FILES, FIXED, HARMLESS, LOCATION, ROUNDING, make_parser
+from training.parsing import COMMAND, FILES, FIXED, HARMLESS, LEARNING, LOCATION, ROUNDING, make_parser
 from training.plan import Plan, prepare_machine
 from training.settings import MAX_NAME, EvaluateSettings, SweepSettings, TrainSettings
 from training.stopping import Stopped, StopRequest, handle_signals, stop_now
@@ -54,6 +55,7 @@ SET_BY_SWEEP = {
     "name": "output",
     "labels": "labels",
 }
+DEFAULT = "default"  # a value of --grid: that of the network
 Job = tuple[str, list[str], list[str]]  # the first three arguments of ``train_one``
 
 
@@ -101,17 +103,17 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
             if before.get("fingerprint") == images.fingerprint and before["dataset"] != images.name:
                 advice = f"name them {before['dataset']} again, or use another --output"
                 raise InputError(f"{path} was trained on the images of {images.name}: {advice}")
-    axes = [[f"{field}={value.strip()}" for value in values] for field, *values in sweep.grid]
+    axes = [[(name, value.strip()) for value in values] for name, *values in sweep.grid]
     points = list(itertools.product(*axes))
     runs: list[PlannedRun] = []
     for combination in itertools.product(sweep.model, sweep.dataset, points, sweep.labels or [None], sweep.seeds):
         run = plan_run(sweep, data, *combination)
-        for other in runs:
-            if run.folder == other.folder:
-                raise InputError(f"two runs would have the folder {run.folder.path}; use two sweeps")
-            if run.learned == other.learned:
-                names = f"{other.settings.name} and {run.settings.name}"
-                raise InputError(f"two runs would learn the same, {names}; leave one of them out")
+        if any(run.folder == other.folder for other in runs):
+            raise InputError(f"two runs would have the folder {run.folder.path}; use two sweeps")
+        same = [other.settings.name for other in runs if run.learned == other.learned]
+        if same:
+            print_output(f"{run.settings.name} would learn the same as {same[0]}, which is trained once")
+            continue
         check_folder(run)
         runs.append(run)
     return runs
@@ -127,6 +129,14 @@ def check_flags(sweep: SweepSettings, common: TrainSettings) -> None:
         in_config = name in common.given and own not in sweep.given
         if in_config or name in in_words:
             common.refuse(name, f"is set by the sweep for each run; use --{own}")
+    for name in (name.replace("-", "_") for name, *_ in sweep.grid if "." not in name):
+        flag = TrainSettings.declared().get(name)
+        if own := SET_BY_SWEEP.get(name):
+            sweep.refuse("grid", f"cannot set {name}: use --{own}")
+        if flag is None or flag.type is bool or flag.affects != LEARNING or name == "set":
+            sweep.refuse("grid", f"{name} is no flag of train.py with a value on which learning depends")
+        if name in in_words or (name == "epochs" and sweep.epochs):
+            sweep.refuse("grid", f"{name} is also given by {flag.flag}; leave one of them out")
 
 
 def plan_run(
@@ -134,18 +144,19 @@ def plan_run(
     data: Mapping[str, DataSet],
     model: str,
     dataset: str,
-    point: Sequence[str],
+    point: Sequence[tuple[str, str]],
     labels: int | float | None,
     seed: int,
 ) -> PlannedRun:
     """Return a run. Raises InputError for settings that train.py refuses.
 
-    data: by the values of --dataset. point: the values of --grid, "FIELD=VALUE" each. labels: the value of train.py's
+    data: by the values of --dataset. point: the names of --grid with a value each. labels: the value of train.py's
     --labels.
     """
     given = [] if labels is None else [labels]
     of_labels = [f"labels{number}" for number in given]
-    parts = (model_class(model).name, data[dataset].name, *point, *of_labels, f"seed{seed}")
+    of_point = [f"{name}={value}" for name, value in point]
+    parts = (model_class(model).name, data[dataset].name, *of_point, *of_labels, f"seed{seed}")
     # characters that a file name should not contain become a dash; the sign of a negative number stays
     name = "-".join(re.sub(r"[^A-Za-z0-9._]+?(?=-[\w.])|[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
     if len(name) > MAX_NAME:
@@ -153,7 +164,10 @@ def plan_run(
         name = name[: MAX_NAME - len(end)] + end
     output = sweep.folder
     words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
-    more = {"labels": given, "epochs": sweep.epochs, "set": [*sweep.set, *point], "figures": sweep.figure_formats}
+    changes = {name: value for name, value in point if value != DEFAULT}
+    fields = [f"{name}={value}" for name, value in changes.items() if "." in name]
+    more = {"labels": given, "epochs": sweep.epochs, "set": [*sweep.set, *fields], "figures": sweep.figure_formats}
+    more |= {name.replace("_", "-"): shlex.split(value) for name, value in changes.items() if "." not in name}
     for flag, values in more.items():
         if values:
             words += [f"--{flag}", *map(str, values)]
@@ -293,7 +307,12 @@ def test(settings: SweepSettings) -> int:
         elif settings.figure_formats:
             options += ["--figures", *settings.figure_formats]
         jobs: list[Job] = []
-        for path in (run.folder for run in swept if run.scores.get("tests") == 0):
+        chosen = swept
+        if settings.best:
+            chosen = [run for choice in choose_settings(swept, IGNORED) for run in choice.best]
+            names = ", ".join(run.folder.name for run in chosen)
+            print_output(f"the best by validation accuracy, and nothing else, is tested: {names or 'no run'}")
+        for path in (run.folder for run in chosen if run.scores.get("tests") == 0):
             if "scores" in RunFolder(path).results:  # the reason why there are none
                 print_output(f"not tested, because its network has no decision stage: {path.name}")
                 continue
@@ -356,6 +375,8 @@ def run_jobs(settings: SweepSettings, jobs: list[Job], note: str, runs: list[Pat
         return 130
     if found:
         write_sweep_report(output, found, IGNORED, settings.figure_formats, draw)
+        for line in describe_choice(output, found, IGNORED):
+            log.info(line)
         log.info(f"see {output / 'sweep.md'}")
     return int(bool(failed))
 

@@ -22,7 +22,7 @@ from report.evaluation import Accuracy, describe_only_decision, measure_balance
 from report.figures import CURVES, create_figure, save, use_style
 from report.page import PAGE, load_template
 from run_folder import RUNS, RunFolder, Tests, find_tests, read_header, read_json, read_rows
-from utils import write_csv, write_text
+from utils import join_words, write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
 SCORE_COLUMNS = {
@@ -208,6 +208,85 @@ def _check_number(value: object, most: float = 1) -> float:
     return float(value)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What the validation images of a data set choose among at least two settings.
+
+    ``best``: the finished runs of the setting with the highest validation accuracy. ``near``: the settings that are
+    within ``error`` of it, itself among them, the fastest first: {name: summary, see ``_summarize``}. ``error``: the
+    standard error of the accuracy of one of the best runs. ``simple``: name and accuracy of the best simple method.
+    """
+
+    best: list[SweptRun]
+    near: dict[str, dict[str, Summary]]
+    error: float
+    simple: tuple[str, float]
+
+
+def choose_settings(runs: Sequence[SweptRun], ignored: Collection[str]) -> list[Choice]:
+    """Return the choice of each data set whose runs have the same code and images.
+
+    The arguments are those of ``write_sweep_report``.
+    """
+    groups = _group_runs([run for run in runs if not run.damage], ignored)
+    groups = {setting: [run for run in group if "validation" in run.scores] for setting, group in groups.items()}
+    references = {key for group in groups.values() for run in group for key in run.scores if is_validated(key)}
+    table = _summarize_groups(groups, ["validation", "error", "hours", *sorted(references)])
+    choices = []
+    for dataset in dict.fromkeys(setting[1] for setting in groups):
+        scores = {setting: table[setting] for setting in groups if setting[1] == dataset and groups[setting]}
+        states = {(run.code, run.fingerprint) for setting in scores for run in groups[setting]}
+        if len(scores) < 2 or len(states) > 1:  # runs of other code or other data cannot be compared
+            continue
+        best = max(scores, key=lambda setting: scores[setting]["validation"]["mean"])
+        error = scores[best].get("error", {}).get("mean", 0.0)
+        least = scores[best]["validation"]["mean"] - error
+        near = [setting for setting in scores if scores[setting]["validation"]["mean"] >= least]
+        near.sort(key=lambda setting: scores[setting]["hours"]["mean"])
+        simple = {
+            key.removeprefix(REFERENCE).partition(",")[0]: row[key]["mean"]
+            for row in scores.values()
+            for key in references
+            if row[key]
+        }
+        choices.append(
+            Choice(
+                groups[best],
+                {", ".join(filter(None, setting)): scores[setting] for setting in near},
+                error,
+                max(simple.items(), key=lambda item: item[1], default=("", 0.0)),
+            )
+        )
+    return choices
+
+
+def is_validated(key: str) -> bool:
+    """Return whether a key of ``SweptRun.scores`` is that of a reference on the validation images."""
+    return key.startswith(REFERENCE) and "validation" in key
+
+
+def describe_choice(output: Path, runs: Sequence[SweptRun], ignored: Collection[str]) -> list[str]:
+    """Return lines on what to choose; the last one is the command that tests it, if it is untested."""
+    lines = []
+    untested = False
+    for choice in choose_settings(runs, ignored):
+        highest = max(row["validation"]["mean"] for row in choice.near.values())
+        text = "Best by validation accuracy, with all within one standard error"
+        lines.append(f"{text} ({100 * choice.error:.1f} points), the fastest first:")
+        for name, row in choice.near.items():
+            mean = row["validation"]["mean"]
+            texts = [f"{_format('validation', mean)} %", _format("hours", row["hours"]["mean"])]
+            texts += ["the best"] * (mean == highest)
+            lines.append(f"* {name}: {', '.join(texts)}")
+        name, accuracy = choice.simple
+        if accuracy > highest:
+            lines.append(f"* better than all networks: {name}, {_format('validation', accuracy)} %")
+        untested |= any(run.scores.get("tests") == 0 for run in choice.best)
+    if untested:
+        lines.append(f"Test only the best: {join_words(['python', 'sweep.py', '--test', str(output), '--best'])}")
+    return lines
+
+
 def write_sweep_report(
     output: Path,
     runs: Sequence[SweptRun],
@@ -250,6 +329,7 @@ def write_sweep_report(
         reference=REFERENCE,
         format=_format_summary,
         advice=_find_advice(readable),
+        choice=describe_choice(output, runs, ignored),
         lists={
             "Not counted, because another run has the same setting and seed": [
                 run.folder for run in readable if run not in counted

@@ -385,8 +385,9 @@ class SweepSettings(Settings):
     set: tuple[str, ...] = of_network((), SET_HELP, "F=V")
     grid: tuple[tuple[str, ...], ...] = of_network(
         (),
-        "a field as in --set, and its values; repeat the flag to combine several fields",
-        ("F", "V"),
+        "a field as in --set, or a flag of train.py such as augment, and its values, of several words in quotes; "
+        "'default' is the network's own value; repeat --grid to combine them",
+        ("NAME", "V"),
         arguments={"action": "append"},
     )
     dataset: tuple[str, ...] = of_data(("mnist",), "the data sets (default: mnist)", "NAME")
@@ -413,6 +414,9 @@ class SweepSettings(Settings):
         "add their scores to the report",
         "DIR",
     )
+    best: bool = of_output(
+        False, "with --test, classify them only by the setting of each data set with the best validation accuracy"
+    )
     report: tuple[str, ...] = of_output(
         (), "write tables and learning curves of these runs, or of the runs in these folders", "RUN"
     )
@@ -425,22 +429,24 @@ class SweepSettings(Settings):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.best and not self.test:
+            self.refuse("best", "needs --test DIR")
         if self.report:
             if useless := [*self.given - {"report", "output", "figure_formats"}, *self.run_flags]:
                 self.refuse("report", f"reads finished runs; leave out {' '.join(useless)}")
             return
         if self.test:
-            if useless := self.given - {"test", "jobs", "threads", "figure_formats", "dataset", "run_flags"}:
+            if useless := self.given - {"test", "best", "jobs", "threads", "figure_formats", "dataset", "run_flags"}:
                 self.refuse("test", f"reads finished runs; leave out {' '.join(useless)}")
             return
         for name in ("model", "output"):
             if not getattr(self, name):
                 self.refuse(name, "is missing: a sweep needs --model NAME … and the folder --output DIR")
-        fields = [*read_pairs(self.set), *(name for name, *_ in self.grid)]
+        names = [*read_pairs(self.set), *(name for name, *_ in self.grid)]
         for name, *values in self.grid:
-            if not values or "=" in name or "." not in name or fields.count(name) > 1:
-                form = "must name a field of --set once, with its values: --grid s2.threshold 8 10 12"
-                self.refuse("grid", f"{form}; not {name}; for flags, use a sweep for each value, and --report on all")
+            if not values or "=" in name or names.count(name) > 1:
+                form = "must name a field of --set or a flag once, with its values: --grid s2.threshold 8 10 12"
+                self.refuse("grid", f"{form}; not {name}")
 
 
 def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSettings:

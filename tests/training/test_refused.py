@@ -248,7 +248,9 @@ mozafari2018-digits-seed0 | {x} --seeds 0 0
 s1.threshold    | {x} --grid s1.threshold 8 -1
 --grid          | {x} --grid s1.threshold | {x} --grid s1.threshold 8 9 --set s1.threshold=9
 --grid          | {x} --grid s1.threshold 8 --grid s1.threshold 9
-for flags       | {x} --grid patience 3 5
+use --seeds     | {x} --grid seed 3 5
+no flag         | {x} --grid colour 3 5 | {x} --grid set a b | {x} --grid test 1 2 | {x} --grid save-every 1 2
+leave one       | {x} --grid patience 3 5 --patience 4 | {x} --grid epochs "1 1 1" --epochs 1 1 2
 --val-split     | {x} --val-split 1436
 --patience      | {x} --patience 1 --val-split 0
 --map-index     | {x} --map-index 9999
