@@ -258,7 +258,7 @@ def test_the_tables_are_those_of_the_logs():
 
 def test_the_readme_shows_the_end_of_its_log():
     (printed,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
-    log = ROOT / "results" / "times" / "mozafari2018_margin-seed0.log"
+    log = ROOT / "results" / "times" / "quick2026-seed0.log"
     assert {*printed.splitlines()} <= {*log.read_text().splitlines()}
 
 

@@ -24,7 +24,7 @@ REASONS = {
     "set.threshold": "neurons fire at a lower threshold (gains elsewhere: 50 to 97 points)",
     "set.rule": "the margin rule in place of R-STDP (gains elsewhere: 0.3 to 18 points)",
 }
-SWEPT = {1: ("multiscale2026", Control2026.name), 3: ("colour2026_counts", Control2026.name)}  # by colours
+SWEPT = {1: ("multiscale2026", Control2026.name, "quick2026"), 3: ("colour2026_counts", Control2026.name)}  # by colours
 
 
 class Next(NamedTuple):
@@ -94,7 +94,7 @@ def list_sweep(plan: Plan) -> list[str]:
         if setting.group == "data" and name not in ("test", "spread") and value not in (setting.default, None):
             values = value if isinstance(value, tuple) else (value,)
             words += [setting.flag] if setting.type is bool else [setting.flag, *map(str, values)]
-    words += ["--model", *SWEPT[plan.splits.data.colours], "--no-test"]
+    words += ["--model", *SWEPT[plan.splits.data.colours], "--grid", "augment", "none", "default", "--no-test"]
     return [*words, "--output", str(Path(settings.output, "which")), *list_plugins()]
 
 
