@@ -193,7 +193,7 @@ def test_every_sweep_runs(tmp_path, tmp_path_factory, monkeypatch):
     counts = {name: len(found) for name, found in runs.items()}
     assert counts == {
         **{"features": 1, "decision": 2, "rules": 2, "sweep": 4, "curve": 2, "decay": 2, "paper": 3},
-        **{"task3": 1, "all": 0},
+        **{"task3": 1, "all": 0, "which": 4},
     }
 
 
