@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from imagesets import DataSet
 from models import model_class
-from report.sweep_report import choose_settings, describe_choice, read_runs, write_sweep_report
+from report.sweep_report import choose_settings, read_runs, write_sweep_report
 from run_folder import RunFolder, is_run, list_runs
 from training.checkpoint import load_checkpoint
 from training.data import check_unchanged, load_data
@@ -129,14 +129,29 @@ def check_flags(sweep: SweepSettings, common: TrainSettings) -> None:
         in_config = name in common.given and own not in sweep.given
         if in_config or name in in_words:
             common.refuse(name, f"is set by the sweep for each run; use --{own}")
-    for name in (name.replace("-", "_") for name, *_ in sweep.grid if "." not in name):
-        flag = TrainSettings.declared().get(name)
+    flags = {setting.flag: setting for setting in TrainSettings.declared().values()}
+    for name, *values in sweep.grid:
+        if "." in name:
+            continue
+        flag = flags.get(f"--{name}")
         if own := SET_BY_SWEEP.get(name):
             sweep.refuse("grid", f"cannot set {name}: use --{own}")
         if flag is None or flag.type is bool or flag.affects != LEARNING or name == "set":
             sweep.refuse("grid", f"{name} is no flag of train.py with a value on which learning depends")
-        if name in in_words or (name == "epochs" and sweep.epochs):
+        if flag.name in in_words or (name == "epochs" and sweep.epochs):
             sweep.refuse("grid", f"{name} is also given by {flag.flag}; leave one of them out")
+        for value in values:
+            words = split_value(sweep, value)
+            if not words or any(word.startswith("--") for word in words):
+                sweep.refuse("grid", f"{name} needs values without other flags, not {value!r}")
+
+
+def split_value(sweep: SweepSettings, value: str) -> list[str]:
+    """Return the words of a value of --grid. Raises InputError if a quote has no end."""
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        sweep.refuse("grid", f"cannot read {value!r}: {error}")
 
 
 def plan_run(
@@ -167,7 +182,7 @@ def plan_run(
     changes = {name: value for name, value in point if value != DEFAULT}
     fields = [f"{name}={value}" for name, value in changes.items() if "." in name]
     more = {"labels": given, "epochs": sweep.epochs, "set": [*sweep.set, *fields], "figures": sweep.figure_formats}
-    more |= {name.replace("_", "-"): shlex.split(value) for name, value in changes.items() if "." not in name}
+    more |= {name: split_value(sweep, value) for name, value in changes.items() if "." not in name}
     for flag, values in more.items():
         if values:
             words += [f"--{flag}", *map(str, values)]
@@ -309,9 +324,11 @@ def test(settings: SweepSettings) -> int:
         jobs: list[Job] = []
         chosen = swept
         if settings.best:
-            chosen = [run for choice in choose_settings(swept, IGNORED) for run in choice.best]
+            chosen = [run for choice in choose_settings(swept, IGNORED) for run in choice.runs]
+            if not chosen:
+                settings.refuse("best", "needs finished runs of the same code and images, with a validation accuracy")
             names = ", ".join(run.folder.name for run in chosen)
-            print_output(f"the best by validation accuracy, and nothing else, is tested: {names or 'no run'}")
+            print_output(f"only the best by validation accuracy is tested: {names}")
         for path in (run.folder for run in chosen if run.scores.get("tests") == 0):
             if "scores" in RunFolder(path).results:  # the reason why there are none
                 print_output(f"not tested, because its network has no decision stage: {path.name}")
@@ -374,9 +391,8 @@ def run_jobs(settings: SweepSettings, jobs: list[Job], note: str, runs: list[Pat
         warn(f"stopped; continue with\n    python {settings.command_line}")
         return 130
     if found:
-        write_sweep_report(output, found, IGNORED, settings.figure_formats, draw)
-        for line in describe_choice(output, found, IGNORED):
-            log.info(line)
+        _, chosen = write_sweep_report(output, found, IGNORED, settings.figure_formats, draw)
+        log.info_all(chosen)
         log.info(f"see {output / 'sweep.md'}")
     return int(bool(failed))
 
@@ -398,7 +414,7 @@ def report_runs(settings: SweepSettings) -> int:
         raise InputError(f"no run here can be read; the first: {found[0].damage}")
     output = Path(settings.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
-    text = write_sweep_report(output, found, IGNORED, settings.figure_formats)
+    text, _ = write_sweep_report(output, found, IGNORED, settings.figure_formats)
     print_output(f"{text}see {output / 'sweep.md'}")
     return 0
 

@@ -210,17 +210,18 @@ def _check_number(value: object, most: float = 1) -> float:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the validation images of a data set choose among at least two settings.
+    """What the validation images of a data set choose among its settings.
 
-    ``best``: the finished runs of the setting with the highest validation accuracy. ``near``: the settings that are
-    within ``error`` of it, itself among them, the fastest first: {name: summary, see ``_summarize``}. ``error``: the
-    standard error of the accuracy of one of the best runs. ``simple``: name and accuracy of the best simple method.
+    ``best``: the setting with the highest validation accuracy. ``runs``: its finished runs. ``near``: the settings that
+    are within ``error`` of it, itself among them, the fastest first: {setting: summary, see ``_summarize``}. ``error``:
+    the standard error of the accuracy of one of the runs. ``simple``: accuracy and name of the best simple method.
     """
 
-    best: list[SweptRun]
-    near: dict[str, dict[str, Summary]]
+    best: Setting
+    runs: list[SweptRun]
+    near: Table
     error: float
-    simple: tuple[str, float]
+    simple: tuple[float, str]
 
 
 def choose_settings(runs: Sequence[SweptRun], ignored: Collection[str]) -> list[Choice]:
@@ -230,60 +231,47 @@ def choose_settings(runs: Sequence[SweptRun], ignored: Collection[str]) -> list[
     """
     groups = _group_runs([run for run in runs if not run.damage], ignored)
     groups = {setting: [run for run in group if "validation" in run.scores] for setting, group in groups.items()}
-    references = {key for group in groups.values() for run in group for key in run.scores if is_validated(key)}
-    table = _summarize_groups(groups, ["validation", "error", "hours", *sorted(references)])
+    references = {
+        key: key.removeprefix(REFERENCE).partition(",")[0]
+        for group in groups.values()
+        for run in group
+        for key in run.scores
+        if key.startswith(REFERENCE) and "validation" in key
+    }
+    table = _summarize_groups(groups, ["validation", "error", "hours", *references])
     choices = []
     for dataset in dict.fromkeys(setting[1] for setting in groups):
         scores = {setting: table[setting] for setting in groups if setting[1] == dataset and groups[setting]}
         states = {(run.code, run.fingerprint) for setting in scores for run in groups[setting]}
-        if len(scores) < 2 or len(states) > 1:  # runs of other code or other data cannot be compared
+        if len(states) != 1:  # runs of other code or other data cannot be compared
             continue
         best = max(scores, key=lambda setting: scores[setting]["validation"]["mean"])
         error = scores[best].get("error", {}).get("mean", 0.0)
         least = scores[best]["validation"]["mean"] - error
         near = [setting for setting in scores if scores[setting]["validation"]["mean"] >= least]
         near.sort(key=lambda setting: scores[setting]["hours"]["mean"])
-        simple = {
-            key.removeprefix(REFERENCE).partition(",")[0]: row[key]["mean"]
-            for row in scores.values()
-            for key in references
-            if row[key]
-        }
-        choices.append(
-            Choice(
-                groups[best],
-                {", ".join(filter(None, setting)): scores[setting] for setting in near},
-                error,
-                max(simple.items(), key=lambda item: item[1], default=("", 0.0)),
-            )
-        )
+        simple = [(row[key]["mean"], name) for row in scores.values() for key, name in references.items() if row[key]]
+        of_near = {setting: scores[setting] for setting in near}
+        choices.append(Choice(best, groups[best], of_near, error, max(simple, default=(0.0, ""))))
     return choices
 
 
-def is_validated(key: str) -> bool:
-    """Return whether a key of ``SweptRun.scores`` is that of a reference on the validation images."""
-    return key.startswith(REFERENCE) and "validation" in key
-
-
-def describe_choice(output: Path, runs: Sequence[SweptRun], ignored: Collection[str]) -> list[str]:
-    """Return lines on what to choose; the last one is the command that tests it, if it is untested."""
+def describe_choice(output: Path, choices: Sequence[Choice]) -> list[str]:
+    """Return lines of Markdown on what to choose; the last one is the command that tests it, if it is untested."""
     lines = []
-    untested = False
-    for choice in choose_settings(runs, ignored):
-        highest = max(row["validation"]["mean"] for row in choice.near.values())
+    for choice in choices:
         text = "Best by validation accuracy, with all within one standard error"
-        lines.append(f"{text} ({100 * choice.error:.1f} points), the fastest first:")
-        for name, row in choice.near.items():
-            mean = row["validation"]["mean"]
-            texts = [f"{_format('validation', mean)} %", _format("hours", row["hours"]["mean"])]
-            texts += ["the best"] * (mean == highest)
-            lines.append(f"* {name}: {', '.join(texts)}")
-        name, accuracy = choice.simple
-        if accuracy > highest:
+        lines += ["", f"{text} ({100 * choice.error:.1f} points), the fastest first:", ""]
+        for setting, row in choice.near.items():
+            texts = [f"{_format('validation', row['validation']['mean'])} %", _format("hours", row["hours"]["mean"])]
+            texts += ["the best"] * (setting == choice.best)
+            lines.append(f"* {', '.join(filter(None, setting))}: {', '.join(texts)}")
+        accuracy, name = choice.simple
+        if accuracy > choice.near[choice.best]["validation"]["mean"]:
             lines.append(f"* better than all networks: {name}, {_format('validation', accuracy)} %")
-        untested |= any(run.scores.get("tests") == 0 for run in choice.best)
-    if untested:
-        lines.append(f"Test only the best: {join_words(['python', 'sweep.py', '--test', str(output), '--best'])}")
+    if any(run.scores.get("tests") == 0 for choice in choices for run in choice.runs):
+        command = join_words(["python", "sweep.py", "--test", str(output), "--best"])
+        lines += ["", f"Test only the best: {command}"]
     return lines
 
 
@@ -293,7 +281,7 @@ def write_sweep_report(
     ignored: Collection[str],
     formats: Sequence[str],
     draw: bool = True,
-) -> str:
+) -> tuple[str, list[str]]:
     """Write sweep.md and sweep.csv (a row per setting), index.html, runs.csv (a row per run) and curves.png.
 
     sweep.md and index.html also show the features of the first layer of each setting, as its first run has drawn them.
@@ -305,7 +293,7 @@ def write_sweep_report(
         formats: other formats of the curves, "pdf" or "svg".
         draw: whether to draw curves.png.
 
-    Returns the text of sweep.md without the picture.
+    Returns the text of sweep.md without the picture, and its lines on what to choose if there is a choice.
     """
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
@@ -317,6 +305,12 @@ def write_sweep_report(
     for dataset in dict.fromkeys(run.flags["dataset"] for run in readable):
         members = [run for run in readable if run.flags["dataset"] == dataset]
         changes[f"{make_printable(dataset)} has changed between the runs"] = _find_states("data", members)
+    choices = [
+        choice
+        for choice in choose_settings(runs, ignored)
+        if [setting[1] for setting in groups].count(choice.best[1]) > 1
+    ]
+    chosen = describe_choice(output, choices)
     text = load_template("sweep.txt").render(
         runs=runs,
         is_dry=any(run.flags.get("dry_run") for run in readable),
@@ -329,7 +323,7 @@ def write_sweep_report(
         reference=REFERENCE,
         format=_format_summary,
         advice=_find_advice(readable),
-        choice=describe_choice(output, runs, ignored),
+        choice=chosen,
         lists={
             "Not counted, because another run has the same setting and seed": [
                 run.folder for run in readable if run not in counted
@@ -354,7 +348,7 @@ def write_sweep_report(
     write_text(output / PAGE, load_template("sweep.html").render(text=text, pictures=pictures))
     _write_table(output / "sweep.csv", table, keys)
     _write_runs(output / RUNS, groups, [key for key in keys if key not in DIFFERENCES])
-    return text
+    return text, chosen
 
 
 def _find_address(path: Path, output: Path) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -395,13 +396,14 @@ def test_validation_images_choose_among_settings():
             scores |= {"for reference, nearest, validation %": 0.95, "for reference, other, test %": 0.99}
             runs.append(SweptRun(Path(f"{model}{seed}"), flags, scores, is_finished=True))
     (choice,) = choose_settings(runs, ())
-    assert [run.folder.name for run in choice.best] == ["a0", "a1"]
-    assert [name.partition(",")[0] for name in choice.near] == ["b", "a"]
-    assert (choice.error, choice.simple) == (0.01, ("nearest", 0.95))
-    *lines, command = describe_choice(Path("x"), runs, ())
-    assert "nearest" in lines[-1]
+    assert [run.folder.name for run in choice.runs] == ["a0", "a1"]
+    assert (choice.best[0], [model for model, _, _ in choice.near]) == ("a", ["b", "a"])
+    assert (choice.error, choice.simple) == (0.01, (0.95, "nearest"))
+    *lines, command = describe_choice(Path("x"), [choice])
+    assert "nearest" in "".join(lines)
+    assert [line for line in lines if "the best" in line] == [line for line in lines if line.startswith("* a,")]
     assert command.endswith("python sweep.py --test x --best")
-    assert choose_settings(runs[:2], ()) == []
+    assert choose_settings([*runs, replace(runs[0], code="other")], ()) == []
 
 
 def test_only_the_runs_of_the_best_setting_are_tested(tmp_path, here):

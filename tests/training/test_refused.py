@@ -249,6 +249,8 @@ s1.threshold    | {x} --grid s1.threshold 8 -1
 --grid          | {x} --grid s1.threshold | {x} --grid s1.threshold 8 9 --set s1.threshold=9
 --grid          | {x} --grid s1.threshold 8 --grid s1.threshold 9
 use --seeds     | {x} --grid seed 3 5
+--grid          | {x} --grid augment '"none' | {x} --grid augment "" | {x} --grid augment "none --seed 3"
+no flag         | {x} --grid val_split 3 5
 no flag         | {x} --grid colour 3 5 | {x} --grid set a b | {x} --grid test 1 2 | {x} --grid save-every 1 2
 leave one       | {x} --grid patience 3 5 --patience 4 | {x} --grid epochs "1 1 1" --epochs 1 1 2
 --val-split     | {x} --val-split 1436
