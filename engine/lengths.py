@@ -52,6 +52,7 @@ class Lengths:
         converges: whether its convergence decides when it ends.
         least: the number of epochs that is planned, or the lowest if its convergence decides.
         most: the highest number of epochs if its convergence decides.
+        is_short: whether it has no labels and ends before features can learn, after fewer than FEW_PRESENTATIONS.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Lengths:
         self.converges = []
         self.least = []
         self.most = []
+        self.is_short = []
         self._needs_labels = [phase.needs_labels for phase in phases]
         self._early = {"converge": converge, "patience": patience}
         of_images = max(MAX_EPOCHS, math.ceil(MAX_PRESENTATIONS / images))
@@ -76,6 +78,7 @@ class Lengths:
             self.converges.append(converges)
             self.least.append(1 if converges and is_large else count)
             self.most.append(count if is_large else of_images)
+            self.is_short.append(not needs_labels and not converges and 0 < count * images < FEW_PRESENTATIONS)
 
     def find_end(self, number: int, rows: Sequence[Row]) -> str | None:
         """Return the setting that ends the phase with this number, from 0, after its epochs; None: it goes on.
@@ -93,12 +96,6 @@ class Lengths:
                 if self._early[name] and has_ended(rows, self._early[name]):
                     return name
         return "epochs" if len(rows) >= most else None
-
-    def is_short(self, number: int, images: int) -> bool:
-        """Return whether a phase without labels ends before its features can learn from this number of images."""
-        presentations = self.planned[number] * images
-        is_fixed = not (self._needs_labels[number] or self.converges[number])
-        return is_fixed and 0 < presentations < FEW_PRESENTATIONS
 
     def count(self, number: int, rows: Sequence[Row]) -> int:
         """Return the number of epochs of a phase, as far as its history ``rows`` decides it."""

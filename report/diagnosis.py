@@ -121,7 +121,7 @@ class Diagnosis:
         count = sum(layer.stage.out_channels for _, layer in self.model.named_layers(phase.stages))
         if row.dead_features > NEVER_WON * count:
             measured = f"{row.dead_features} of {count} features never won in the last epoch"
-            yield Finding(phase.name, measured, f"at most {NEVER_WON:.0%}".replace("%", " %"))
+            yield Finding(phase.name, measured, f"at most {100 * NEVER_WON:.0f} %")
         convergence = row.convergence or 0.0
         if convergence <= UNLEARNED or not stops_at_bounds(phase.main_rule):
             return

@@ -555,3 +555,16 @@ def test_maps_of_images_and_copies_are_computed_again_when_stages_have_learned_a
             maps.append(found)
     for first, last in zip(maps[0], maps[-1], strict=True):
         assert not torch.equal(first, last)
+
+
+@pytest.mark.parametrize(
+    ("planned", "converge", "expected"),
+    [
+        ((2, 4, 680), 0.0, [True, False, False]),  # 2,000 and 4,000 presentations of 1,000 images; labels
+        ((3, 0, 1), 0.0, [False, False, False]),  # 3,000, and a phase that is skipped
+        ((2, 2, 1), 0.01, [False, False, False]),  # they go on until they have converged
+    ],
+)
+def test_phases_that_end_before_features_can_learn(planned, converge, expected):
+    phases = build_model("mozafari2018").phases
+    assert Lengths(phases, planned, 1000, converge=converge).is_short == expected

@@ -17,12 +17,12 @@ from utils import join_words
 
 # Gains are those of results/logs/advice.log.
 REASONS = {
-    "epochs": "features need more epochs (gains elsewhere: 15 to 27 points)",
-    "converge": "features learn until they have converged (gains elsewhere: 0.5 to 76 points)",
-    "encoder": "the usual encoder (gains elsewhere: 11 to 75 points)",
+    "epochs": "features need more epochs (gains on other data: 15 to 27 points)",
+    "converge": "features learn until they have converged (gains on other data: 0.5 to 76 points)",
+    "encoder": "the usual encoder (gains on other data: 11 to 75 points)",
     "spread": "the decision learns from the given labels alone",
-    "set.threshold": "neurons fire at a lower threshold (gains elsewhere: 50 to 97 points)",
-    "set.rule": "the margin rule in place of R-STDP (gains elsewhere: 0.3 to 18 points)",
+    "set.threshold": "neurons fire at a lower threshold (gains on other data: 50 to 97 points)",
+    "set.rule": "the margin rule in place of R-STDP (gains on other data: 0.3 to 18 points)",
 }
 SWEPT = {1: ("multiscale2026", Control2026.name, "quick2026"), 3: ("colour2026_counts", Control2026.name)}  # by colours
 

@@ -83,7 +83,7 @@ class Plan:
         splits = Splits(settings, data)
         outputs = plan_outputs(settings, splits, model)
         record = describe_run(settings, splits, RunRecord())
-        notes = warn_of_few(model, outputs["lengths"], len(splits.indices["train"]))
+        notes = [] if settings.dry_run else warn_of_short(model, outputs["lengths"])
         if settings.init_from:  # with the fitted encoder of the checkpoint
             encoder, source, copied = initialize_from(settings.init_from, settings, splits, encoder, model)
             record.origin["init_from"] = source
@@ -144,13 +144,13 @@ def plan_outputs(settings: TrainSettings, splits: Splits, model: NetworkTrainer)
     }
 
 
-def warn_of_few(model: NetworkTrainer, lengths: Lengths, images: int) -> list[str]:
+def warn_of_short(model: NetworkTrainer, lengths: Lengths) -> list[str]:
     """Return a line that names the phases that end before their features can learn, or []."""
-    names = [phase.name for number, phase in enumerate(model.phases) if lengths.is_short(number, images)]
+    names = [phase.name for phase, is_short in zip(model.phases, lengths.is_short, strict=True) if is_short]
     if not names:
         return []
-    few = f"{images:,} images in these epochs are fewer than {FEW_PRESENTATIONS:,} presentations"
-    return [f"{', '.join(names)} will hardly learn: {few}; try --converge {LEARNED}"]
+    few = f"images times epochs are fewer than {FEW_PRESENTATIONS:,} presentations"
+    return [f"{', '.join(names)} may hardly learn: {few}; try --converge {LEARNED}"]
 
 
 def describe_run(settings: TrainSettings, splits: Splits, record: RunRecord) -> RunRecord:
@@ -260,7 +260,7 @@ def check_copies(settings: TrainSettings, model: NetworkTrainer) -> Augmentation
     for name, is_given in (("augment", augmentation), ("spread", settings.spread)):
         if is_given and not model.learns_from_copies:
             networks = "networks that learn with labels in a last stage without a threshold alone"
-            settings.refuse(name, f"is for {networks}, not {model.name}: it reads which neurons spike, not when")
+            settings.refuse(name, f"is for {networks}, not {model.name}: copies keep which neurons spike, not when")
     return augmentation
 
 

@@ -16,7 +16,7 @@ from engine.stages import INPUT
 from network_trainer import LatencyDataset
 from report.activation_maps import save_activation_maps
 from report.channels import name_channels
-from report.diagnosis import compare_splits, join_advice
+from report.diagnosis import Finding, compare_splits, join_advice
 from report.evaluation import (
     Evaluation,
     Evaluations,
@@ -181,7 +181,7 @@ def measure(run: Run, evaluations: Evaluations) -> dict[str, Any]:
         advised = choose_next(plan, run.folder, record.advice, table)
     flags = join_advice(record.advice, plan.lengths, plan.settings.set)
     tried = [f"try {join_words(replace_flags([], flags))}"] if flags else []
-    lines = [f"{stage}: {measured} (usual: {usual})" for stage, measured, usual in record.findings]
+    lines = [Finding(stage, measured, usual).text for stage, measured, usual in record.findings]
     return {
         **references,
         "table": table,
